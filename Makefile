@@ -1,0 +1,53 @@
+# Two commands do everything: `make demo` and `make test`. Needs Python >= 3.12 and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+DURATION ?= 20
+INPUT ?=
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+# The first Python >= 3.12 among the usual names; PYTHON=/path/to/python overrides.
+define find_python
+for p in $(PYTHON) python3.12 python3.13 python3.14 python3 python; do \
+  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then echo "$$p"; exit 0; fi; \
+done; \
+echo "Tensor Pool needs Python 3.12 or newer and none was found on PATH." >&2; \
+echo "Get one, for example:  uv python install 3.12   |   pyenv install 3.12   |   apt-get install python3.12-venv" >&2; \
+echo "then run make again (or: make PYTHON=/path/to/python3.12 ...)." >&2; exit 1
+endef
+
+$(BIN)/python:
+	@python=$$( $(find_python) ) || exit 1; echo "Creating $(VENV) with $$python"; "$$python" -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]' && touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' && touch $@ $(VENV)/.dev $(VENV)/.demo
+
+# Type checkers read the packages under their installed name through these links.
+$(VENV)/typing: | $(BIN)/python
+	@mkdir -p $@/tensor_pool && for p in hsm client driver schemas; do ln -sfn ../../../$$p $@/tensor_pool/$$p; done
+
+demo: $(VENV)/.demo ## stream real images through leased shared memory; DURATION=20 INPUT=dir|file
+	@$(BIN)/tensor-pool demo --duration $(DURATION) $(if $(INPUT),--input '$(INPUT)')
+
+test: $(VENV)/.dev $(VENV)/typing ## run all tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev $(VENV)/typing ## format, lint and type check
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=$(VENV)/typing $(BIN)/mypy -p tensor_pool
+
+coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
+	@$(BIN)/python tests/coverage_matrix.py
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) build dist *.egg-info site
+
+.PHONY: help demo test check coverage-matrix clean

@@ -1,0 +1,1 @@
+"""Client library: attach, publish and receive frames through leased shared memory."""

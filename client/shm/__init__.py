@@ -1,0 +1,1 @@
+"""Shared-memory regions: URIs, files, superblocks, slots."""

@@ -1,0 +1,1 @@
+"""SBE messages of the control (900) and driver (901) schemas."""

@@ -1,0 +1,100 @@
+"""The driver core's view of the outside world (D-012).
+
+Machines and the router act only through these; the daemon plugs in Aeron, files and the host's
+clocks, tests and the simulator plug in their own.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+import msgspec
+
+from ..client.clock import Clock
+from .config import Profile
+
+__all__ = [
+    "Clock",
+    "Metrics",
+    "PoolRegion",
+    "ProvisionError",
+    "ProvisionFailure",
+    "Regions",
+    "ShmStore",
+]
+
+
+class PoolRegion(msgspec.Struct, frozen=True):
+    """One payload pool of an epoch as it is announced."""
+
+    pool_id: int
+    nslots: int
+    stride_bytes: int
+    uri: str
+
+
+class Regions(msgspec.Struct, frozen=True):
+    """The provisioned regions of one epoch of one stream."""
+
+    stream_id: int
+    epoch: int
+    nslots: int
+    header_uri: str
+    pools: tuple[PoolRegion, ...]
+
+
+class ProvisionFailure(enum.Enum):
+    """What kind of obstacle kept an epoch from being provisioned."""
+
+    SPACE = "space"  # ENOSPC, EDQUOT or the capacity test: raises the SHM_SPACE condition
+    OTHER = "other"
+
+
+class ProvisionError(Exception):
+    """An epoch could not be provisioned; nothing of it is left behind (D-118)."""
+
+    def __init__(self, kind: ProvisionFailure, text: str, *, needed_bytes: int = 0) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+        self.needed_bytes = needed_bytes
+
+
+class ShmStore(Protocol):
+    """Owner of the region files of every stream in one namespace."""
+
+    def provision(self, stream_id: int, profile: Profile, epoch: int) -> Regions:
+        """Create all regions of an epoch, or raise ProvisionError and leave nothing."""
+        ...
+
+    def retire(self, stream_id: int, epoch: int) -> None:
+        """The epoch is no longer current: drop mappings, hand its directory to the collector."""
+        ...
+
+    def highest_epoch(self, stream_id: int) -> int:
+        """Highest epoch seen on disk for the stream (also if deleted at start), or 0."""
+        ...
+
+    def refresh_activity(self, stream_id: int, epoch: int, now: int) -> None:
+        """Store `now` into the activity stamp of every region of the current epoch (D-131)."""
+        ...
+
+    def collect(self, now: int) -> None:
+        """One garbage-collection pass (D-124); raises OSError only after doing all it could."""
+        ...
+
+    def has_retired(self) -> bool:
+        """Whether retired epochs wait for collection."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Free space of the file system below base_dir."""
+        ...
+
+
+class Metrics(Protocol):
+    """Counters and gauges by name (D-185)."""
+
+    def inc(self, name: str, n: int = 1) -> None: ...
+    def set(self, name: str, value: int) -> None: ...

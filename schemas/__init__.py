@@ -1,0 +1,1 @@
+"""The SBE schema files: the one source of every message layout."""

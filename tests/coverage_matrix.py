@@ -1,0 +1,91 @@
+"""Which requirement is checked by which test: `make coverage-matrix`.
+
+`requirements.txt` lists every requirement id of the specification. A test checks a requirement when
+its own name (`H_066`) or its docstring (`H-066`) names it. Prints a table per family and the ids
+without a test; exit status 1 when there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+FAMILIES = {
+    "H": "state machines",
+    "W": "wire and shared memory",
+    "M": "messages",
+    "D": "driver",
+    "C": "client",
+}
+_ID = re.compile(r"(?<![A-Za-z0-9])([HWMDC])[-_](\d{3})(?!\d)")
+
+
+def requirement_ids() -> list[str]:
+    """All ids, in order."""
+    return (TESTS / "requirements.txt").read_text().split()
+
+
+def _named_ids(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
+    text = node.name.replace("__", "_ ") + "\n" + (ast.get_docstring(node) or "")
+    text = re.sub(r"^[a-z]+_", " ", text)  # `test_H_001_...`: the id may follow the prefix
+    return {f"{family}-{number}" for family, number in _ID.findall(text.replace("_", "-"))}
+
+
+def tests_by_requirement(root: Path = TESTS) -> dict[str, list[str]]:
+    """Map each named id to the tests (`path::name`) that name it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(root.rglob("test_*.py")):
+        for test, ids in _tests_of(ast.parse(path.read_text())):
+            for requirement in ids:
+                found[requirement].append(f"{path.relative_to(root)}::{test}")
+    return found
+
+
+def _tests_of(module: ast.Module) -> Iterator[tuple[str, set[str]]]:
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name.startswith("test"):
+                yield node.name, _named_ids(node)
+        elif isinstance(node, ast.ClassDef):
+            in_class = _named_ids(node)
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and (
+                    item.name.startswith("test") or item.name.startswith("rule")
+                ):
+                    yield f"{node.name}::{item.name}", _named_ids(item) | in_class
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tests", action="store_true", help="list the tests of each requirement")
+    parser.add_argument("--family", choices=sorted(FAMILIES), help="only this family")
+    arguments = parser.parse_args()
+    found = tests_by_requirement()
+    ids = [i for i in requirement_ids() if arguments.family in (None, i[0])]
+    missing = [i for i in ids if i not in found]
+    if arguments.tests:
+        for requirement in ids:
+            print(requirement, *found.get(requirement, ["-"]), sep="\n    ")
+    for family, title in FAMILIES.items():
+        members = [i for i in ids if i[0] == family]
+        if members:
+            without = [i for i in members if i in missing]
+            print(
+                f"{family}  {title:<24} {len(members) - len(without):>3} of {len(members):>3} tested"
+            )
+            if without:
+                print("   without a test:", " ".join(without))
+    unknown = sorted(set(found) - set(requirement_ids()))
+    if unknown:
+        print("named by tests but in no specification:", " ".join(unknown))
+    return 1 if missing or unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
