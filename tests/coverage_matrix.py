@@ -37,7 +37,7 @@ def _named_ids(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> s
     return {f"{family}-{number}" for family, number in _ID.findall(text.replace("_", "-"))}
 
 
-def tests_by_requirement(root: Path = TESTS) -> dict[str, list[str]]:
+def tests_by_requirement(root: Path) -> dict[str, list[str]]:
     """Map each named id to the tests (`path::name`) that name it."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(root.rglob("test_*.py")):
@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--tests", action="store_true", help="list the tests of each requirement")
     parser.add_argument("--family", choices=sorted(FAMILIES), help="only this family")
     arguments = parser.parse_args()
-    found = tests_by_requirement()
+    found = tests_by_requirement(TESTS)
     ids = [i for i in requirement_ids() if arguments.family in (None, i[0])]
     missing = [i for i in ids if i not in found]
     if arguments.tests:
@@ -76,9 +76,8 @@ def main() -> int:
         members = [i for i in ids if i[0] == family]
         if members:
             without = [i for i in members if i in missing]
-            print(
-                f"{family}  {title:<24} {len(members) - len(without):>3} of {len(members):>3} tested"
-            )
+            tested = len(members) - len(without)
+            print(f"{family}  {title:<24} {tested:>3} of {len(members):>3} tested")
             if without:
                 print("   without a test:", " ".join(without))
     unknown = sorted(set(found) - set(requirement_ids()))
