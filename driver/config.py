@@ -1,12 +1,9 @@
 """The driver's configuration: one record per TOML table, one attribute per key (D-180).
 
-A record is always complete: a default that follows from another key (the announce channel from the
-control channel, say) is filled in when the record is made, so nobody who reads a `DriverConfig` has to
-know which values were given. Names, units and defaults are the keys' own; `settings.py` says what
-each key may hold, `config_load.py` where the values come from.
-
-Records made by hand are as good as loaded ones, but only `config_load.load_config` and
-`config_check.check_config` judge the values.
+A record is always complete: a default that follows from another key (the announce channel from
+the control channel, say) is filled in when the record is made, so no reader of a `DriverConfig`
+has to know which values were given. `settings.py` says what each key may hold,
+`config_load.py` finds the values and reports everything wrong with them.
 """
 
 from __future__ import annotations
@@ -98,7 +95,7 @@ class StreamConfig(msgspec.Struct, frozen=True):
 class DriverTable(msgspec.Struct, frozen=True, kw_only=True):
     """`[driver]`: identity, transport endpoints and the ids handed out.
 
-    `aeron_dir` "" means the transport library's default directory, `http_address` "" no HTTP server.
+    `aeron_dir` "" is the transport library's default directory, `http_address` "" no HTTP server.
     """
 
     instance_id: str = "driver-01"
