@@ -16,12 +16,16 @@ from .config import Profile
 
 __all__ = [
     "Clock",
+    "DriverLockedError",
     "Metrics",
     "PoolRegion",
     "ProvisionError",
     "ProvisionFailure",
+    "PublishOutcome",
+    "Publisher",
     "Regions",
     "ShmStore",
+    "Target",
 ]
 
 
@@ -61,8 +65,60 @@ class ProvisionError(Exception):
         self.needed_bytes = needed_bytes
 
 
+class DriverLockedError(Exception):
+    """Another driver owns the directory (D-003)."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(f"another driver is running for {directory}")
+        self.directory = directory
+
+
+class Target(enum.Enum):
+    """Which of the driver's two publications a message belongs to."""
+
+    CONTROL = "control"
+    ANNOUNCE = "announce"
+
+
+class PublishOutcome(enum.Enum):
+    """What became of a published message (D-171)."""
+
+    SENT = "sent"
+    QUEUED = "queued"
+    DROPPED = "dropped"
+
+
+class Publisher(Protocol):
+    """The way out for every message of the driver."""
+
+    def publish(self, target: Target, message: msgspec.Struct) -> PublishOutcome:
+        """Hand one message of `client.wire` over, now or later; never blocks."""
+        ...
+
+
 class ShmStore(Protocol):
-    """Owner of the region files of every stream in one namespace."""
+    """Owner of the region files of every stream in one namespace.
+
+    It counts `gc_passes`, `gc_removed` and `gc_errors` itself, since a provisioning short of space
+    also collects.
+    """
+
+    @property
+    def on_hugetlbfs(self) -> bool:
+        """Whether base_dir lies on a hugetlbfs; known after `open`."""
+        ...
+
+    def open(self, now: int) -> None:
+        """Canonicalise directories, take the lock, delete or collect what the configuration says.
+
+        Raises DriverLockedError, or OSError; then nothing is held. `highest_epoch` also knows
+        epochs deleted here (D-100, D-104).
+        """
+        ...
+
+    def close(self) -> None:
+        """Drop all mappings, remove files if `cleanup_shm_on_exit`, release the lock (D-128)."""
+        ...
 
     def provision(self, stream_id: int, profile: Profile, epoch: int) -> Regions:
         """Create all regions of an epoch, or raise ProvisionError and leave nothing."""
