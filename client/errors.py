@@ -1,8 +1,8 @@
 """Everything the client library raises (C-120).
 
-All of it derives from `TensorPoolError`, so one `except` catches the library and nothing else. Texts
-are written for the person who reads the log: what was refused, the value seen, the value wanted.
-They never hold payload bytes or tokens (W-224).
+All of it derives from `TensorPoolError`, so one `except` catches the library and nothing else.
+Texts are written for the person who reads the log: what was refused, the value seen, the value
+wanted. They never hold payload bytes or tokens (W-224).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ConfigError(TensorPoolError, ValueError):
     """Arguments or configuration that cannot work together."""
 
 
-class UnsupportedPlatformError(TensorPoolError, OSError):
+class UnsupportedPlatformError(TensorPoolError):
     """This host lacks what the commit protocol needs: little endian, x86-64, no-follow opens."""
 
 

@@ -4,8 +4,8 @@
     shm:file?path=/mnt/huge/.../1.pool|require_hugepages=true
 
 The form is deliberately rigid: one scheme, `path` first, one optional parameter, no escapes. A URI
-comes from the network, so everything that is not exactly this is refused, and what is quoted back in
-an error is escaped and cut short.
+comes from the network, so everything that is not exactly this is refused, and what is quoted back
+in an error is escaped and cut short.
 """
 
 from __future__ import annotations
