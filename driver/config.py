@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ..client import errors
+
 __all__ = [
     "ConfigError",
     "DriverConfig",
@@ -38,7 +40,7 @@ class Problem(msgspec.Struct, frozen=True):
         return f"{self.key}: {self.text}"
 
 
-class ConfigError(Exception):
+class ConfigError(errors.ConfigError):
     """The configuration cannot be used; `problems` lists everything wrong with it (D-181)."""
 
     def __init__(self, *problems: Problem) -> None:

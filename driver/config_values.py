@@ -1,4 +1,4 @@
-"""Reading one configuration value: from TOML's types, or from the text of a variable (D-182, D-183).
+"""Reading one configuration value: from a TOML type, or from a variable's text (D-182, D-183).
 
 Every function returns the value or raises ValueError with the text of the problem.
 """
@@ -46,6 +46,8 @@ def from_text(kind: str, text: str) -> object:
     if kind in _BITS:
         if not re.fullmatch(r"-?[0-9]+", text):
             raise ValueError(f"expected {kind}")
+        if len(text) > 20:
+            raise ValueError("out of range")
         return _in_bits(kind, int(text))
     return _FROM_TEXT[kind](text)
 
@@ -86,7 +88,7 @@ def _range_from_text(text: str) -> IdRange | None:
     if not text.strip():
         return None
     inner = text.strip().removeprefix("[").removesuffix("]")
-    match = re.fullmatch(r"\s*(-?[0-9]+)\s*[-,]\s*(-?[0-9]+)\s*", inner)
+    match = re.fullmatch(r"\s*(-?[0-9]{1,20})\s*[-,]\s*(-?[0-9]{1,20})\s*", inner)
     if not match:
         raise ValueError(_RANGE_FORM)
     return IdRange(int(match[1]), int(match[2]))

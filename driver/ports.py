@@ -12,10 +12,12 @@ from typing import Protocol
 import msgspec
 
 from ..client.clock import Clock
+from ..client.errors import TensorPoolError
 from .config import Profile
 
 __all__ = [
     "Clock",
+    "DriverLockedError",
     "DriverLockedError",
     "Metrics",
     "PoolRegion",
@@ -46,6 +48,10 @@ class Regions(msgspec.Struct, frozen=True):
     nslots: int
     header_uri: str
     pools: tuple[PoolRegion, ...]
+
+
+class DriverLockedError(TensorPoolError):
+    """Another driver manages the same namespace directory (D-003)."""
 
 
 class ProvisionFailure(enum.Enum):
@@ -136,8 +142,12 @@ class ShmStore(Protocol):
         """Store `now` into the activity stamp of every region of the current epoch (D-131)."""
         ...
 
-    def collect(self, now: int) -> None:
-        """One garbage-collection pass (D-124); raises OSError only after doing all it could."""
+    def collect(self, now: int, *, everywhere: bool = False) -> None:
+        """One garbage-collection pass (D-124) over the streams that have retired epochs; with
+        `everywhere`, as at the start, over every stream found in the namespace.
+
+        Raises OSError only after doing all it could.
+        """
         ...
 
     def has_retired(self) -> bool:
