@@ -18,7 +18,6 @@ from .config import Profile
 __all__ = [
     "Clock",
     "DriverLockedError",
-    "DriverLockedError",
     "Metrics",
     "PoolRegion",
     "ProvisionError",
@@ -50,10 +49,6 @@ class Regions(msgspec.Struct, frozen=True):
     pools: tuple[PoolRegion, ...]
 
 
-class DriverLockedError(TensorPoolError):
-    """Another driver manages the same namespace directory (D-003)."""
-
-
 class ProvisionFailure(enum.Enum):
     """What kind of obstacle kept an epoch from being provisioned."""
 
@@ -71,7 +66,7 @@ class ProvisionError(Exception):
         self.needed_bytes = needed_bytes
 
 
-class DriverLockedError(Exception):
+class DriverLockedError(TensorPoolError):
     """Another driver owns the directory (D-003)."""
 
     def __init__(self, directory: str) -> None:
@@ -142,12 +137,8 @@ class ShmStore(Protocol):
         """Store `now` into the activity stamp of every region of the current epoch (D-131)."""
         ...
 
-    def collect(self, now: int, *, everywhere: bool = False) -> None:
-        """One garbage-collection pass (D-124) over the streams that have retired epochs; with
-        `everywhere`, as at the start, over every stream found in the namespace.
-
-        Raises OSError only after doing all it could.
-        """
+    def collect(self, now: int) -> None:
+        """One garbage-collection pass (D-124); raises OSError only after doing all it could."""
         ...
 
     def has_retired(self) -> bool:
