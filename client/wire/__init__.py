@@ -1,1 +1,1 @@
-"""SBE messages of the control (900) and driver (901) schemas."""
+"""SBE codecs of the tensor pool protocol: message classes, encode, decode, in-place records."""

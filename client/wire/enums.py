@@ -1,0 +1,137 @@
+"""Enum values as they stand on the wire.
+
+Generated from `schemas/*.xml` by `make schemas`; edit those, not this file.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = [
+    "ClockDomain",
+    "Dtype",
+    "FrameProgressState",
+    "HugepagesPolicy",
+    "LeaseRevokeReason",
+    "MajorOrder",
+    "Mode",
+    "ProgressUnit",
+    "PublishMode",
+    "RegionType",
+    "ResponseCode",
+    "Role",
+    "ShutdownReason",
+]
+
+
+class Mode(enum.IntEnum):
+    """How frames are delivered to a consumer."""
+
+    STREAM = 1
+    RATE_LIMITED = 2
+
+
+class FrameProgressState(enum.IntEnum):
+    """How far a frame is filled."""
+
+    UNKNOWN = 0
+    STARTED = 1
+    PROGRESS = 2
+    COMPLETE = 3
+
+
+class ProgressUnit(enum.IntEnum):
+    """Unit in which a frame fills up."""
+
+    NONE = 0
+    ROWS = 1
+    COLUMNS = 2
+
+
+class ResponseCode(enum.IntEnum):
+    """Result of a request."""
+
+    OK = 0  # carried out
+    UNSUPPORTED = 1  # a capability this endpoint lacks
+    INVALID_PARAMS = 2  # malformed or incompatible request
+    REJECTED = 3  # refused by policy or state
+    INTERNAL_ERROR = 4  # unexpected failure; may be retried later
+
+
+class ClockDomain(enum.IntEnum):
+    """Clock that timestamps are taken from."""
+
+    MONOTONIC = 1
+    REALTIME_SYNCED = 2
+
+
+class RegionType(enum.IntEnum):
+    """What a region file holds."""
+
+    HEADER_RING = 1
+    PAYLOAD_POOL = 2
+
+
+class Dtype(enum.IntEnum):
+    """Element type of a tensor."""
+
+    UNKNOWN = 0
+    UINT8 = 1
+    INT8 = 2
+    UINT16 = 3
+    INT16 = 4
+    UINT32 = 5
+    INT32 = 6
+    UINT64 = 7
+    INT64 = 8
+    FLOAT32 = 9
+    FLOAT64 = 10
+    BOOLEAN = 11
+    BYTES = 13
+    BIT = 14
+
+
+class MajorOrder(enum.IntEnum):
+    """Order of the axes in memory."""
+
+    UNKNOWN = 0
+    ROW = 1
+    COLUMN = 2
+
+
+class HugepagesPolicy(enum.IntEnum):
+    """What a client demands of the pages behind a region."""
+
+    UNSPECIFIED = 0
+    STANDARD = 1
+    HUGEPAGES = 2
+
+
+class Role(enum.IntEnum):
+    """What a lease entitles its client to."""
+
+    PRODUCER = 1
+    CONSUMER = 2
+
+
+class PublishMode(enum.IntEnum):
+    """Whether an attach may create the stream."""
+
+    REQUIRE_EXISTING = 1
+    EXISTING_OR_CREATE = 2
+
+
+class LeaseRevokeReason(enum.IntEnum):
+    """Why a lease ended."""
+
+    DETACHED = 1
+    EXPIRED = 2
+    REVOKED = 3
+
+
+class ShutdownReason(enum.IntEnum):
+    """Why the driver stops."""
+
+    NORMAL = 0
+    ADMIN = 1
+    ERROR = 2

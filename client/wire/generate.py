@@ -1,0 +1,87 @@
+"""Write everything that is derived from the schemas: `python -m tensor_pool.client.wire.generate`.
+
+The output is checked in, so that a reader, a type checker and a debugger see plain classes and
+straight-line code, and importing the package parses no XML. `--check` writes nothing and exits with
+status 1 when a file does not match the schemas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from ... import schemas
+from .emit_types import emit_enums, emit_layouts, emit_messages
+from .schema import Schema, load_schema
+
+__all__ = ["generate", "main", "read_schemas", "stale_files"]
+
+HERE = Path(__file__).parent
+SCHEMAS = Path(schemas.__file__).parent
+
+
+def read_schemas() -> list[Schema]:
+    """The control schema and the driver schema."""
+    return [load_schema(SCHEMAS / "control.xml"), load_schema(SCHEMAS / "driver.xml")]
+
+
+def generate() -> dict[Path, str]:
+    """Text of every generated file, before formatting."""
+    both = read_schemas()
+    control, driver = both
+    return {
+        HERE / "enums.py": emit_enums(both),
+        HERE / "layouts.py": emit_layouts(both),
+        HERE / "control_messages.py": emit_messages(
+            control, None, "Messages of the control schema, and the shared memory records."
+        ),
+        HERE / "driver_messages.py": emit_messages(
+            driver, control, "Messages of the driver schema: leases between clients and driver."
+        ),
+    }
+
+
+def stale_files() -> list[Path]:
+    """Generated files that are missing or say something else than the schemas.
+
+    Python files are compared by their syntax tree: how a formatter lays them out does not matter.
+    """
+    return [path for path, text in generate().items() if not _same(path, text)]
+
+
+def _same(path: Path, text: str) -> bool:
+    if not path.exists():
+        return False
+    present = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return ast.dump(ast.parse(present)) == ast.dump(ast.parse(text))
+    return present == text
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    if path.suffix == ".py":
+        for step in (["check", "--quiet", "--fix", "--select", "I"], ["format", "--quiet"]):
+            subprocess.run([sys.executable, "-m", "ruff", *step, str(path)], check=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Generate codecs and references from the schemas.")
+    parser.add_argument("--check", action="store_true", help="only say which files are stale")
+    if parser.parse_args(arguments).check:
+        stale = stale_files()
+        for path in stale:
+            print(f"{path.name} does not match the schemas: run `make schemas`", file=sys.stderr)
+        return 1 if stale else 0
+    for path, text in generate().items():
+        _write(path, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
