@@ -1,0 +1,42 @@
+"""At most one warning per cause and second, however fast garbage arrives (D-194)."""
+
+from __future__ import annotations
+
+from ..client.clock import Clock
+
+__all__ = ["WarningLimit"]
+
+_INTERVAL_NS = 1_000_000_000
+
+
+class WarningLimit:
+    """Says when a warning may be written again, and how many were left out since the last.
+
+    Ask before the log line is put together: a flood then costs a dictionary look-up a message.
+
+    >>> from tensor_pool.client.clock import SimulatedClock
+    >>> clock = SimulatedClock()
+    >>> limit = WarningLimit(clock)
+    >>> limit.admit("malformed"), limit.admit("malformed")
+    (0, None)
+    >>> clock.advance(1_000_000_000)
+    >>> limit.admit("malformed")
+    1
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next_ns: dict[str, int] = {}
+        self._left_out: dict[str, int] = {}
+
+    def admit(self, cause: str) -> int | None:
+        """Number of warnings of this cause left out since the last line; None: leave this out too.
+
+        Causes are kept for ever, so they are names from the code and never text from a message.
+        """
+        now = self._clock.monotonic_ns()
+        if now < self._next_ns.get(cause, 0):
+            self._left_out[cause] = self._left_out.get(cause, 0) + 1
+            return None
+        self._next_ns[cause] = now + _INTERVAL_NS
+        return self._left_out.pop(cause, 0)
