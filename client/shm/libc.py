@@ -115,10 +115,11 @@ def map_zero_pages_at(address: int, length: int, *, replace: bool) -> bool:
     return got == address and got != _MAP_FAILED
 
 
-def set_signal_handler(number: int, handler: object) -> SignalAction:
+def set_signal_handler(number: int, handler: ctypes._FuncPointer) -> SignalAction:
     """Install a `SignalHandler` for a signal and return what was installed before."""
-    action = SignalAction(handler=ctypes.cast(handler, ctypes.c_void_p).value, flags=_SA_SIGINFO)  #
-    type: ignore[arg-type] previous = SignalAction()
+    pointer = ctypes.cast(handler, ctypes.c_void_p)
+    action = SignalAction(handler=pointer.value, flags=_SA_SIGINFO)
+    previous = SignalAction()
     if _libc.sigaction(number, ctypes.byref(action), ctypes.byref(previous)) != 0:
         raise _os_error()
     return previous

@@ -60,7 +60,7 @@ class Mapping:
             if hasattr(mmap, "MADV_DONTFORK"):
                 self._mmap.madvise(mmap.MADV_DONTFORK)
             if lock_memory:
-                libc.mlock(self.address, length)
+                self.lock()
         except OSError:
             self.close()
             raise
@@ -90,10 +90,10 @@ class Mapping:
             pages = np.frombuffer(self.buffer, np.uint8)[:: mmap.PAGESIZE]
             pages |= 0
 
-    def fsync(self) -> None:
-        """Flush the mapped pages to the file; raises OSError."""
+    def lock(self) -> None:
+        """Keep the mapping in memory (`mlock`); raises OSError."""
         if self._mmap is not None:
-            self._mmap.flush()
+            libc.mlock(self.address, self.length)
 
     def close(self) -> bool:
         """Give the mapping up; True when it is gone now, False when views keep it for a while."""
