@@ -44,10 +44,13 @@ test: $(VENV)/.dev $(VENV)/typing ## run all tests
 check: $(VENV)/.dev $(VENV)/typing ## format, lint and type check
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=$(VENV)/typing $(BIN)/mypy -p tensor_pool
 
+schemas: $(VENV)/.dev ## write codecs and the message reference from schemas/*.xml
+	@$(BIN)/python -m tensor_pool.client.wire.generate
+
 coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 	@$(BIN)/python tests/coverage_matrix.py
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check coverage-matrix clean
+.PHONY: help demo test check schemas coverage-matrix clean

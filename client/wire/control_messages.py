@@ -302,7 +302,7 @@ class ShmRegionSuperblock(Struct, frozen=True, gc=False):
     """Epoch of the region."""
     stream_id: int
     """Tensor stream id."""
-    region_type: RegionType
+    region_type: RegionType | int
     """Header ring or payload pool."""
     pool_id: int
     """Pool; 0 for the header ring."""
@@ -344,13 +344,13 @@ class SlotHeader(Struct, frozen=True, gc=False):
 class TensorHeader(Struct, frozen=True, gc=False):
     """Type and shape of a frame, embedded in its slot."""
 
-    dtype: Dtype
+    dtype: Dtype | int
     """Element type."""
-    major_order: MajorOrder
+    major_order: MajorOrder | int
     """ROW or COLUMN."""
     ndims: int
     """1..8."""
-    progress_unit: ProgressUnit
+    progress_unit: ProgressUnit | int
     """Unit in which the frame fills up."""
     progress_stride_bytes: int
     """Bytes of one unit; 0 with NONE."""

@@ -55,7 +55,7 @@ def entry_class(group: Group) -> str:
 
 def raw_enum_messages(message: Message) -> bool:
     """Whether a decoder may leave this message's enums as numbers."""
-    return message.name in RAW_ENUM_MESSAGES
+    return message.shared_memory or message.name in RAW_ENUM_MESSAGES
 
 
 def shared_enums(schemas: Iterable[Schema]) -> list[Enumeration]:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from ... import schemas
+from .emit_codecs import emit_catalog, emit_codecs
 from .emit_types import emit_enums, emit_layouts, emit_messages
 from .schema import Schema, load_schema
 
@@ -29,10 +30,10 @@ def read_schemas() -> list[Schema]:
 
 
 def generate() -> dict[Path, str]:
-    """Text of every generated file, before formatting."""
+    """Text of every generated file."""
     both = read_schemas()
     control, driver = both
-    return {
+    texts = {
         HERE / "enums.py": emit_enums(both),
         HERE / "layouts.py": emit_layouts(both),
         HERE / "control_messages.py": emit_messages(
@@ -41,7 +42,15 @@ def generate() -> dict[Path, str]:
         HERE / "driver_messages.py": emit_messages(
             driver, control, "Messages of the driver schema: leases between clients and driver."
         ),
+        HERE / "control_codecs.py": emit_codecs(
+            control, "control_messages", "control_messages", "Codecs of the control schema."
+        ),
+        HERE / "driver_codecs.py": emit_codecs(
+            driver, "driver_messages", "control_messages", "Codecs of the driver schema."
+        ),
+        HERE / "catalog.py": emit_catalog(both),
     }
+    return {path: _tidy(path, text) for path, text in texts.items()}
 
 
 def stale_files() -> list[Path]:
@@ -61,12 +70,15 @@ def _same(path: Path, text: str) -> bool:
     return present == text
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    if path.suffix == ".py":
-        for step in (["check", "--quiet", "--fix", "--select", "I"], ["format", "--quiet"]):
-            subprocess.run([sys.executable, "-m", "ruff", *step, str(path)], check=True)
+def _tidy(path: Path, text: str) -> str:
+    """Python text with sorted imports, without the unused ones, formatted."""
+    if path.suffix != ".py":
+        return text
+    for step in (["check", "--quiet", "--fix", "--select", "I,F401"], ["format", "--quiet"]):
+        command = [sys.executable, "-m", "ruff", *step, "--stdin-filename", str(path), "-"]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+        text = done.stdout
+    return text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,7 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{path.name} does not match the schemas: run `make schemas`", file=sys.stderr)
         return 1 if stale else 0
     for path, text in generate().items():
-        _write(path, text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Buffer
 from struct import Struct
 from typing import Final, NamedTuple
 
 from .errors import WireError, WireProblem
 
-__all__ = ["HEADER_BYTES", "MessageHeader", "header_word", "peek_header"]
+__all__ = ["HEADER_BYTES", "MessageHeader", "WireBuffer", "header_word", "peek_header"]
+
+type WireBuffer = bytes | bytearray | memoryview
+"""What messages are read from; a memoryview must be of single bytes."""
 
 HEADER_BYTES: Final = 8
-_HEADER: Final = Struct("<HHHH")
+_unpack_header = Struct("<HHHH").unpack_from
 
 
 class MessageHeader(NamedTuple):
@@ -23,15 +25,15 @@ class MessageHeader(NamedTuple):
     version: int
 
 
-def peek_header(buffer: Buffer) -> MessageHeader:
+def peek_header(buffer: WireBuffer) -> MessageHeader:
     """The message header at the start of `buffer`.
 
     Raises WireError (MALFORMED) for fewer than 8 bytes. Nothing else is checked: dispatch is on
     (schema_id, template_id), and most of what a shared stream carries is for somebody else (M-011).
     """
-    if memoryview(buffer).nbytes < HEADER_BYTES:
+    if len(buffer) < HEADER_BYTES:
         raise WireError(WireProblem.MALFORMED, "shorter than a message header")
-    return MessageHeader(*_HEADER.unpack_from(buffer))
+    return MessageHeader(*_unpack_header(buffer))
 
 
 def header_word(block_length: int, template_id: int, schema_id: int, version: int) -> int:

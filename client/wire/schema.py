@@ -291,8 +291,9 @@ def _body(
             data.append(_var_data(child, types, owner))
         else:
             raise SchemaError(f"{owner} may not hold {child.tag!r}")
-    _unique(f"name in {owner}", (item.name for item in (*fields, *groups, *data)))
-    _unique(f"id in {owner}", (item.id for item in (*fields, *groups, *data)))
+    items: list[Field | Group | VarData] = [*fields, *groups, *data]
+    _unique(f"name in {owner}", (item.name for item in items))
+    _unique(f"id in {owner}", (item.id for item in items))
     block_length = _number(node, "blockLength")
     _require(
         block_length == end, f"{owner}: blockLength {block_length}, but its fields end at {end}"
