@@ -131,6 +131,18 @@ class StreamGeometry(msgspec.Struct, frozen=True):
         for pool in self.pools:
             yield self.pool(pool), pool.uri
 
+    def layout(self) -> tuple[object, ...]:
+        """What must not change within an epoch: everything but the order of the pools and the
+        URIs."""
+        return (
+            self.stream_id,
+            self.epoch,
+            self.layout_version,
+            self.header_nslots,
+            self.header_slot_bytes,
+            frozenset((pool.pool_id, pool.nslots, pool.stride_bytes) for pool in self.pools),
+        )
+
     def check_structure(self) -> None:
         """Refuse what no set of regions can satisfy (W-130, and the layout version of W-149).
 

@@ -69,19 +69,19 @@ class MappedRegion:
         """The activity stamp as it is now, ns of the announces' clock."""
         return activity_of(self.mapping.words)
 
-    def check(self, expected: RegionGeometry) -> ShmRegionSuperblock:
-        """Check length and superblock again (W-127); raises ShmValidationError."""
+    def check(self) -> ShmRegionSuperblock:
+        """Check length and superblock (W-054, W-127); raises ShmValidationError."""
         superblock = self.superblock()
         length = self.mapping.file_length()
-        if self.mapping.lost or length < expected.length_bytes:
+        if self.mapping.lost or length < self.geometry.length_bytes:
             raise ShmValidationError(
                 self.geometry.name,
                 self.path,
                 9,
                 f"shortened to {length} bytes while mapped",
-                f"at least {expected.length_bytes}",
+                f"at least {self.geometry.length_bytes}",
             )
-        check_superblock(superblock, expected, self.path)
+        check_superblock(superblock, self.geometry, self.path)
         return superblock
 
     def close(self) -> bool:
@@ -132,7 +132,7 @@ def map_region(
         os.close(opened.fd)
     region = MappedRegion(expected, opened.path, mapping, pid=0)
     try:
-        superblock = region.check(expected)
+        superblock = region.check()
         if freshness is not None:
             check_activity(
                 superblock,
