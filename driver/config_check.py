@@ -13,7 +13,7 @@ from ..client.shm.uri import MAX_URI_BYTES, format_region_uri, is_uri_path
 from ..client.wire import ClockDomain, PayloadPool, ShmPoolAnnounce, encode
 from .config import IdRange, Profile, ShmTable, StreamConfig
 from .config_findings import Findings
-from .filesystem import hugepage_bytes, usability_problem
+from .filesystem import huge_page_bytes_at, usability_problem
 from .layout import Layout
 
 __all__ = ["check_across_keys"]
@@ -76,7 +76,7 @@ def _check_base_dir(findings: Findings) -> None:
 def _check_hugepages(findings: Findings) -> None:
     if not findings.sound("shm.base_dir"):
         return
-    page_bytes = hugepage_bytes(findings["shm.base_dir"])
+    page_bytes = huge_page_bytes_at(findings["shm.base_dir"])
     key = "shm.require_hugepages"
     if findings.sound(key) and findings[key] and not page_bytes:
         findings.problem(key, "shm.base_dir is not on hugetlbfs", True, findings.sources[key])
@@ -138,7 +138,8 @@ def _check_sizes(findings: Findings, profiles: Mapping[str, Profile]) -> None:
     layout = Layout.of(
         ShmTable(base_dir=findings["shm.base_dir"], namespace=findings["shm.namespace"])
     )
-    around_path = len(format_region_uri("/", require_hugepages=hugepage_bytes(layout.base_dir) > 0))
+    hugepages = huge_page_bytes_at(layout.base_dir) is not None
+    around_path = len(format_region_uri("/", require_hugepages=hugepages))
     for name, profile in profiles.items():
         key = f"profiles.{name}.payload_pools"
         uri_bytes = [around_path - 1 + len(path) for path in layout.longest_paths(profile)]
@@ -160,7 +161,7 @@ def _announce_bytes(profile: Profile) -> int:
         layout_version=1,
         header_nslots=profile.header_nslots,
         header_slot_bytes=profile.header_slot_bytes,
-        payload_pools=[
+        payload_pools=tuple(
             PayloadPool(
                 pool_id=pool.pool_id,
                 pool_nslots=profile.header_nslots,
@@ -168,7 +169,7 @@ def _announce_bytes(profile: Profile) -> int:
                 region_uri=uri,
             )
             for pool in profile.payload_pools
-        ],
+        ),
         header_region_uri=uri,
     )
     return len(encode(announce)) - len(uri) * (len(profile.payload_pools) + 1)

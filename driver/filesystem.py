@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 
-from ..client.shm.libc import filesystem_of
+from ..client.shm.hugepages import huge_page_bytes
+from ..client.shm.paths import errno_name
 from .layout import deepest_existing
 
-__all__ = ["errno_name", "hugepage_bytes", "usability_problem"]
+__all__ = ["free_bytes_at", "huge_page_bytes_at", "make_base_directory", "usability_problem"]
 
-_HUGETLBFS_MAGIC = 0x958458F6
+_BASE_MODE = 0o1777  # as /tmp: everybody may have a directory in it, nobody touches another's
+_UNLIMITED = 2**63 - 1
 
 
-def hugepage_bytes(path: str) -> int:
-    """Page size of the hugetlbfs that `path` is or would be on; 0 on any other file system (D-120).
+def huge_page_bytes_at(path: str) -> int | None:
+    """Page size of the hugetlbfs that `path` is or would be on; None on any other file system.
 
-    Transparent huge pages do not count. A path that cannot be looked at is on no hugetlbfs.
+    A path that cannot be looked at is on no hugetlbfs.
     """
     try:
         fd = os.open(deepest_existing(os.path.realpath(path)), os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return 0
+        return None
     try:
-        magic, block_bytes = filesystem_of(fd)
-    except OSError:
-        return 0
+        return huge_page_bytes(fd)
     finally:
         os.close(fd)
-    return block_bytes if magic == _HUGETLBFS_MAGIC else 0
 
 
 def usability_problem(path: str) -> str | None:
@@ -50,6 +49,21 @@ def usability_problem(path: str) -> str | None:
     return None
 
 
-def errno_name(error: OSError) -> str:
-    """Symbolic name of an OS error, such as `ENOSPC`."""
-    return errno.errorcode.get(error.errno or 0, f"errno {error.errno}")
+def make_base_directory(path: str) -> None:
+    """Make the base directory with mode 1777 if it is missing (D-115); raises OSError."""
+    canonical = os.path.realpath(path)
+    if os.path.isdir(canonical):
+        return
+    os.makedirs(os.path.dirname(canonical), mode=0o755, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # another driver was faster
+        os.mkdir(canonical, 0o700)
+        os.chmod(canonical, _BASE_MODE)
+
+
+def free_bytes_at(path: str) -> int:
+    """Free space on the file system of an existing path; raises OSError.
+
+    A tmpfs without a size limit has no blocks to count; it is as good as endless.
+    """
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize if status.f_blocks else _UNLIMITED

@@ -86,16 +86,13 @@ class Layout(msgspec.Struct, frozen=True):
         return cls(os.path.realpath(shm.base_dir), user_name(), shm.namespace)
 
     @property
-    def user_dir(self) -> str:
-        return f"{self.base_dir}/tensorpool-{self.user}"
+    def namespace_parts(self) -> tuple[str, str]:
+        """Names of the directories between the base directory and those of the streams."""
+        return (f"tensorpool-{self.user}", self.namespace)
 
     @property
     def namespace_dir(self) -> str:
-        return f"{self.user_dir}/{self.namespace}"
-
-    @property
-    def lock_file(self) -> str:
-        return f"{self.namespace_dir}/{LOCK_FILE}"
+        return "/".join((self.base_dir, *self.namespace_parts))
 
     def stream_dir(self, stream_id: int) -> str:
         return f"{self.namespace_dir}/{stream_id}"
@@ -103,14 +100,14 @@ class Layout(msgspec.Struct, frozen=True):
     def epoch_dir(self, stream_id: int, epoch: int) -> str:
         return f"{self.namespace_dir}/{stream_id}/{epoch}"
 
-    def header_path(self, stream_id: int, epoch: int) -> str:
-        return f"{self.epoch_dir(stream_id, epoch)}/{HEADER_FILE}"
+    def file_name(self, pool_id: int) -> str:
+        """Name of a pool's file; pool id 0 stands for the header ring, as in its superblock."""
+        return f"{pool_id}.pool" if pool_id else HEADER_FILE
 
-    def pool_path(self, stream_id: int, epoch: int, pool_id: int) -> str:
-        return f"{self.epoch_dir(stream_id, epoch)}/{pool_id}.pool"
+    def region_path(self, stream_id: int, epoch: int, pool_id: int = 0) -> str:
+        return f"{self.epoch_dir(stream_id, epoch)}/{self.file_name(pool_id)}"
 
     def longest_paths(self, profile: Profile) -> Iterable[str]:
         """The header's and each pool's path at the largest stream id and epoch there can be."""
-        yield self.header_path(LONGEST_STREAM_ID, LONGEST_EPOCH)
-        for pool in profile.payload_pools:
-            yield self.pool_path(LONGEST_STREAM_ID, LONGEST_EPOCH, pool.pool_id)
+        for pool_id in (0, *(pool.pool_id for pool in profile.payload_pools)):
+            yield self.region_path(LONGEST_STREAM_ID, LONGEST_EPOCH, pool_id)
