@@ -41,11 +41,15 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class ConfigError(errors.ConfigError):
-    """The configuration cannot be used; `problems` lists everything wrong with it (D-181)."""
+    """The configuration cannot be used; `problems` lists everything wrong with it (D-181).
 
-    def __init__(self, *problems: Problem) -> None:
+    `warnings` are what would have been warned about, a misspelt key for example.
+    """
+
+    def __init__(self, *problems: Problem, warnings: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+        self.warnings = warnings
 
 
 class IdRange(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ def load_config(
     streams = read_streams(document.get("streams"), profiles, origin, findings)
     check_across_keys(findings, profiles, streams)
     if problems := findings.problems():
-        raise ConfigError(*problems)
+        raise ConfigError(*problems, warnings=tuple(findings.warnings))
 
     config = DriverConfig(
         driver=DriverTable(**findings.table("driver")),
