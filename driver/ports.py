@@ -13,6 +13,7 @@ import msgspec
 
 from ..client.clock import Clock
 from ..client.errors import TensorPoolError
+from ..client.wire import Message
 from .config import Profile
 
 __all__ = [
@@ -92,8 +93,8 @@ class PublishOutcome(enum.Enum):
 class Publisher(Protocol):
     """The way out for every message of the driver."""
 
-    def publish(self, target: Target, message: msgspec.Struct) -> PublishOutcome:
-        """Hand one message of `client.wire` over, now or later; never blocks."""
+    def publish(self, target: Target, message: Message) -> PublishOutcome:
+        """Hand one message over, now or later; never blocks."""
         ...
 
 
@@ -117,8 +118,12 @@ class ShmStore(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Drop all mappings, remove files if `cleanup_shm_on_exit`, release the lock (D-128)."""
+    def close(self, *, discard: bool = False) -> None:
+        """Drop all mappings, remove files if `cleanup_shm_on_exit`, release the lock (D-128).
+
+        With `discard` this run's files are removed in any case: a start that failed leaves
+        nothing behind (D-100).
+        """
         ...
 
     def provision(self, stream_id: int, profile: Profile, epoch: int) -> Regions:

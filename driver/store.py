@@ -133,15 +133,18 @@ class FileStore:
         with contextlib.suppress(OSError):  # not empty: something of somebody else's is in it
             os.rmdir(path)
 
-    def close(self) -> None:
-        """Drop all mappings, remove this run's files if so configured, release the lock (D-128)."""
+    def close(self, *, discard: bool = False) -> None:
+        """Drop all mappings, remove this run's files if so configured, release the lock (D-128).
+
+        With `discard` they are removed in any case: a start that failed leaves nothing (D-100).
+        """
         for regions in self._regions.values():
             for region in regions:
                 region.close()
         self._regions.clear()
         if self._lock is None:
             return
-        if self._config.policies.cleanup_shm_on_exit:
+        if discard or self._config.policies.cleanup_shm_on_exit:
             self._clean_up(self._lock)
         self._release_lock()
 
