@@ -140,6 +140,8 @@ def test_of_two_processes_that_start_at_once_one_embeds_and_one_uses(directory):
     script = f"""
 import sys
 from tensor_pool.client.transport.media_driver import open_media_driver
+print("loaded", flush=True)
+sys.stdin.readline()
 driver = open_media_driver({directory!r})
 print(driver.is_embedded, flush=True)
 sys.stdin.read()
@@ -154,6 +156,11 @@ driver.close()
         )
         for _ in range(2)
     ]
+    for process in processes:
+        assert process.stdout.readline() == "loaded\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     answers = [process.stdout.readline().strip() for process in processes]
     for process in processes:
         process.communicate()
