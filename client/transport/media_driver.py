@@ -37,6 +37,7 @@ __all__ = [
     "MEDIA_DRIVER_MODES",
     "EmbeddedMediaDriver",
     "ExternalMediaDriver",
+    "MediaDriverActiveError",
     "MediaDriverProcess",
     "default_aeron_dir",
     "is_media_driver_active",
@@ -105,7 +106,14 @@ def open_media_driver(
             f"no media driver is active in {directory}; start one there, or set media_driver to "
             "auto or embedded"
         )
-    return EmbeddedMediaDriver(directory)
+    try:
+        return EmbeddedMediaDriver(directory)
+    except MediaDriverActiveError:  # another process was quicker
+        return ExternalMediaDriver(directory)
+
+
+class MediaDriverActiveError(TransportError):
+    """A media driver was not embedded because one is active in its directory already."""
 
 
 class ExternalMediaDriver:
@@ -136,7 +144,7 @@ class EmbeddedMediaDriver:
             parent.mkdir(parents=True, exist_ok=True)
             with _locked(parent):
                 if is_media_driver_active(directory):
-                    raise TransportError(
+                    raise MediaDriverActiveError(
                         f"a media driver is already active in {directory}; set media_driver to "
                         "auto or external to use it, or choose another aeron_dir"
                     )
