@@ -174,8 +174,9 @@ class MemoryNetwork:
                 self._connect(endpoint, subscription)
         else:
             subscriptions.append(endpoint)
+            faults = self.faults_of(endpoint.transport.name, endpoint.stream_id)
             for publication in list(publications):
-                self._connect(publication, endpoint)
+                self._connect(publication, endpoint, stale=faults.stale_fragments)
 
     def forget(self, endpoint: MemoryPublication | MemorySubscription) -> None:
         """An endpoint is gone for good; a closed publication only once nothing of it is unread."""
@@ -189,10 +190,16 @@ class MemoryNetwork:
         due = self.clock.monotonic_ns() + delay_ns
         heapq.heappush(self._due, (due, self.next_order(), action))
 
-    def _connect(self, publication: MemoryPublication, subscription: MemorySubscription) -> None:
+    def _connect(
+        self,
+        publication: MemoryPublication,
+        subscription: MemorySubscription,
+        *,
+        stale: bool = False,
+    ) -> None:
         def connect() -> None:
             if self._reachable(publication, subscription):
-                link(publication, subscription)
+                link(publication, subscription, stale=stale)
 
         if self._connect_delay_ns:
             self._schedule(self._connect_delay_ns, connect)

@@ -293,13 +293,16 @@ class MemorySubscription:
             handler(view)
 
 
-def link(publication: MemoryPublication, subscription: MemorySubscription) -> None:
-    """Connect the two, unless they are already, or one of them is gone."""
+def link(
+    publication: MemoryPublication, subscription: MemorySubscription, *, stale: bool = False
+) -> None:
+    """Connect the two, unless they are already, or one of them is gone.
+
+    `stale`: start where the slowest subscription is, which may be that of a closed publication.
+    """
     if subscription.released or any(i.subscription is subscription for i in publication.images):
         return
-    network = publication.transport.network
-    faults = network.faults_of(subscription.transport.name, publication.stream_id)
-    stale = faults.stale_fragments and publication.images
+    stale = stale and bool(publication.images)
     if publication.released and not stale:
         return
     image = _Image(publication, subscription)
@@ -309,7 +312,7 @@ def link(publication: MemoryPublication, subscription: MemorySubscription) -> No
         image.queue.extend(unread.copy() for unread in slowest.queue)
     publication.images.append(image)
     subscription.images.append(image)
-    subscription.joined_ns = network.clock.monotonic_ns()
+    subscription.joined_ns = publication.transport.network.clock.monotonic_ns()
 
 
 def unlink(publication: MemoryPublication, subscription: MemorySubscription) -> None:
