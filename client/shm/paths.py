@@ -218,7 +218,7 @@ class _Check:
 def _resolve(uri: RegionUri, allowed: AllowedBaseDirs, check: _Check) -> tuple[str, str]:
     path = uri.path
     check.require(2, os.path.isabs(path), "a relative path", "an absolute path")
-    announced = check.call(3, "an existing file", lambda: os.lstat(path))
+    announced = check.call(4, "an existing file", lambda: os.lstat(path))
     check.require(3, not stat.S_ISLNK(announced.st_mode), "a symbolic link", "a file")
     canonical = check.call(4, "a path that resolves", lambda: os.path.realpath(path, strict=True))
     base = allowed.containing(canonical)
