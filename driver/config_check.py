@@ -126,7 +126,11 @@ def _check_policies(
     reuse = "policies.reuse_existing_shm"
     if findings.sound(key, reuse) and findings[key] and findings[reuse]:
         findings.problem(key, f"conflicts with {reuse}", True, findings.sources[key])
-    if not streams and findings.sound(dynamic, "streams") and not findings[dynamic]:
+    if (
+        not (streams or findings[dynamic])
+        and findings.sound(dynamic)
+        and (findings.sound_below("streams"))
+    ):
         findings.problem(
             "streams", f"at least one stream is required when {dynamic}=false", None, ""
         )
@@ -141,6 +145,8 @@ def _check_sizes(findings: Findings, profiles: Mapping[str, Profile]) -> None:
     hugepages = huge_page_bytes_at(layout.base_dir) is not None
     around_path = len(format_region_uri("/", require_hugepages=hugepages))
     for name, profile in profiles.items():
+        if not findings.sound_below(f"profiles.{name}"):
+            continue
         key = f"profiles.{name}.payload_pools"
         uri_bytes = [around_path - 1 + len(path) for path in layout.longest_paths(profile)]
         if _announce_bytes(profile) + sum(uri_bytes) > _MAX_ANNOUNCE_BYTES:

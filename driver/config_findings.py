@@ -42,13 +42,17 @@ class Findings:
 
     def unknown(self, key: str, known: Iterable[str]) -> None:
         """A key that means nothing: warned about, else ignored (D-182)."""
-        close = difflib.get_close_matches(key, list(known), n=1)
+        close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.85)
         hint = f"; did you mean {close[0]}?" if close else ""
         self.warnings.append(f"{key}: unknown key, ignored{hint}")
 
     def sound(self, *keys: str) -> bool:
         """Whether rules across these keys make sense: nothing is wrong with any of them."""
         return not any(key in self._problems for key in keys)
+
+    def sound_below(self, table: str) -> bool:
+        """Whether nothing is wrong with a table nor with any key in it."""
+        return not any(f"{key}.".startswith(f"{table}.") for key in self._problems)
 
     def __getitem__(self, key: str) -> Any:
         """Effective value of a setting; a derived default is its stand-in."""
