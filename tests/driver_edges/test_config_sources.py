@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
 from tensor_pool.driver.config import ConfigError, DriverConfig, IdRange, Profile
 from tensor_pool.driver.config_load import STARTER, load_config, parse_override
 from tensor_pool.driver.settings import SETTINGS, TABLES
+
 from tests.driver_edges.configs import load, load_exactly, problems
 
 
