@@ -1,0 +1,197 @@
+"""The adapter: turns what arrives on the control stream into events, and drops the rest (§4).
+
+The driver shares the stream with every client and hears itself. A message is looked at in the
+order of D-060; what is not for the driver is counted and forgotten, whatever its bytes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from ..client.clock import Clock
+from ..client.wire import (
+    ConsumerHello,
+    Message,
+    ResponseCode,
+    ShmAttachRequest,
+    ShmDetachRequest,
+    ShmDriverShutdownRequest,
+    ShmLeaseKeepalive,
+    ShmPoolAnnounce,
+    WireError,
+    WireProblem,
+    decoder_for,
+    peek_correlation_id,
+    peek_header,
+)
+from ..client.wire.catalog import CODECS
+from .events import DriverEvent, Refusal, Shutdown
+from .lifecycle import DriverLifecycle
+from .ports import Metrics
+from .proxy import Proxy
+from .router import Router
+from .warning_limit import WarningLimit
+
+__all__ = ["Adapter"]
+
+LONGEST_CHANNEL_BYTES = 4096
+LONGEST_TEXT_BYTES = 1024  # tokens and error texts
+
+UNSUPPORTED_VERSION = Refusal(
+    ResponseCode.UNSUPPORTED,
+    "unsupported driver schema version",
+    "the client speaks a newer version of the protocol than this driver",
+)
+
+_HANDLED = (
+    ShmAttachRequest,
+    ShmDetachRequest,
+    ShmLeaseKeepalive,
+    ShmDriverShutdownRequest,
+    ConsumerHello,
+)
+_IDS = {codec.kind: (codec.schema_id, codec.template_id) for codec in CODECS}
+_OTHERS_IDS = frozenset(ids for kind, ids in _IDS.items() if kind not in _HANDLED)
+_COUNTERS = {
+    WireProblem.MALFORMED: "malformed",
+    WireProblem.BAD_ENUM: "malformed",
+    WireProblem.FOREIGN_SCHEMA: "foreign_schema",
+    WireProblem.UNKNOWN_TEMPLATE: "unknown_template",
+    WireProblem.UNSUPPORTED_VERSION: "unsupported_version",
+}
+
+_decode = decoder_for(_HANDLED, raw_enums=True)
+_decode_announce = decoder_for([ShmPoolAnnounce])
+_log = logging.getLogger(__name__)
+
+
+class Adapter:
+    """Handler of the control subscription."""
+
+    def __init__(
+        self,
+        router: Router,
+        lifecycle: DriverLifecycle,
+        proxy: Proxy,
+        metrics: Metrics,
+        clock: Clock,
+        shutdown_token: str,
+    ) -> None:
+        self._router = router
+        self._lifecycle = lifecycle
+        self._proxy = proxy
+        self._metrics = metrics
+        self._warnings = WarningLimit(clock)
+        self._shutdown_token = shutdown_token.encode()
+        self._accused_streams: set[int] = set()
+        self._handlers: dict[type, Callable[[Message], None]] = {
+            ShmLeaseKeepalive: lambda message: router.dispatch(DriverEvent.KEEPALIVE, message),
+            ShmAttachRequest: self._on_attach,
+            ShmDetachRequest: lambda message: router.dispatch(DriverEvent.DETACH_REQUEST, message),
+            ShmDriverShutdownRequest: self._on_shutdown_request,
+            ConsumerHello: self._on_hello,
+        }
+
+    def on_fragment(self, buffer: memoryview) -> None:
+        """Handle one whole message; never raises."""
+        try:
+            message = _decode(buffer)
+        except WireError as error:
+            self._drop(buffer, error)
+        else:
+            self._handlers[type(message)](message)
+
+    # -- messages for the driver
+
+    def _on_attach(self, message: Message) -> None:
+        self._metrics.inc("attach_requests")
+        if self._sheds():
+            return
+        self._router.dispatch(DriverEvent.ATTACH_REQUEST, message)
+
+    def _on_hello(self, message: Message) -> None:
+        hello = cast("ConsumerHello", message)
+        if max(len(hello.descriptor_channel), len(hello.control_channel)) > LONGEST_CHANNEL_BYTES:
+            self._count("malformed", "a channel of a hello is too long")
+            return
+        self._router.dispatch(DriverEvent.CONSUMER_HELLO, hello)
+
+    def _on_shutdown_request(self, message: Message) -> None:
+        """Accept a stop on the wire only with the configured token (D-140)."""
+        request = cast("ShmDriverShutdownRequest", message)
+        if max(len(request.token), len(request.error_message)) > LONGEST_TEXT_BYTES:
+            self._count("malformed", "token or text of a shutdown request is too long")
+            return
+        given = request.token.encode()
+        if not (self._shutdown_token and hmac.compare_digest(given, self._shutdown_token)):
+            self._count("shutdown_rejected", "a shutdown request without the configured token")
+            return
+        shutdown = Shutdown(request.reason, request.error_message)
+        self._router.dispatch(DriverEvent.SHUTDOWN_REQUESTED, shutdown)
+
+    # -- everything else
+
+    def _drop(self, buffer: memoryview, error: WireError) -> None:
+        if error.reason is WireProblem.UNKNOWN_TEMPLATE:
+            header = peek_header(buffer)
+            if (header.schema_id, header.template_id) in _OTHERS_IDS:
+                self._metrics.inc("ignored")
+                if (header.schema_id, header.template_id) == _IDS[ShmPoolAnnounce]:
+                    self._look_for_other_driver(buffer)
+                return
+        if error.reason is WireProblem.UNSUPPORTED_VERSION and self._answers_newer_attach(buffer):
+            return
+        counter = _COUNTERS[error.reason]
+        if error.reason is WireProblem.FOREIGN_SCHEMA:
+            self._metrics.inc(counter)
+        else:
+            self._count(counter, str(error))
+
+    def _answers_newer_attach(self, buffer: memoryview) -> bool:
+        """Answer an attach request of a newer schema, if it can be told whose it is (D-061)."""
+        header = peek_header(buffer)
+        correlation_id = peek_correlation_id(buffer)
+        if (header.schema_id, header.template_id) != _IDS[ShmAttachRequest]:
+            return False
+        if correlation_id is None or not self._lifecycle.is_in(self._lifecycle.Serving):
+            return False
+        self._metrics.inc("attach_requests")
+        if not self._sheds():
+            unknown = ShmAttachRequest(correlation_id, 0, 0, 0, 0)
+            self._lifecycle.refuse_attach(unknown, UNSUPPORTED_VERSION)
+        return True
+
+    def _sheds(self) -> bool:
+        """Whether an attach request is dropped because no answer could be delivered (D-066)."""
+        if not self._proxy.is_full:
+            return False
+        self._count("attach_shed", "an attach request, since answers cannot be delivered")
+        return True
+
+    def _look_for_other_driver(self, buffer: memoryview) -> None:
+        """An announce of our stream with an epoch we never gave it comes from another driver."""
+        try:
+            announce = cast("ShmPoolAnnounce", _decode_announce(buffer))
+        except WireError:
+            return
+        stream = self._lifecycle.streams.get(announce.stream_id)
+        if stream is None or stream.has_assigned(announce.epoch):
+            return
+        self._metrics.inc("foreign_announces")
+        if announce.stream_id not in self._accused_streams:
+            self._accused_streams.add(announce.stream_id)
+            _log.error(
+                "another driver announces stream %d; give the drivers different namespaces and"
+                " stream ids",
+                announce.stream_id,
+                extra={"epoch": announce.epoch, "uri": announce.header_region_uri},
+            )
+
+    def _count(self, counter: str, what: str) -> None:
+        self._metrics.inc(counter)
+        left_out = self._warnings.admit(counter)
+        if left_out is not None:
+            _log.warning("dropped: %s", what, extra={"cause": counter, "left_out": left_out})

@@ -1,0 +1,56 @@
+"""The router: one event at a time into DriverLifecycle, and a queue for what follows from it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Protocol
+
+from .events import DriverEvent
+from .ports import Metrics
+
+__all__ = ["Dispatcher", "Router"]
+
+_log = logging.getLogger(__name__)
+
+
+class Dispatcher(Protocol):
+    """The machine at the top."""
+
+    def dispatch(self, event: DriverEvent, arg: object = None) -> object: ...
+
+
+class Router:
+    """Feeds DriverLifecycle; an error in one event does not keep the next from being handled.
+
+    `post` may be called from any thread; everything else belongs to the loop's.
+    """
+
+    __slots__ = ("_metrics", "_posted", "machine")
+
+    machine: Dispatcher
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._posted: deque[tuple[DriverEvent, object]] = deque()
+
+    def post(self, event: DriverEvent, arg: object = None) -> None:
+        """Queue an event, to be handled after the current one (D-013)."""
+        self._posted.append((event, arg))
+
+    def dispatch(self, event: DriverEvent, arg: object = None) -> None:
+        """Handle one event now; an unexpected exception is logged and counted (D-064)."""
+        try:
+            self.machine.dispatch(event, arg)
+        except Exception:
+            self._metrics.inc("handler_errors")
+            _log.exception("%s failed", event, extra={"event_arg": repr(arg)[:500]})
+
+    def drain(self) -> int:
+        """Handle the posted events, and those that they post; returns how many."""
+        handled = 0
+        while self._posted:
+            event, arg = self._posted.popleft()
+            self.dispatch(event, arg)
+            handled += 1
+        return handled

@@ -1,0 +1,62 @@
+"""The streams of the driver by id, the configured ones and those made on request (§14.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .config import Profile
+from .events import StreamEvent
+from .rotating_ids import RotatingIds
+from .services import Services
+from .stream import StreamLifecycle
+
+__all__ = ["StreamTable"]
+
+
+class StreamTable:
+    """Every stream that is not Closed between events."""
+
+    __slots__ = ("_services", "_streams", "dynamic_ids")
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._streams: dict[int, StreamLifecycle] = {}
+        self.dynamic_ids = RotatingIds(services.config.driver.stream_id_range)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __iter__(self) -> Iterator[StreamLifecycle]:
+        """All streams by ascending id (D-017)."""
+        return iter([self._streams[stream_id] for stream_id in sorted(self._streams)])
+
+    def get(self, stream_id: int) -> StreamLifecycle | None:
+        return self._streams.get(stream_id)
+
+    def add_configured(self) -> None:
+        """Create every stream that the configuration names; they are never removed (D-165)."""
+        config = self._services.config
+        for stream in config.streams.values():
+            self._add(stream.stream_id, config.profiles.get(stream.profile), dynamic=False)
+
+    def create_dynamic(self, stream_id: int, profile: Profile) -> StreamLifecycle:
+        """Create a stream for as long as it has leases (D-164)."""
+        self.dynamic_ids.take(stream_id)
+        return self._add(stream_id, profile, dynamic=True)
+
+    def remove_if_unused(self, stream: StreamLifecycle) -> None:
+        """Close and remove a dynamic stream that has no lease left (D-165)."""
+        if stream.dynamic and stream.producer is None and not stream.consumers:
+            stream.dispatch(StreamEvent.CLOSE)
+            del self._streams[stream.stream_id]
+            self.dynamic_ids.release(stream.stream_id)
+            self._count()
+
+    def _add(self, stream_id: int, profile: Profile | None, *, dynamic: bool) -> StreamLifecycle:
+        stream = StreamLifecycle(self._services, stream_id, profile, dynamic=dynamic)
+        self._streams[stream_id] = stream
+        self._count()
+        return stream
+
+    def _count(self) -> None:
+        self._services.metrics.set("streams_total", len(self._streams))
