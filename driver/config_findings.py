@@ -42,8 +42,9 @@ class Findings:
 
     def unknown(self, key: str, known: Iterable[str]) -> None:
         """A key that means nothing: warned about, else ignored (D-182)."""
-        close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.85)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        by_name = {other.rpartition(".")[2]: other for other in known}
+        close = difflib.get_close_matches(key.rpartition(".")[2], list(by_name), n=1, cutoff=0.8)
+        hint = f"; did you mean {by_name[close[0]]}?" if close else ""
         self.warnings.append(f"{key}: unknown key, ignored{hint}")
 
     def sound(self, *keys: str) -> bool:
