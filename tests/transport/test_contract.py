@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tensor_pool.client.errors import ConcurrentUseError, TransportError
 from tensor_pool.client.transport.ports import OfferResult
+from tensor_pool.client.wire import ClockDomain, PayloadPool, ShmPoolAnnounce, decode, encode
 
 
 def test_a_message_arrives_whole_and_once(world):
@@ -83,6 +84,34 @@ def test_M_054_D_016_a_message_of_several_fragments_arrives_whole_and_once(world
     for part in (b"before", message, b"after"):
         world.offer(publication, part)
     assert world.receive(subscription, 3, limit) == [b"before", message, b"after"]
+
+
+def test_M_054_an_announce_with_40_pools_and_long_uris_is_received_intact(world):
+    announce = ShmPoolAnnounce(
+        stream_id=1,
+        producer_id=2,
+        epoch=3,
+        announce_timestamp_ns=4,
+        announce_clock_domain=ClockDomain.MONOTONIC,
+        layout_version=1,
+        header_nslots=1024,
+        header_slot_bytes=256,
+        header_region_uri="shm:file?path=/dev/shm/" + "x" * 100,
+        payload_pools=[
+            PayloadPool(
+                pool_id=number,
+                pool_nslots=1024,
+                stride_bytes=4096,
+                region_uri=f"shm:file?path=/dev/shm/{'y' * 100}/{number}.pool",
+            )
+            for number in range(40)
+        ],
+    )
+    publication, subscription = world.pair()
+    encoded = encode(announce)
+    assert len(encoded) > 4000
+    world.offer(publication, encoded)
+    assert decode(world.receive(subscription, 1, limit=1)[0]) == announce
 
 
 def test_M_054_messages_of_two_publishers_under_way_at_once_are_not_mixed(world):
