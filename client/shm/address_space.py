@@ -94,9 +94,14 @@ _previous_action: libc.SignalAction | None = None
 
 
 def _on_bus_error(number: int, info: int, _context: int | None) -> None:
-    sent_by_kernel = ctypes.c_int.from_address(info + libc.SIGINFO_CODE_OFFSET).value > 0
-    fault_address = ctypes.c_uint64.from_address(info + libc.SIGINFO_ADDRESS_OFFSET).value
-    if sent_by_kernel and _void_group_of(fault_address):
+    code = ctypes.c_int.from_address(info + libc.SIGINFO_CODE_OFFSET).value
+    if code == libc.SENT_BY_THREAD and _sender(info) == os.getpid():
+        # How a handler that came before us (faulthandler) passes a fault on after it has stepped
+        # aside: without the address. On return the access faults again, this time right into here.
+        return
+    sent_by_kernel = code > 0
+    address = ctypes.c_uint64.from_address(info + libc.SIGINFO_ADDRESS_OFFSET).value
+    if sent_by_kernel and _void_group_of(address):
         return
     # Not ours: on return the access faults again, this time into the earlier handler.
     if _previous_action is not None:
@@ -105,14 +110,18 @@ def _on_bus_error(number: int, info: int, _context: int | None) -> None:
         libc.raise_signal(number)
 
 
+def _sender(info: int) -> int:
+    return ctypes.c_int.from_address(info + libc.SIGINFO_PID_OFFSET).value
+
+
 _bus_handler = libc.SignalHandler(_on_bus_error)
 
 
 def install_bus_guard() -> None:
     """Handle SIGBUS inside guarded mappings; the first call in a process does the work (W-223).
 
-    Handlers that others install later (`faulthandler.enable()`) come first from then on and have to
-    pass the signal on.
+    Handlers that others install later come first from then on and have to pass the signal on, as
+    `faulthandler` does (after printing its report).
     """
     global _previous_action
     if sys.platform != "linux":

@@ -13,8 +13,10 @@ import sys
 
 __all__ = [
     "HAS_MLOCK",
+    "SENT_BY_THREAD",
     "SIGINFO_ADDRESS_OFFSET",
     "SIGINFO_CODE_OFFSET",
+    "SIGINFO_PID_OFFSET",
     "SignalAction",
     "SignalHandler",
     "filesystem_of",
@@ -31,6 +33,10 @@ HAS_MLOCK = hasattr(_libc, "mlock")
 
 SIGINFO_CODE_OFFSET = 8
 SIGINFO_ADDRESS_OFFSET = 16
+SIGINFO_PID_OFFSET = 16
+SENT_BY_THREAD = -6
+"""The signal code (SI_TKILL) of what `raise()` sends."""
+
 _SA_SIGINFO = 4
 
 _MAP_PRIVATE = 0x02
