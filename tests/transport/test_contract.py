@@ -97,7 +97,7 @@ def test_M_054_an_announce_with_40_pools_and_long_uris_is_received_intact(world)
         header_nslots=1024,
         header_slot_bytes=256,
         header_region_uri="shm:file?path=/dev/shm/" + "x" * 100,
-        payload_pools=[
+        payload_pools=tuple(
             PayloadPool(
                 pool_id=number,
                 pool_nslots=1024,
@@ -105,7 +105,7 @@ def test_M_054_an_announce_with_40_pools_and_long_uris_is_received_intact(world)
                 region_uri=f"shm:file?path=/dev/shm/{'y' * 100}/{number}.pool",
             )
             for number in range(40)
-        ],
+        ),
     )
     publication, subscription = world.pair()
     encoded = encode(announce)
