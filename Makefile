@@ -47,10 +47,16 @@ check: $(VENV)/.dev $(VENV)/typing ## format, lint and type check
 schemas: $(VENV)/.dev ## write codecs and the message reference from schemas/*.xml
 	@$(BIN)/python -m tensor_pool.client.wire.generate
 
+$(VENV)/.fuzz: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' && touch $@
+
+fuzz: $(VENV)/.fuzz ## fuzz decoders, URIs, superblocks, slots; RUNS=10000000 TARGET=uri
+	@$(BIN)/python tests/fuzz/fuzz.py --runs $(or $(RUNS),600000) --target $(or $(TARGET),all)
+
 coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 	@$(BIN)/python tests/coverage_matrix.py
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check schemas coverage-matrix clean
+.PHONY: help demo test check schemas fuzz coverage-matrix clean
