@@ -1,0 +1,1 @@
+"""`tensor-pool demo`: real images through leased shared memory, a crash included."""
