@@ -16,7 +16,7 @@ import msgspec
 
 from .config import DriverTable, IdRange, PoliciesTable, ShmTable
 
-__all__ = ["MAX_TRANSPORT_ID", "SETTINGS", "TABLES", "Setting"]
+__all__ = ["MAX_TRANSPORT_ID", "SETTINGS", "TABLES", "Setting", "is_loopback_host"]
 
 MAX_TRANSPORT_ID = 2**31 - 1
 
@@ -64,14 +64,23 @@ def _is_loopback(address: str) -> bool:
     host, separator, port = address.rpartition(":")
     if not separator or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         return False
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    return bracketed == (":" in host) and is_loopback_host(host)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host name or address, IPv6 without brackets, certainly means this machine.
+
+    >>> is_loopback_host("127.0.0.1"), is_loopback_host("127.0.0.1.example.org")
+    (True, False)
+    """
     if host == "localhost":
         return True
-    bracketed = host.startswith("[") and host.endswith("]")
     try:
-        ip = ipaddress.ip_address(host[1:-1] if bracketed else host)
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-    return ip.is_loopback and bracketed == (ip.version == 6)
 
 
 def _channel(value: str) -> str | None:

@@ -1,0 +1,163 @@
+"""A driver inside an application's own process (C-130 to C-133, D-004).
+
+    with EmbeddedDriver(config) as driver:
+        client = tensor_pool.client.connect(driver.client_config())
+
+It runs the same parts as the daemon, on a thread of its own or polled by the caller, and talks with
+clients by messages and shared memory only; clients in other processes may attach as well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from ..client.config import ClientConfig
+from ..client.errors import ClosedError
+from ..client.wire import ShutdownReason
+from .assembly import Assembly
+from .config import DriverConfig
+from .loop import LoopDesk, run_driver
+from .report import DriverReport, take_report
+
+__all__ = ["EmbeddedDriver"]
+
+
+class EmbeddedDriver:
+    """One driver from construction, when it is ready for clients, to `close()`.
+
+    `config` comes from `load_config`, or is made by hand. With `threaded=False` nothing runs by
+    itself: the caller calls `do_work()` often, at least once a millisecond while it expects
+    answers. `observer` gets the trace hooks of all machines, in the driver's thread.
+
+    Raises what keeps it from starting: DriverLockedError, TransportError, ProvisionError, OSError.
+    """
+
+    def __init__(
+        self, config: DriverConfig, *, threaded: bool = True, observer: object | None = None
+    ) -> None:
+        self._config = config
+        self._desk = LoopDesk()
+        self._error: BaseException | None = None
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._assembly = Assembly(config, observer=observer)
+        try:
+            # The thread that starts a driver may be another than the one that runs it: it is
+            # handed over before anything else can touch it.
+            self._assembly.driver.start()
+            if threaded:
+                self._thread = threading.Thread(
+                    target=self._run, name="tensor-pool-driver", daemon=True
+                )
+                self._thread.start()
+        except BaseException:
+            self._assembly.close()
+            raise
+
+    def _run(self) -> None:
+        try:
+            run_driver(self._assembly.driver, self._assembly.clock, self._desk)
+        except BaseException as error:  # noqa: BLE001 - raised by the next call of the application
+            self._error = error
+
+    @property
+    def aeron_dir(self) -> str:
+        """Directory of the media driver in use."""
+        return self._assembly.aeron_dir
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still serves clients; false after a requested stop or a fatal error."""
+        return not (self._closed or self._error or self._assembly.driver.is_stopped)
+
+    def client_config(self, **changes: Any) -> ClientConfig:
+        """What a Client needs to reach this driver; `changes` are fields of ClientConfig."""
+        driver, policies = self._config.driver, self._config.policies
+        fields: dict[str, Any] = {
+            "aeron_dir": self.aeron_dir,
+            "control_channel": driver.control_channel,
+            "control_stream_id": driver.control_stream_id,
+            "announce_channel": driver.announce_channel,
+            "announce_stream_id": driver.announce_stream_id,
+            "qos_channel": driver.qos_channel,
+            "qos_stream_id": driver.qos_stream_id,
+            "allowed_base_dirs": self._config.shm.allowed_base_dirs,
+            "keepalive_interval": policies.lease_keepalive_interval_ms / 1000,
+            "announce_period": policies.announce_period_ms / 1000,
+        }
+        return ClientConfig(**{**fields, **changes})
+
+    def do_work(self) -> int:
+        """One duty cycle, for `threaded=False`; returns how much there was to do."""
+        if self._thread is not None:
+            raise RuntimeError("this driver runs on a thread of its own; do not poll it as well")
+        if self._closed:
+            raise ClosedError("the embedded driver is closed")
+        work = self._assembly.driver.do_work()
+        self._desk.serve()
+        return work
+
+    def request_shutdown(
+        self, reason: ShutdownReason = ShutdownReason.NORMAL, text: str = ""
+    ) -> None:
+        """Let clients detach, then stop; from any thread."""
+        self._assembly.driver.request_shutdown(reason, text)
+
+    def revoke_lease(self, lease_id: int, text: str = "") -> bool:
+        """End a lease, whose client is told; False if there is no such lease (D-089)."""
+        return self._in_loop(lambda: self._assembly.driver.revoke_lease(lease_id, text))
+
+    def reprovision(self, stream_id: int) -> bool:
+        """Give a stream a new epoch; False if it cannot have one (D-097)."""
+        return self._in_loop(lambda: self._assembly.driver.reprovision(stream_id))
+
+    def report(self) -> DriverReport:
+        """State, streams, leases and metrics at this moment (D-191)."""
+        return self._in_loop(lambda: take_report(self._assembly))
+
+    def _in_loop[T](self, function: Callable[[], T]) -> T:
+        if self._error is not None:
+            raise self._error
+        thread = self._thread
+        if thread is None or not thread.is_alive() or thread is threading.current_thread():
+            if self._closed:
+                raise ClosedError("the embedded driver is closed")
+            return function()
+        return self._desk.call(function).result()
+
+    def close(self, drain: bool = True) -> None:
+        """Stop the driver and release everything; with `drain` let clients detach first (D-142).
+
+        Raises the error that ended the driver's thread, if one did.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        driver = self._assembly.driver
+        if self._thread is not None:
+            if drain:
+                driver.request_shutdown()
+            else:
+                self._desk.call(lambda: driver.close(drain=False))
+            self._thread.join()
+        self._desk.close()
+        try:
+            driver.close(drain=drain)
+        finally:
+            self._assembly.close()
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,83 @@
+"""The pages of the driver's HTTP server.
+
+A page is a route here and a function from a report to a response. Reports come from the loop on
+demand (`ask`), so pages that refresh themselves only have to ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .prometheus import CONTENT_TYPE, metrics_page
+from .report import DriverReport, status_document
+from .settings import is_loopback_host
+
+__all__ = ["create_app"]
+
+_ANSWER_TIMEOUT_S = 2.0
+
+_INDEX = """\
+Tensor Pool driver
+
+/metrics       Prometheus metrics
+/status.json   state, streams, leases and metrics
+"""
+
+
+def create_app(request_report: Callable[[], Future[DriverReport]]) -> Starlette:
+    """The application; `request_report` asks the driver's loop for a report."""
+
+    async def ask() -> DriverReport:
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(request_report()), _ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            raise HTTPException(503, "the driver's loop did not answer in time") from None
+        except (CancelledError, asyncio.CancelledError):
+            raise HTTPException(503, "the driver has stopped") from None
+
+    async def index(_request: Request) -> Response:
+        return PlainTextResponse(_INDEX)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(metrics_page(await ask()), media_type=CONTENT_TYPE)
+
+    async def status(_request: Request) -> Response:
+        document = msgspec.json.encode(status_document(await ask()))
+        return Response(document, media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/metrics", metrics),
+            Route("/status.json", status),
+        ],
+        middleware=[Middleware(LoopbackHostOnly)],
+    )
+
+
+class LoopbackHostOnly:
+    """Refuses requests whose Host header is not a loopback name.
+
+    A web page from elsewhere can make a browser on this machine connect here by letting its own
+    name resolve to 127.0.0.1 (DNS rebinding); the browser then still sends that name.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http" and not is_loopback_host(Request(scope).url.hostname or ""):
+            refusal = PlainTextResponse("this server answers to loopback names only\n", 421)
+            return refusal(scope, receive, send)
+        return self._app(scope, receive, send)

@@ -1,0 +1,77 @@
+"""The loop that runs a driver: duty cycles, and what other threads want of the driver in between.
+
+The driver's state belongs to the loop's thread. Nobody else may touch it, so nobody does: a call is
+left at the desk, the loop makes it between two cycles and hands the result back. Nothing is
+computed while nobody asks, and a loop that hangs shows as an answer that does not come.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from ..client.clock import Clock
+from .driver import Driver
+from .idle import IdleBackoff
+
+__all__ = ["LoopDesk", "run_driver"]
+
+
+class LoopDesk:
+    """Takes calls from any thread and makes them in the loop's."""
+
+    def __init__(self) -> None:
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._closed = False
+
+    def call[T](self, function: Callable[[], T]) -> Future[T]:
+        """Have `function` called between two cycles; its future is cancelled if none follows."""
+        future: Future[T] = Future()
+        self._calls.append((function, future))
+        if self._closed:
+            self._cancel_all()
+        return future
+
+    def serve(self) -> None:
+        """Make the calls that wait; the loop's thread only."""
+        while self._calls:
+            function, future = self._calls.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+                future.set_exception(error)
+
+    def close(self) -> None:
+        """Take no more calls, and cancel those that wait."""
+        self._closed = True
+        self._cancel_all()
+
+    def _cancel_all(self) -> None:
+        while self._calls:
+            self._calls.popleft()[1].cancel()
+
+
+def run_driver(
+    driver: Driver,
+    clock: Clock,
+    desk: LoopDesk,
+    each_cycle: Callable[[int], None] = lambda now: None,
+) -> None:
+    """Run a started driver until it is Stopped, backing off while idle (D-193).
+
+    `each_cycle` is called with the monotonic time after every cycle. Raises what `do_work` raises.
+    """
+    backoff = IdleBackoff()
+    try:
+        while not driver.is_stopped:
+            work = driver.do_work()
+            desk.serve()
+            now = clock.monotonic_ns()
+            each_cycle(now)
+            backoff.idle(work, now, driver.next_due_ns)
+    finally:
+        desk.close()

@@ -1,0 +1,42 @@
+"""The driver's metrics in the text format of Prometheus (D-185)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily
+
+from .metrics import GAUGES
+from .report import DriverReport
+
+__all__ = ["CONTENT_TYPE", "PREFIX", "metrics_page"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "tensor_pool_driver_"
+
+
+class _ReportCollector:
+    """Presents one report to the library."""
+
+    def __init__(self, report: DriverReport) -> None:
+        self._report = report
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._report.snapshot.status
+        yield InfoMetricFamily(
+            PREFIX.removesuffix("_"),
+            "Which driver this is.",
+            {"instance_id": status.instance_id, "state": status.state},
+        )
+        for name, value in self._report.metrics.items():
+            family = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
+            yield family(PREFIX + name, f"Driver metric {name}.", value=value)
+
+
+def metrics_page(report: DriverReport) -> bytes:
+    """Every metric: gauges by their name, counters with the customary `_total`."""
+    registry = CollectorRegistry()
+    registry.register(_ReportCollector(report))
+    return generate_latest(registry)

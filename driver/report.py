@@ -1,0 +1,95 @@
+"""One picture of a running driver for the status page, the metrics page and the status command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from .assembly import Assembly
+from .snapshots import DriverSnapshot, LeaseSnapshot, StreamSnapshot
+
+__all__ = ["DriverReport", "status_document", "take_report"]
+
+
+class DriverReport(msgspec.Struct, frozen=True):
+    """Immutable: made in the loop's thread, read in any."""
+
+    snapshot: DriverSnapshot
+    metrics: dict[str, int]
+    taken_ns: int
+    aeron_dir: str
+    embeds_media_driver: bool
+    control_channel: str
+    control_stream_id: int
+
+
+def take_report(assembly: Assembly) -> DriverReport:
+    """The state of the driver now; for the thread that runs it."""
+    driver = assembly.config.driver
+    return DriverReport(
+        snapshot=assembly.driver.snapshot(),
+        metrics=assembly.metrics.snapshot(),
+        taken_ns=assembly.clock.monotonic_ns(),
+        aeron_dir=assembly.aeron_dir,
+        embeds_media_driver=assembly.embeds_media_driver,
+        control_channel=driver.control_channel,
+        control_stream_id=driver.control_stream_id,
+    )
+
+
+def status_document(report: DriverReport) -> dict[str, Any]:
+    """The report as plain values for JSON.
+
+    Lease ids and epochs are strings: they exceed 2^53, and readers that keep numbers as doubles
+    would round them to those of another lease. Times are relative, in ms, so that a reader needs no
+    monotonic clock.
+    """
+    snapshot = report.snapshot
+    status = msgspec.structs.asdict(snapshot.status)
+    status["next_lease_id"] = str(snapshot.status.next_lease_id)
+    return {
+        "driver": {
+            **status,
+            "aeron_dir": report.aeron_dir,
+            "embeds_media_driver": report.embeds_media_driver,
+            "control_channel": report.control_channel,
+            "control_stream_id": report.control_stream_id,
+        },
+        "streams": [_stream(stream) for stream in snapshot.streams],
+        "leases": [_lease(lease, report.taken_ns) for lease in snapshot.leases],
+        "assignments": [
+            {**msgspec.structs.asdict(assignment), "lease_id": str(assignment.lease_id)}
+            for assignment in snapshot.assignments
+        ],
+        "metrics": report.metrics,
+    }
+
+
+def _stream(stream: StreamSnapshot) -> dict[str, Any]:
+    return {
+        **msgspec.structs.asdict(stream),
+        "epoch": _text(stream.epoch),
+        "last_epoch": str(stream.last_epoch),
+        "producer_lease_id": _text(stream.producer_lease_id),
+        "consumer_lease_ids": _texts(stream.consumer_lease_ids),
+    }
+
+
+def _lease(lease: LeaseSnapshot, now: int) -> dict[str, Any]:
+    document = msgspec.structs.asdict(lease)
+    del document["expiry_ns"]
+    return {
+        **document,
+        "lease_id": str(lease.lease_id),
+        "expires_in_ms": (lease.expiry_ns - now) // 1_000_000,
+    }
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
+def _texts(numbers: Iterable[int]) -> list[str]:
+    return [str(number) for number in numbers]
