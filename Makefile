@@ -53,10 +53,16 @@ $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 fuzz: $(VENV)/.fuzz ## fuzz decoders, URIs, superblocks, slots; RUNS=10000000 TARGET=uri
 	@$(BIN)/python tests/fuzz/fuzz.py --runs $(or $(RUNS),600000) --target $(or $(TARGET),all)
 
+diagrams: $(VENV)/.dev ## draw every machine class into diagrams/
+	@$(BIN)/python diagrams/generate.py
+
+soak-hsm: $(VENV)/.dev ## compare three state machine engines; CASES=1000000
+	@$(BIN)/python tests/hsm_oracle/soak.py --cases $(or $(CASES),1000000) --processes $(or $(PROCESSES),2)
+
 coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 	@$(BIN)/python tests/coverage_matrix.py
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check schemas fuzz coverage-matrix clean
+.PHONY: help demo test check schemas fuzz diagrams soak-hsm coverage-matrix clean
