@@ -2,13 +2,14 @@
 
 Needs the `fuzz` extra (atheris). Each target runs in a process of its own with its share of the
 runs, starts from the corpus that is checked in under `corpus/`, and stops at the first finding,
-whose input libFuzzer writes to the current directory. New inputs go to a scratch directory;
-`--merge` keeps those of them that reach new code in the checked-in corpus.
+whose input libFuzzer writes to the current directory. Inputs that reach new code go to a scratch
+directory; `--keep` adds them to the checked-in corpus.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,7 @@ def fuzz(target: str, options: list[str]) -> None:
     atheris.Fuzz()
 
 
-def run(target: str, runs: int, seconds: int, *, merge: bool) -> int:
+def run(target: str, runs: int, seconds: int, *, keep: bool) -> int:
     """Fuzz one target in a child process; returns its exit status."""
     corpus = HERE / "corpus" / target
     corpus.mkdir(parents=True, exist_ok=True)
@@ -51,10 +52,11 @@ def run(target: str, runs: int, seconds: int, *, merge: bool) -> int:
             "-timeout=5",
             "-rss_limit_mb=2048",
         ]
-        base = [sys.executable, __file__, "--child", target, "--"]
-        done = subprocess.run([*base, *limits, "-print_final_stats=1", scratch, str(corpus)])
-        if done.returncode == 0 and merge:
-            done = subprocess.run([*base, "-merge=1", str(corpus), scratch])
+        command = [sys.executable, __file__, "--child", target, "--", *limits]
+        done = subprocess.run([*command, "-print_final_stats=1", scratch, str(corpus)])
+        if keep:
+            for path in Path(scratch).iterdir():
+                shutil.copy(path, corpus / path.name[:16])
     return done.returncode
 
 
@@ -66,7 +68,7 @@ def main() -> int:
     parser.add_argument(
         "--seconds", type=int, default=0, help="time limit of each target; 0 = none"
     )
-    parser.add_argument("--merge", action="store_true", help="keep useful new inputs in the corpus")
+    parser.add_argument("--keep", action="store_true", help="add useful new inputs to the corpus")
     parser.add_argument("--child", choices=TARGETS, help=argparse.SUPPRESS)
     parser.add_argument("options", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -77,7 +79,7 @@ def main() -> int:
     share = -(-arguments.runs // len(targets))
     for target in targets:
         print(f"== {target}: {share} inputs", flush=True)
-        status = run(target, share, arguments.seconds, merge=arguments.merge)
+        status = run(target, share, arguments.seconds, keep=arguments.keep)
         if status:
             print(f"{target}: finding (exit status {status})", file=sys.stderr)
             return status
