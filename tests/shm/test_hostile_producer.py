@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tensor_pool.client.errors import ShmError, ShmValidationError
 
