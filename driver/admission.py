@@ -42,7 +42,7 @@ class Admission(NamedTuple):
     profile: Profile
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Ends the examination of one request."""
 
     def __init__(self, code: ResponseCode, text: str, hint: str) -> None:
@@ -50,12 +50,12 @@ class _Refused(Exception):
         self.refusal = Refusal(code, text, hint)
 
 
-def _rejected(text: str, hint: str) -> _Refused:
-    return _Refused(ResponseCode.REJECTED, text, hint)
+def _rejected(text: str, hint: str) -> _RefusedError:
+    return _RefusedError(ResponseCode.REJECTED, text, hint)
 
 
-def _invalid(text: str, hint: str) -> _Refused:
-    return _Refused(ResponseCode.INVALID_PARAMS, text, hint)
+def _invalid(text: str, hint: str) -> _RefusedError:
+    return _RefusedError(ResponseCode.INVALID_PARAMS, text, hint)
 
 
 class AdmissionRules:
@@ -83,7 +83,7 @@ class AdmissionRules:
             else:
                 admission = self._admit_stream(request, stream)
             self._check_node_id(request)
-        except _Refused as refused:
+        except _RefusedError as refused:
             return refused.refusal
         return admission
 
@@ -93,7 +93,7 @@ class AdmissionRules:
         if request.client_id == 0:
             raise _invalid("client_id must be non-zero", "client ids are unique per attachment")
         if request.publish_mode is not None and request.publish_mode not in _MODES:
-            raise _Refused(
+            raise _RefusedError(
                 ResponseCode.UNSUPPORTED,
                 "unsupported publish_mode",
                 f"publish_mode {request.publish_mode}; 1 is REQUIRE_EXISTING, 2 EXISTING_OR_CREATE",

@@ -79,7 +79,7 @@ class EpochKeeper:
             return self.provision(stream)
         except ProvisionError as error:
             _log.warning("stream %d has no next epoch: %s", stream.stream_id, error.text)
-        except Exception:
+        except Exception:  # noqa: BLE001 - counted and logged
             self._unforeseen("provision", stream.stream_id)
         return None
 
@@ -102,14 +102,14 @@ class EpochKeeper:
         self._retired = True
         try:
             self._store.retire(stream_id, epoch)
-        except Exception:
+        except Exception:  # noqa: BLE001 - counted and logged
             self._unforeseen("retire", stream_id)
 
     def refresh(self, stream_id: int, epoch: int) -> None:
         """Stamp the epoch's regions as alive (D-131)."""
         try:
             self._store.refresh_activity(stream_id, epoch, self._time.now)
-        except Exception:
+        except Exception:  # noqa: BLE001 - counted and logged
             self._unforeseen("refresh_activity", stream_id)
 
     def collect_if_retired(self) -> None:

@@ -42,7 +42,7 @@ class Router:
         """Handle one event now; an unexpected exception is logged and counted (D-064)."""
         try:
             self.machine.dispatch(event, arg)
-        except Exception:
+        except Exception:  # noqa: BLE001 - counted and logged
             self._metrics.inc("handler_errors")
             _log.exception("%s failed", event, extra={"event_arg": repr(arg)[:500]})
 

@@ -79,7 +79,7 @@ def finish(
     def attempt(step: Callable[[], object]) -> None:
         try:
             step()
-        except Exception:
+        except Exception:  # noqa: BLE001 - counted and logged
             services.metrics.inc("handler_errors")
             _log.exception("a step of the shutdown failed")
 

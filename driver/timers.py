@@ -27,7 +27,7 @@ class CycleTime:
 
 
 class PeriodicTimer:
-    """Due once a period has passed since it last fired; periods that were missed are not made up."""
+    """Due when a period has passed since it last fired; missed periods are not made up."""
 
     __slots__ = ("_armed", "_last_ns", "_period_ns")
 
