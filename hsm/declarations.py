@@ -1,0 +1,355 @@
+"""What a class body says about its states: the decorator factories.
+
+A factory returns a `Declaration`. Applied to a function it is noted on that function and the function
+comes back as it was (H-004); bound to an attribute by itself it is an edge without an effect (H-005).
+Nothing is checked here beyond what would be lost later: references may be names of states declared
+further down, and a defective class shall hear of all its mistakes at once. `checks.py` reads the
+declarations when the class statement ends.
+
+Typing: events may be any hashable object. For events that are classes – the convention is
+`machine.dispatch(type(message), message)` – the overloads make the type of the handler's and of the
+guard's argument follow the event (H-194).
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import sys
+from collections.abc import Callable, Hashable, Iterable
+from types import FunctionType
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
+
+from .errors import DefinitionError
+from .states import AnyMarker, History, Outcome, State, StateReference
+
+Targets: TypeAlias = "StateReference | Iterable[StateReference]"
+Guard: TypeAlias = Callable[..., object]
+Effect = TypeVar("Effect", bound=Callable[..., object])
+Handler = TypeVar("Handler", bound=Callable[..., Outcome])
+Owner = TypeVar("Owner")
+Result = TypeVar("Result")
+Answer = TypeVar("Answer", bound=Outcome)
+Message = TypeVar("Message", contravariant=True)
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
+_NOTES = "__hsm_declarations__"
+_creation_order = itertools.count()
+
+
+class Role(enum.Enum):
+    """What a declaration declares."""
+
+    INITIAL = "on_initial"
+    EVENT = "on_event"
+    COMPLETION = "on_completion"
+    ENTRY = "on_entry"
+    EXIT = "on_exit"
+    HISTORY_DEFAULT = "on_history_default"
+
+
+class Declaration:
+    """One use of a decorator factory, as it was written.
+
+    `order` counts declarations in the order of the source text, `place` is the file and line.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        states: tuple[Any, ...],
+        *,
+        events: tuple[Any, ...] = (),
+        target: Any = None,
+        targets: Any = None,
+        guard: Any = None,
+        history: Any = None,
+        kind: Any = None,
+    ) -> None:
+        self.role = role
+        self.states = states
+        self.events = events
+        self.target = target
+        self.targets = targets
+        if not isinstance(targets, str | State | None) and isinstance(targets, Iterable):
+            self.targets = tuple(targets)
+        self.guard = guard
+        self.history = history
+        self.kind = kind
+        self.order = next(_creation_order)
+        frame = sys._getframe(2)
+        self.place = (frame.f_code.co_filename, frame.f_lineno)
+
+    def __call__(self, function: Any) -> Any:
+        if not isinstance(function, FunctionType):
+            raise DefinitionError(
+                f"@{self.role.value} at {self.place[0]}:{self.place[1]}",
+                (f"it decorates {function!r}; decorate a plain function (def)",),
+            )
+        function.__dict__[_NOTES] = (self, *declarations_of(function))
+        return function
+
+
+def declarations_of(value: object) -> tuple[Declaration, ...]:
+    """The declarations that an attribute's value carries, in the order of the source text."""
+    if isinstance(value, Declaration):
+        return (value,)
+    if isinstance(value, FunctionType):
+        notes: tuple[Declaration, ...] = value.__dict__.get(_NOTES, ())
+        return notes
+    return ()
+
+
+class EffectDecorator(Protocol):
+    """A declaration with `target=`: the function is the edge's effect, its result is ignored."""
+
+    def __call__(self, function: Effect, /) -> Effect: ...
+
+
+class HandlerDecorator(Protocol):
+    """A declaration without `target=`: the function decides and answers with an `Outcome`."""
+
+    def __call__(self, function: Handler, /) -> Handler: ...
+
+
+class MessageEffectDecorator(Protocol[Message]):
+    """An effect whose argument is an instance of the event class."""
+
+    def __call__(
+        self, function: Callable[[Owner, Message], Result], /
+    ) -> Callable[[Owner, Message], Result]: ...
+
+
+class MessageHandlerDecorator(Protocol[Message]):
+    """A handler whose argument is an instance of the event class."""
+
+    def __call__(
+        self, function: Callable[[Owner, Message], Answer], /
+    ) -> Callable[[Owner, Message], Answer]: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: type[A],
+    /,
+    *,
+    target: StateReference,
+    targets: None = None,
+    guard: Callable[[Any, A], object] | None = None,
+    history: History | None = None,
+) -> MessageEffectDecorator[A]: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: type[A],
+    /,
+    *,
+    target: None = None,
+    targets: Targets | None = None,
+    guard: Callable[[Any, A], object] | None = None,
+    history: None = None,
+) -> MessageHandlerDecorator[A]: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: type[A],
+    event_2: type[B],
+    /,
+    *,
+    target: StateReference,
+    targets: None = None,
+    guard: Callable[[Any, A | B], object] | None = None,
+    history: History | None = None,
+) -> MessageEffectDecorator[A | B]: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: type[A],
+    event_2: type[B],
+    /,
+    *,
+    target: None = None,
+    targets: Targets | None = None,
+    guard: Callable[[Any, A | B], object] | None = None,
+    history: None = None,
+) -> MessageHandlerDecorator[A | B]: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: type[A],
+    event_2: type[B],
+    event_3: type[C],
+    /,
+    *,
+    target: StateReference,
+    targets: None = None,
+    guard: Callable[[Any, A | B | C], object] | None = None,
+    history: History | None = None,
+) -> MessageEffectDecorator[A | B | C]: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: type[A],
+    event_2: type[B],
+    event_3: type[C],
+    /,
+    *,
+    target: None = None,
+    targets: Targets | None = None,
+    guard: Callable[[Any, A | B | C], object] | None = None,
+    history: None = None,
+) -> MessageHandlerDecorator[A | B | C]: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: Hashable,
+    /,
+    *more_events: Hashable,
+    target: StateReference,
+    targets: None = None,
+    guard: Guard | None = None,
+    history: History | None = None,
+) -> EffectDecorator: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: Hashable,
+    /,
+    *more_events: Hashable,
+    target: None = None,
+    targets: Targets | None = None,
+    guard: Guard | None = None,
+    history: None = None,
+) -> HandlerDecorator: ...
+
+
+def on_event(
+    state: Any,
+    /,
+    *events: Any,
+    target: Any = None,
+    targets: Any = None,
+    guard: Any = None,
+    history: Any = None,
+) -> Any:
+    """Declare what `state` does about events.
+
+    Args:
+        state: the state, `ROOT`, or a name.
+        events: any hashable objects, or `ANY` by itself for every event that no specific
+            declaration of this state takes.
+        target: makes a declarative edge to this state; the function is the edge's effect.
+        targets: the states that an imperative handler may choose from.
+        guard: `(self, arg)`; while it answers false the declaration counts as absent.
+        history: `SHALLOW` or `DEEP` to enter `target` through its history.
+
+    Raises:
+        DefinitionError: at the end of the class statement, when the declaration is wrong.
+    """
+    return Declaration(
+        Role.EVENT,
+        (state,),
+        events=events,
+        target=target,
+        targets=targets,
+        guard=guard,
+        history=history,
+    )
+
+
+@overload
+def on_initial(
+    owner: StateReference,
+    *,
+    target: StateReference,
+    targets: None = None,
+    history: History | None = None,
+) -> EffectDecorator: ...
+
+
+@overload
+def on_initial(
+    owner: StateReference, *, target: None = None, targets: Targets, history: None = None
+) -> HandlerDecorator: ...
+
+
+def on_initial(owner: Any, *, target: Any = None, targets: Any = None, history: Any = None) -> Any:
+    """Declare the default entry of a composite state or of `ROOT` (section 8).
+
+    With `targets` the function takes exactly one transition: `transition` when there is one target,
+    `choice` when the entry is conditional.
+    """
+    return Declaration(Role.INITIAL, (owner,), target=target, targets=targets, history=history)
+
+
+@overload
+def on_completion(
+    state: StateReference,
+    *,
+    target: StateReference,
+    targets: None = None,
+    guard: Guard | None = None,
+    history: History | None = None,
+) -> EffectDecorator: ...
+
+
+@overload
+def on_completion(
+    state: StateReference,
+    *,
+    target: None = None,
+    targets: Targets | None = None,
+    guard: Guard | None = None,
+    history: None = None,
+) -> HandlerDecorator: ...
+
+
+def on_completion(
+    state: Any,
+    *,
+    target: Any = None,
+    targets: Any = None,
+    guard: Any = None,
+    history: Any = None,
+) -> Any:
+    """Declare what follows when `state` has completed (section 11).
+
+    A simple state completes when it has been entered, a composite one when a `Final` child is.
+    """
+    return Declaration(
+        Role.COMPLETION, (state,), target=target, targets=targets, guard=guard, history=history
+    )
+
+
+def on_entry(*states: StateReference | AnyMarker) -> EffectDecorator:
+    """Declare the entry handler of states, or of all states without one (`ANY`)."""
+    return Declaration(Role.ENTRY, states)
+
+
+def on_exit(*states: StateReference | AnyMarker) -> EffectDecorator:
+    """Declare the exit handler of states, or of all states without one (`ANY`)."""
+    return Declaration(Role.EXIT, states)
+
+
+def on_history_default(
+    owner: StateReference, kind: History, *, target: StateReference
+) -> EffectDecorator:
+    """Declare where history leads while `owner` has nothing to remember (section 10)."""
+    return Declaration(Role.HISTORY_DEFAULT, (owner,), kind=kind, target=target)

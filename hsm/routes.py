@@ -1,0 +1,286 @@
+"""The plans of transitions: which calls, in which order (sections 6, 8, 10, 11 and 13).
+
+`Routes` writes a script for each combination of leaf, source and target that a chart can come to,
+when it is asked for. In the traced set the same scripts contain the calls of the trace hooks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import steps
+from .chart import Chart, Rule
+from .nodes import Activation, Node
+from .scripts import Lines, Plan, Script
+from .states import HANDLED, ROOT, SHALLOW, Final, History, State, Terminate
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+Call = tuple[Any, ...]
+"""A template and its operands."""
+
+EFFECT_OF_CALLER: Call = ("if arg is not None: arg()",)
+
+
+class Routes:
+    """Writes and compiles the transitions of one chart.
+
+    Args:
+        chart: the model.
+        nodes: the node of each state of a running machine, `ROOT` included.
+        terminated: the node of the terminated machine.
+        traced: whether the hooks are called.
+    """
+
+    def __init__(
+        self, chart: Chart, nodes: dict[State, Node], terminated: Node, *, traced: bool
+    ) -> None:
+        self.chart = chart
+        self.nodes = nodes
+        self.terminated = terminated
+        self.traced = traced
+        composites = (state for state in chart.states if chart.is_composite(state))
+        self.memory_index = {state: index for index, state in enumerate(composites)}
+        self._choice_begins: dict[tuple[State, State, State], Plan] = {}
+        self._choice_ends: dict[tuple[State, State], Plan] = {}
+        self._defers = any(state.defer for state in chart.states)
+
+    # Whole transitions --------------------------------------------------------------------------
+
+    def transition(
+        self,
+        leaf: State,
+        source: State,
+        target: State,
+        effect: Call | None,
+        edge: tuple[State, Hashable, State],
+        default: Rule | None = None,
+    ) -> Plan:
+        """The transition of H-080.
+
+        Args:
+            leaf: the innermost active state when it begins.
+            effect: the call that runs the effect.
+            edge: source, event and declared target, for coverage.
+            default: the history default that the target was taken from (H-122).
+        """
+        script = Script()
+        scope = self.chart.scope(source, target)
+        self._begin(script, leaf, target, scope, edge, default)
+        script.commit()
+        self._leave(script, leaf, scope)
+        self._act(script, leaf, target, effect, default)
+        self._enter(script, target, scope)
+        self._arrive(script, target)
+        self._end(script, leaf, target)
+        return script.finish(HANDLED, steps.fault_at(self.nodes[leaf]))
+
+    def edge(self, leaf: State, rule: Rule, effect: Call | None) -> Plan:
+        """The plan of a declarative edge."""
+        if rule.state is None or rule.target is None:
+            raise AssertionError(f"{rule!r} is no edge")
+        taken = (rule.state, rule.event, rule.target)
+        if rule.history is None:
+            return self.transition(leaf, rule.state, rule.target, effect, taken)
+        return self.recall(leaf, rule.state, rule.target, rule.history, effect, taken)
+
+    def recall(
+        self,
+        leaf: State,
+        source: State,
+        owner: State,
+        kind: History,
+        effect: Call | None,
+        edge: tuple[State, Hashable, State],
+    ) -> Plan:
+        """A transition through the history of `owner` (H-121, H-122): chosen by its memory."""
+        index = self.memory_index[owner]
+        plans: dict[State | None, Plan] = {}
+
+        def build(remembered: State | None) -> Plan:
+            target, default = owner, None
+            if remembered is None:
+                default = self.chart.defaults.get((owner, kind))
+                if default is not None and default.target is not None:
+                    target = default.target
+            elif kind is SHALLOW:
+                target = self.chart.between(remembered, owner)[-1]
+            else:
+                target = remembered
+            return self.transition(leaf, source, target, effect, edge, default)
+
+        def plan(m: Any, arg: Any) -> Any:
+            memory = m._hsm_memory
+            remembered = None if memory is None else memory[index]
+            chosen = plans.get(remembered)
+            if chosen is None:
+                chosen = plans[remembered] = build(remembered)
+            return chosen(m, arg)
+
+        return plan
+
+    def start(self) -> Plan:
+        """The initial step: the initial of `ROOT` and what it leads to."""
+        script = Script()
+        script.commit()
+        self._arrive(script, ROOT)
+        return script.finish(HANDLED, steps.fault_at(self.nodes[ROOT]))
+
+    # The two halves of a choice -----------------------------------------------------------------
+
+    def choice_begin(self, leaf: State, source: State, owner: State) -> Plan:
+        """Steps 1 to 3 of H-140: exits, the incoming effect, entries down to the owner."""
+        key = (leaf, source, owner)
+        plan = self._choice_begins.get(key)
+        if plan is None:
+            script = Script()
+            scope = owner if source is owner else self.chart.scope(source, owner)
+            self._leave(script, leaf, scope)
+            script.add(*EFFECT_OF_CALLER)
+            self._enter(script, owner, scope)
+            plan = self._choice_begins[key] = script.compile()
+        return plan
+
+    def choice_end(self, owner: State, target: State) -> Plan:
+        """Step 7 of H-140: entries from below the owner, and the activation of the target."""
+        key = (owner, target)
+        plan = self._choice_ends.get(key)
+        if plan is None:
+            script = Script()
+            self._enter(script, target, owner)
+            self._arrive(script, target)
+            plan = self._choice_ends[key] = script.compile()
+        return plan
+
+    # Parts --------------------------------------------------------------------------------------
+
+    def _begin(
+        self,
+        script: Script,
+        leaf: State,
+        target: State,
+        scope: State,
+        edge: tuple[State, Hashable, State],
+        default: Rule | None,
+    ) -> None:
+        if not self.traced:
+            return
+        trace(script, "transition_begin", leaf, target, scope)
+        script.add("m._hsm_observer.edge_taken({}, {}, {})", *edge)
+        if default is not None:
+            operands = (default.state, default.kind, default.target)
+            script.add("m._hsm_observer.edge_taken({}, {}, {})", *operands)
+
+    def _leave(self, script: Script, leaf: State, scope: State) -> None:
+        exited = self.chart.between(leaf, scope)
+        remembered = [state for state in exited if state in self.memory_index and state is not leaf]
+        if remembered:
+            script.add("memory = m._hsm_memory or {}(m)", self._new_memory())
+            memory = None if isinstance(leaf, Final) else leaf
+            for state in remembered:
+                script.add("memory[{}] = {}", self.memory_index[state], memory)
+        for state in exited:
+            if self.traced:
+                trace(script, "exit", state)
+            self._behave(script, self.chart.exits, state)
+
+    def _act(
+        self, script: Script, leaf: State, target: State, effect: Call | None, default: Rule | None
+    ) -> None:
+        if self.traced:
+            trace(script, "transition_action", leaf, target)
+        if effect is not None:
+            script.add(*effect)
+        if default is not None and default.function is not None:
+            script.add("{}(m)", default.function)
+
+    def _enter(self, script: Script, target: State, scope: State) -> None:
+        for state in reversed(self.chart.between(target, scope)):
+            if self.traced and not isinstance(state, Terminate):
+                trace(script, "entry", state)
+            self._behave(script, self.chart.entries, state)
+
+    def _behave(self, script: Script, rules: dict[State | None, Rule], state: State) -> None:
+        if isinstance(state, Final | Terminate):
+            return
+        if state in rules:
+            script.add("{}(m)", rules[state].function)
+        elif None in rules:
+            script.add("{}(m, {})", rules[None].function, state)
+
+    def _arrive(self, script: Script, target: State) -> None:
+        if isinstance(target, Terminate):
+            script.add("{}(m)", steps.end_at(self.terminated))
+            return
+        node = self.nodes[target]
+        if isinstance(target, Final):
+            if target.parent is ROOT:
+                script.add("{}(m)", steps.end_at(node))
+                return
+            script.add("memory = m._hsm_memory")
+            script.add("if memory is not None: memory[{}] = None", self.memory_index[target.parent])
+        script.at(node)
+        initial = self.chart.initials.get(target)
+        if initial is not None:
+            self._take_initial(script, initial, target)
+            return
+        if node.completes is not None:
+            script.add("{}(m)", steps.raise_completion)
+        if self._defers:
+            script.add("{}(m)", steps.note_transition)
+
+    def _take_initial(self, script: Script, rule: Rule, owner: State) -> None:
+        if self.traced:
+            trace(script, "initial", owner)
+        if rule.target is None:
+            moves = {}
+            refusal = "it is not among the targets of this initial"
+            if len(rule.targets) == 1:
+                moves = {rule.targets[0]: self.move(owner, rule, rule.targets[0])}
+            else:
+                refusal = "an initial with several targets decides by choice(…)"
+            activation = Activation(owner, refusal, leaf=owner, rule=rule, moves=moves)
+            script.add("{}(m)", steps.imperative_initial(rule, activation))
+            return
+        effect: Call | None = None if rule.function is None else ("{}(m)", rule.function)
+        if rule.history is not None:
+            script.add("{}(m, None)", self.edge(owner, rule, effect))
+            return
+        target = rule.target
+        self._begin(script, owner, target, owner, (owner, None, target), None)
+        self._act(script, owner, target, effect, None)
+        self._enter(script, target, owner)
+        self._arrive(script, target)
+        self._end(script, owner, target)
+
+    def move(self, leaf: State, rule: Rule, target: State) -> Plan:
+        """The plan of `transition(target)` in the handler of `rule`."""
+        if rule.state is None:
+            raise AssertionError(f"{rule!r} has no source")
+        edge = (rule.state, rule.event, target)
+        return self.transition(leaf, rule.state, target, EFFECT_OF_CALLER, edge)
+
+    def _end(self, script: Script, leaf: State, target: State) -> None:
+        if self.traced:
+            trace(script, "transition_end", leaf, target)
+
+    def _new_memory(self) -> Any:
+        size = len(self.memory_index)
+
+        def new_memory(m: Any) -> list[State | None]:
+            memory: list[State | None] = [None] * size
+            m._hsm_memory = memory
+            return memory
+
+        return new_memory
+
+
+def trace(lines: Lines, hook: str, *operands: Any, names: str = "") -> None:
+    """Add the calls of a trace hook: the machine's own, then the observer's (H-171).
+
+    Args:
+        names: the text of the arguments, when they are not just the operands.
+    """
+    names = names or ", ".join(f"{{{index}}}" for index in range(len(operands)))
+    lines.add(f"m.trace_{hook}({names}); m._hsm_observer.trace_{hook}(m, {names})", *operands)

@@ -1,0 +1,207 @@
+"""States and the constants of the framework.
+
+A state is declared once, as an attribute of a machine class, and shared by every class that inherits
+it; it is compared by identity and survives copying and pickling as the same object (H-190). Its name
+and its parent are known as soon as the class statement that declares it has ended.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Hashable, Iterable
+from typing import Any, Final as Constant, TypeAlias
+
+
+class Outcome(enum.Enum):
+    """What became of an event; `UNHANDLED` is false in a boolean context, the others are true."""
+
+    HANDLED = "handled"
+    UNHANDLED = "unhandled"
+    DEFERRED = "deferred"
+
+    def __bool__(self) -> bool:
+        return self is not Outcome.UNHANDLED
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class History(enum.Enum):
+    """How much of a remembered configuration is restored."""
+
+    SHALLOW = "shallow"
+    DEEP = "deep"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+HANDLED: Constant = Outcome.HANDLED
+UNHANDLED: Constant = Outcome.UNHANDLED
+DEFERRED: Constant = Outcome.DEFERRED
+SHALLOW: Constant = History.SHALLOW
+DEEP: Constant = History.DEEP
+
+
+class AnyMarker:
+    """The type of `ANY`: every event (`on_event`) or every state (`on_entry`, `on_exit`)."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+    def __reduce__(self) -> str:
+        return "ANY"
+
+    def __copy__(self) -> AnyMarker:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AnyMarker:
+        return self
+
+
+ANY: Constant = AnyMarker()
+
+
+class State:
+    """A state of a machine; it is composite when other states name it as their parent.
+
+    Args:
+        name: the state's name; without one, the name of the attribute it is bound to.
+        parent: the enclosing state or its name; top level without one.
+        defer: events that wait, while this state is active and takes no edge for them, until a
+            transition leads to a state that does (H-210).
+
+    >>> from tensor_pool.hsm import Machine, on_initial, ROOT
+    >>> class Door(Machine):
+    ...     Closed = State()
+    ...     Locked = State(parent=Closed)
+    ...     to_closed = on_initial(ROOT, target=Closed)
+    ...     to_locked = on_initial(Closed, target=Locked)
+    >>> Door.Locked.name, Door.Locked.parent
+    ('Locked', State('Closed'))
+    """
+
+    __slots__ = ("_bindings", "_defer", "_name", "_parent", "parent_reference", "place")
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        parent: StateReference | None = None,
+        defer: Iterable[Hashable] = (),
+    ) -> None:
+        self._name = name
+        self._parent: State | None = None
+        self._bindings: list[tuple[type, str]] = []
+        self._defer: Any = defer
+        self.parent_reference: Any = parent
+        frame = sys._getframe(1)
+        self.place = (frame.f_code.co_filename, frame.f_lineno)
+        if isinstance(parent, State):
+            self._parent = parent
+        elif parent is None:
+            self._parent = globals().get("ROOT")
+        # A string or an iterator can be walked once only; what cannot be walked is reported with
+        # the class (H-029).
+        if isinstance(defer, Iterable) and not isinstance(defer, str | bytes):
+            self._defer = tuple(defer)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._bindings.append((owner, name))
+        if self._name is None:
+            self._name = name
+
+    @property
+    def name(self) -> str:
+        """The name (H-002); empty for a state that is bound to no attribute."""
+        return self._name if isinstance(self._name, str) else ""
+
+    @property
+    def parent(self) -> State | None:
+        """The enclosing state; `ROOT` at top level, None for `ROOT` itself."""
+        return self._parent
+
+    @property
+    def defer(self) -> frozenset[Hashable]:
+        """The events that this state defers."""
+        return frozenset(self._defer)
+
+    @property
+    def declared_name(self) -> object:
+        """What was given or taken as the name, before any check."""
+        return self._name
+
+    @property
+    def declared_defer(self) -> object:
+        """What was given as `defer`, before any check."""
+        return self._defer
+
+    @property
+    def bindings(self) -> tuple[tuple[type, str], ...]:
+        """The classes and attributes that this object was bound to; one, when all is well."""
+        return tuple(self._bindings)
+
+    def resolve_parent(self, parent: State) -> None:
+        """Set the parent that `parent=` named by a string; called when a class is defined."""
+        self._parent = parent
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def __copy__(self) -> State:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> State:
+        return self
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if not self._bindings:
+            return object.__reduce__(self)
+        return _bound_state, self._bindings[0]
+
+
+class Final(State):
+    """A state that ends its parent, or the machine when it is at top level (section 11)."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str | None = None, *, parent: StateReference | None = None) -> None:
+        super().__init__(name, parent=parent)
+        frame = sys._getframe(1)
+        self.place = (frame.f_code.co_filename, frame.f_lineno)
+
+
+class Terminate(State):
+    """A vertex that stops the machine at once, without leaving the active states (section 13)."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str | None = None, *, parent: StateReference | None = None) -> None:
+        super().__init__(name, parent=parent)
+        frame = sys._getframe(1)
+        self.place = (frame.f_code.co_filename, frame.f_lineno)
+
+
+class _Root(State):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ROOT"
+
+    def __reduce__(self) -> str:
+        return "ROOT"
+
+
+StateReference: TypeAlias = "State | str"
+
+ROOT: Constant[State] = _Root("ROOT")
+
+
+def _bound_state(owner: type, attribute: str) -> State:
+    state = vars(owner)[attribute]
+    if not isinstance(state, State):
+        raise TypeError(f"{owner.__qualname__}.{attribute} is no longer a state: {state!r}")
+    return state
