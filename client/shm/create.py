@@ -174,7 +174,9 @@ def _enter_or_make(parent: int, name: str, path: str, mode: int) -> tuple[int, b
             raise _outside(path) from error
         raise _failed(CreateStep.MKDIR, path, error) from error
     if is_new:
-        os.fchmod(fd, mode)  # mkdir's mode was cut by the umask
+        # mkdir's mode was cut by the umask. A set-group-id directory hands its group down, which
+        # is what its administrator wants (W-222).
+        os.fchmod(fd, mode | (os.fstat(fd).st_mode & stat.S_ISGID))
     return fd, is_new
 
 
