@@ -11,7 +11,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterator
 
-from .emit_types import attribute, entry_class, heading, raw_enum_messages
+from .emit_types import admits_raw_enums, attribute, entry_class, heading
 from .schema import Field, Group, Message, Schema, VarData, snake_case
 
 __all__ = ["emit_catalog", "emit_codecs"]
@@ -206,7 +206,7 @@ def _enum_checks(message: Message) -> Iterator[str]:
         table = _table(field.enum.name)
         yield f"    {name}_ = {table}.get({name})"
         bad = [f'raise bad_enum("{message.name}.{name}", {name})']
-        if raw_enum_messages(message):
+        if admits_raw_enums(message):
             bad = ["if not raw_enums:", f"    {bad[0]}", f"{name}_ = {name}"]
         absent = "" if field.null is None else f" and {name} != {field.null}"
         yield f"    if {name}_ is None{absent}:"

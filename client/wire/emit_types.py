@@ -8,17 +8,17 @@ from collections.abc import Iterable, Iterator
 from .schema import Enumeration, Field, Group, Message, Schema, SchemaError, VarData, snake_case
 
 __all__ = [
+    "admits_raw_enums",
     "attribute",
     "emit_enums",
     "emit_layouts",
     "emit_messages",
     "entry_class",
     "heading",
-    "raw_enum_messages",
     "shared_enums",
 ]
 
-RAW_ENUM_MESSAGES = frozenset({"ShmAttachRequest", "ConsumerHello"})
+_RAW_ENUM_MESSAGES = frozenset({"ShmAttachRequest", "ConsumerHello"})
 """Requests whose enums the driver judges itself: their classes admit a plain int (M-043)."""
 
 _LAID_OUT = ("FrameDescriptor", "ShmRegionSuperblock", "SlotHeader", "TensorHeader")
@@ -53,9 +53,9 @@ def entry_class(group: Group) -> str:
     return _ENTRY_CLASSES[group.name]
 
 
-def raw_enum_messages(message: Message) -> bool:
+def admits_raw_enums(message: Message) -> bool:
     """Whether a decoder may leave this message's enums as numbers."""
-    return message.shared_memory or message.name in RAW_ENUM_MESSAGES
+    return message.shared_memory or message.name in _RAW_ENUM_MESSAGES
 
 
 def shared_enums(schemas: Iterable[Schema]) -> list[Enumeration]:
@@ -105,7 +105,7 @@ def emit_messages(schema: Schema, other: Schema | None, summary: str) -> str:
             message.fields,
             message.groups,
             message.data,
-            raw=raw_enum_messages(message),
+            raw=admits_raw_enums(message),
         )
     return "\n".join(lines)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ... import schemas
 from .emit_codecs import emit_catalog, emit_codecs
+from .emit_reference import emit_reference
 from .emit_types import emit_enums, emit_layouts, emit_messages
 from .schema import Schema, load_schema
 
@@ -22,6 +23,7 @@ __all__ = ["generate", "main", "read_schemas", "stale_files"]
 
 HERE = Path(__file__).parent
 SCHEMAS = Path(schemas.__file__).parent
+REFERENCE = SCHEMAS.parent / "docs" / "reference" / "messages.md"
 
 
 def read_schemas() -> list[Schema]:
@@ -49,6 +51,7 @@ def generate() -> dict[Path, str]:
             driver, "driver_messages", "control_messages", "Codecs of the driver schema."
         ),
         HERE / "catalog.py": emit_catalog(both),
+        REFERENCE: emit_reference(both),
     }
     return {path: _tidy(path, text) for path, text in texts.items()}
 
