@@ -130,9 +130,10 @@ def state_path(state: State) -> str:
     'Serving.Running.Degraded'
     """
     names = []
-    while state is not ROOT:
-        names.append(state.name)
-        state = state.parent
+    inner: State | None = state
+    while inner is not None and inner is not ROOT:
+        names.append(inner.name)
+        inner = inner.parent
     return ".".join(reversed(names))
 
 

@@ -18,6 +18,8 @@ from tensor_pool.client.wire import (
     ShmPoolAnnounce,
 )
 from tensor_pool.driver.config import IdRange, Pool, Profile
+from tensor_pool.driver.events import Producer
+from tensor_pool.driver.ports import ProvisionError, ProvisionFailure
 
 from .harness import STREAM, Rig, make_config
 
@@ -57,6 +59,14 @@ def close_stream(rig: Rig) -> None:
     rig.stream().dispatch("DriverDraining")
 
 
+def seat_producer(rig: Rig) -> None:
+    """A producer, by hand where the profile lets none in."""
+    if rig.config.profiles["camera"].payload_pools:
+        rig.granted(70, Role.PRODUCER)
+    else:
+        rig.stream().producer = Producer(lease_id=1, client_id=70)
+
+
 def fail_provisioning(rig: Rig) -> None:
     rig.store.faults.permission = True
 
@@ -92,7 +102,7 @@ ROWS = [
         REJECTED,
         "lease limit reached",
         policies={"max_leases": 1},
-        prepare=lambda rig: rig.granted(8, stream_id=10001),
+        prepare=lambda rig: rig.snapshot().leases or rig.granted(8, stream_id=10001),
     ),
     Row("10", REJECTED, "stream not provisioned", {"stream_id": 555}),
     Row(
@@ -138,7 +148,7 @@ ROWS = [
         REJECTED,
         "producer already attached",
         {"role": Role.PRODUCER},
-        prepare=lambda rig: rig.granted(70, Role.PRODUCER),
+        prepare=seat_producer,
     ),
     Row(
         "19",
@@ -178,7 +188,7 @@ def scene(*rows: Row) -> tuple[Rig, ShmAttachRequest]:
         make_config(driver=driver, policies=policies, profiles=profiles),
         on_hugetlbfs=any(row.on_hugetlbfs for row in rows),
     )
-    for row in reversed(rows):
+    for row in rows:
         row.prepare(rig)
     return rig, rig.request(**request)
 
@@ -335,8 +345,6 @@ def test_D_076_error_texts_are_ascii_and_cut() -> None:
     rig = Rig()
 
     def refuse(operation: str, stream_id: int, epoch: int) -> None:
-        from tensor_pool.driver.ports import ProvisionError, ProvisionFailure
-
         if operation == "provision":
             raise ProvisionError(ProvisionFailure.OTHER, "ü" * 5000)
 
