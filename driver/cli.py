@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from .demo.command import demo_command
+
 __all__ = ["app", "main"]
 
 app = typer.Typer(
@@ -112,6 +114,9 @@ def driver_command(
             )
         )
     )
+
+
+app.command("demo")(demo_command)
 
 
 def main() -> None:
