@@ -1,0 +1,132 @@
+"""What the demo shows while it runs: what each process does, and the state of every machine.
+
+Totals come from the workers' reports; states come from the transitions that the driver's machines
+trace into its log.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from rich.table import Table
+
+from .protocol import ConsumerReport, ProducerReport
+
+__all__ = ["Scoreboard", "Transition"]
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """One line of the driver's transition log."""
+
+    machine: str
+    before: str = msgspec.field(name="from")
+    after: str = msgspec.field(name="to")
+    event: str = ""
+
+    def __str__(self) -> str:
+        cause = f" on {self.event}" if self.event else ""
+        return f"{self.machine}: {self.before or '(start)'} -> {self.after}{cause}"
+
+
+class _Row:
+    """One worker: its last report, and the rates since the one before."""
+
+    def __init__(self) -> None:
+        self.report: ProducerReport | ConsumerReport | None = None
+        self.frames_per_s = 0.0
+        self.gigabytes_per_s = 0.0
+        self.note = "starting"
+
+    def update(self, report: ProducerReport | ConsumerReport) -> None:
+        last = self.report
+        if last is not None and report.monotonic_ns > last.monotonic_ns and not report.final:
+            seconds = (report.monotonic_ns - last.monotonic_ns) / 1e9
+            self.frames_per_s = (report.frames - last.frames) / seconds
+            self.gigabytes_per_s = (report.nbytes - last.nbytes) / seconds / 1e9
+        self.report = report
+        self.note = ""
+
+    @property
+    def state(self) -> str:
+        return self.note or (self.report.state if self.report else "starting")
+
+
+class Scoreboard:
+    """The latest of everything."""
+
+    def __init__(self, workers: tuple[str, ...]) -> None:
+        self._rows = {name: _Row() for name in workers}
+        self.machines: dict[str, str] = {}
+
+    def on_report(self, worker: str, report: ProducerReport | ConsumerReport) -> None:
+        """Take over a worker's report."""
+        self._rows[worker].update(report)
+
+    def on_transition(self, transition: Transition) -> None:
+        """Take over a machine's new state; a machine that is done with is forgotten."""
+        self.machines.pop(transition.machine, None)
+        if transition.after != "Closed":
+            self.machines[transition.machine] = transition.after
+
+    def note(self, worker: str, text: str) -> None:
+        """Say something of a worker in the place of its state, until its next report."""
+        row = self._rows[worker]
+        row.note = text
+        row.frames_per_s = row.gigabytes_per_s = 0.0
+
+    def table(self, caption: str) -> Table:
+        """For a terminal."""
+        table = Table(caption=caption, caption_justify="left", title_justify="left", expand=False)
+        for heading in ("process", "state"):
+            table.add_column(heading)
+        for heading in ("frames/s", "GB/s", "frames", "p50", "p99"):
+            table.add_column(heading, justify="right", min_width=8)
+        table.add_column("drops by kind")
+        for name, row in self._rows.items():
+            report = row.report
+            consumer = report if isinstance(report, ConsumerReport) else None
+            table.add_row(
+                name,
+                row.state,
+                f"{row.frames_per_s:.0f}",
+                f"{row.gigabytes_per_s:.2f}",
+                str(report.frames if report else 0),
+                _latency(consumer.latency_p50_ns if consumer else None),
+                _latency(consumer.latency_p99_ns if consumer else None),
+                _counts(_lost(report)),
+            )
+        table.add_section()
+        for machine, state in self.machines.items():
+            table.add_row(machine, state)
+        return table
+
+    def line(self) -> str:
+        """For a log: the same in one line."""
+        parts = []
+        for name, row in self._rows.items():
+            report = row.report
+            part = f"{name} {row.state} {row.frames_per_s:.0f}/s {row.gigabytes_per_s:.2f} GB/s"
+            if isinstance(report, ConsumerReport):
+                part += (
+                    f" p50 {_latency(report.latency_p50_ns)} p99 {_latency(report.latency_p99_ns)}"
+                )
+            part += f" drops {_counts(_lost(report))}"
+            parts.append(part)
+        parts.append(", ".join(f"{name} {state}" for name, state in self.machines.items()))
+        return " | ".join(parts)
+
+
+def _lost(report: ProducerReport | ConsumerReport | None) -> dict[str, int]:
+    if report is None:
+        return {}
+    lost = report.drops if isinstance(report, ConsumerReport) else report.refused
+    return {kind: count for kind, count in lost.items() if count}
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return " ".join(f"{kind}={count}" for kind, count in counts.items()) or "0"
+
+
+def _latency(ns: int | None) -> str:
+    if ns is None:
+        return "-"
+    return f"{ns / 1e6:.2f} ms" if ns >= 1_000_000 else f"{ns / 1e3:.0f} µs"
