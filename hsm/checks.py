@@ -1,8 +1,8 @@
 """From the body of a class to its chart: every mistake of sections 3 and 16 is found here.
 
 All mistakes of a class are collected and reported in one `DefinitionError`; each text names the
-member, the file and line, and what to do. What is wrong is left out of the chart, so that one mistake
-does not cause reports of others.
+member, the file and line, and what to do. What is wrong is left out of the chart, so that one
+mistake does not cause reports of others.
 """
 
 from __future__ import annotations

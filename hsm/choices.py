@@ -1,13 +1,14 @@
 """The calls by which an imperative handler takes its transition: history and choice.
 
-`Machine.transition` itself is in `machine.py`; what all three have in common is that they are checked
-completely before anything is left, and that a refused call changes nothing (H-087, H-125, H-143).
+`Machine.transition` itself is in `machine.py`; what all three have in common is that they are
+checked completely before anything is left, and that a refused call changes nothing (H-087, H-125,
+H-143).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from .declarations import Role
 from .errors import TransitionError
@@ -16,10 +17,10 @@ from .routes import EFFECT_OF_CALLER
 from .states import HANDLED, History, Outcome, State
 from .steps import fault_at
 
-Condition: TypeAlias = Callable[[], object]
-Action: TypeAlias = Callable[[], object]
-Branch: TypeAlias = tuple[Condition, State] | tuple[Condition, State, Action | None]
-Otherwise: TypeAlias = State | tuple[State, Action | None]
+type Condition = Callable[[], object]
+type Action = Callable[[], object]
+type Branch = tuple[Condition, State] | tuple[Condition, State, Action | None]
+type Otherwise = State | tuple[State, Action | None]
 
 
 def refusal(m: Any, call: str, target: object, reason: str) -> TransitionError:
@@ -34,9 +35,7 @@ def refuse_transition(m: Any, call: str, target: object, effect: object) -> Tran
     active: Activation = m._hsm_active
     if not isinstance(target, State):
         reason = "give a state object, such as self.Name"
-    elif target in active.targets and not active.moves:
-        reason = active.refusal
-    elif active.leaf is None:
+    elif (target in active.targets and not active.moves) or active.leaf is None:
         reason = active.refusal
     elif target in active.moves and not callable(effect):
         reason = f"the effect {effect!r} is not callable"
@@ -46,18 +45,17 @@ def refuse_transition(m: Any, call: str, target: object, effect: object) -> Tran
     return refusal(m, call, target, reason)
 
 
-def transition_history(m: Any, owner: State, kind: History, effect: Action | None) -> Outcome:
+def transition_history(m: Any, owner: Any, kind: Any, effect: Action | None) -> Outcome:
     """`Machine.transition_history` (H-121, H-125)."""
     active: Activation = m._hsm_active
-    rule, leaf, source = active.rule, active.leaf, active.source
     call = "transition_history"
     if effect is not None and not callable(effect):
         raise refusal(m, call, owner, f"the effect {effect!r} is not callable")
     if not isinstance(kind, History):
         raise refusal(m, call, owner, f"the kind is {kind!r}; give SHALLOW or DEEP")
-    if not isinstance(owner, State) or owner not in active.moves:
-        raise refuse_transition(m, call, owner, effect)
-    if rule is None or leaf is None or source is None:
+    rule, leaf, source = active.rule, active.leaf, active.source
+    allowed = isinstance(owner, State) and owner in active.moves
+    if not allowed or rule is None or leaf is None or source is None:
         raise refuse_transition(m, call, owner, effect)
     routes = m._hsm_node.tables.routes
     if owner not in routes.memory_index:
@@ -68,8 +66,7 @@ def transition_history(m: Any, owner: State, kind: History, effect: Action | Non
         plan = routes.recall(leaf, source, owner, kind, EFFECT_OF_CALLER, edge)
         active.recalls[owner, kind] = plan
     m._hsm_active = active.taken
-    outcome: Outcome = plan(m, effect)
-    return outcome
+    return plan(m, effect)
 
 
 def choice(

@@ -1,10 +1,10 @@
 """What a class body says about its states: the decorator factories.
 
-A factory returns a `Declaration`. Applied to a function it is noted on that function and the function
-comes back as it was (H-004); bound to an attribute by itself it is an edge without an effect (H-005).
-Nothing is checked here beyond what would be lost later: references may be names of states declared
-further down, and a defective class shall hear of all its mistakes at once. `checks.py` reads the
-declarations when the class statement ends.
+A factory returns a `Declaration`. Applied to a function it is noted on that function and the
+function comes back as it was (H-004); bound to an attribute by itself it is an edge without an
+effect (H-005). Nothing is checked here beyond what would be lost later: references may be names of
+states declared further down, and a defective class shall hear of all its mistakes at once.
+`checks.py` reads the declarations when the class statement ends.
 
 Typing: events may be any hashable object. For events that are classes – the convention is
 `machine.dispatch(type(message), message)` – the overloads make the type of the handler's and of the
@@ -18,22 +18,13 @@ import itertools
 import sys
 from collections.abc import Callable, Hashable, Iterable
 from types import FunctionType
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Protocol, overload
 
 from .errors import DefinitionError
 from .states import AnyMarker, History, Outcome, State, StateReference
 
-Targets: TypeAlias = "StateReference | Iterable[StateReference]"
-Guard: TypeAlias = Callable[..., object]
-Effect = TypeVar("Effect", bound=Callable[..., object])
-Handler = TypeVar("Handler", bound=Callable[..., Outcome])
-Owner = TypeVar("Owner")
-Result = TypeVar("Result")
-Answer = TypeVar("Answer", bound=Outcome)
-Message = TypeVar("Message", contravariant=True)
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
+type Targets = StateReference | Iterable[StateReference]
+type Guard = Callable[..., object]
 
 _NOTES = "__hsm_declarations__"
 _creation_order = itertools.count()
@@ -105,33 +96,33 @@ def declarations_of(value: object) -> tuple[Declaration, ...]:
 class EffectDecorator(Protocol):
     """A declaration with `target=`: the function is the edge's effect, its result is ignored."""
 
-    def __call__(self, function: Effect, /) -> Effect: ...
+    def __call__[Effect: Callable[..., object]](self, function: Effect, /) -> Effect: ...
 
 
 class HandlerDecorator(Protocol):
     """A declaration without `target=`: the function decides and answers with an `Outcome`."""
 
-    def __call__(self, function: Handler, /) -> Handler: ...
+    def __call__[Handler: Callable[..., Outcome]](self, function: Handler, /) -> Handler: ...
 
 
-class MessageEffectDecorator(Protocol[Message]):
+class MessageEffectDecorator[Message](Protocol):
     """An effect whose argument is an instance of the event class."""
 
-    def __call__(
+    def __call__[Owner, Result](
         self, function: Callable[[Owner, Message], Result], /
     ) -> Callable[[Owner, Message], Result]: ...
 
 
-class MessageHandlerDecorator(Protocol[Message]):
+class MessageHandlerDecorator[Message](Protocol):
     """A handler whose argument is an instance of the event class."""
 
-    def __call__(
+    def __call__[Owner, Answer: Outcome](
         self, function: Callable[[Owner, Message], Answer], /
     ) -> Callable[[Owner, Message], Answer]: ...
 
 
 @overload
-def on_event(
+def on_event[A](
     state: StateReference,
     event: type[A],
     /,
@@ -144,7 +135,7 @@ def on_event(
 
 
 @overload
-def on_event(
+def on_event[A](
     state: StateReference,
     event: type[A],
     /,
@@ -157,7 +148,7 @@ def on_event(
 
 
 @overload
-def on_event(
+def on_event[A, B](
     state: StateReference,
     event: type[A],
     event_2: type[B],
@@ -171,7 +162,7 @@ def on_event(
 
 
 @overload
-def on_event(
+def on_event[A, B](
     state: StateReference,
     event: type[A],
     event_2: type[B],
@@ -185,7 +176,7 @@ def on_event(
 
 
 @overload
-def on_event(
+def on_event[A, B, C](
     state: StateReference,
     event: type[A],
     event_2: type[B],
@@ -200,7 +191,7 @@ def on_event(
 
 
 @overload
-def on_event(
+def on_event[A, B, C](
     state: StateReference,
     event: type[A],
     event_2: type[B],

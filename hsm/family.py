@@ -1,8 +1,8 @@
 """What a class inherits: the states and declarations of all classes in its MRO (section 16).
 
 Overriding by name is settled here: for each attribute name the most derived class that declares, or
-that binds None, decides about the declarations (H-181, H-182), and ordinary attribute lookup decides
-about the function. What several names declare about one state is settled in `checks.py`.
+that binds None, decides about the declarations (H-181, H-182), and ordinary attribute lookup
+decides about the function. What several names declare about one state is settled in `checks.py`.
 """
 
 from __future__ import annotations

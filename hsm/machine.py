@@ -14,7 +14,7 @@ from .declarations import Declaration, declarations_of
 from .errors import DefinitionError, DispatchError
 from .introspection import Edge, Finding, edges_of, lint_of, unreachable_of
 from .nodes import IDLE, Activation, Node, Phase
-from .states import HANDLED, ROOT, UNHANDLED, History, Outcome, State
+from .states import HANDLED, UNHANDLED, History, Outcome, State
 from .tables import Tables
 from .tracing import UNOBSERVED, Hooks, Observed, overrides_hooks
 
@@ -59,7 +59,7 @@ class MachineType(type):
     _hsm_traced: Tables
 
     @classmethod
-    def __prepare__(mcs, name: str, bases: tuple[type, ...], /, **keywords: Any) -> dict[str, Any]:
+    def __prepare__(cls, name: str, bases: tuple[type, ...], /, **keywords: Any) -> dict[str, Any]:
         return _Body()
 
     def __new__(
@@ -166,7 +166,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     _hsm_observer: Observed = UNOBSERVED
     _hsm_node: Node
     _hsm_event: Any
-    _hsm_due: Any
+    _hsm_due: object
     _hsm_active: Activation
     _hsm_memory: list[State | None] | None
 
@@ -181,7 +181,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     # Class level --------------------------------------------------------------------------------
 
     @_ClassProperty
-    def edges(cls) -> tuple[Edge, ...]:  # noqa: N805
+    def edges(cls: Any) -> tuple[Edge, ...]:  # noqa: N805
         """All declared edges of the class (H-230)."""
         return edges_of(cls._hsm_chart)
 
@@ -299,7 +299,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             raise
 
     def post(self, event: Hashable, arg: Any = None) -> None:
-        """Queue an event: processed at the end of the active step, or at once between steps (H-200).
+        """Queue an event for the end of the active step; between steps, process it (H-200).
 
         Raises:
             DispatchError: the machine is complete, terminated or faulted; the event is `ANY`.
@@ -323,7 +323,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             steps.start(self)
 
     def snapshot(self) -> dict[str, Any]:
-        """The configuration as a plain dict of names and the users' own events and arguments (H-220).
+        """The configuration as a dict of names and the users' events and arguments (H-220).
 
         Raises:
             DispatchError: a step is active, or the machine is faulted.

@@ -63,11 +63,12 @@ class Activation:
     """What the running user code may do: the permission for one in-handler call.
 
     While an imperative handler runs the machine refers to the activation of that handler; taking a
-    transition replaces it by its `taken` form, which permits nothing. Guards, effects, entry and exit
-    handlers run under activations without moves.
+    transition replaces it by its `taken` form, which permits nothing. Guards, effects, entry and
+    exit handlers run under activations without moves.
 
     Attributes:
-        source: the state being searched, completed or initialised (H-065); None outside of handlers.
+        source: the state being searched, completed or initialised (H-065); None outside of
+        handlers.
         moves: the plan for each target that `transition` may be given.
         targets: the declared targets.
         spent: whether the handler has taken its transition.

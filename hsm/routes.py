@@ -12,7 +12,7 @@ from . import steps
 from .chart import Chart, Rule
 from .nodes import Activation, Node
 from .scripts import Lines, Plan, Script
-from .states import HANDLED, ROOT, SHALLOW, Final, History, State, Terminate
+from .states import HANDLED, ROOT, SHALLOW, Final, History, Outcome, State, Terminate
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -110,7 +110,7 @@ class Routes:
                 target = remembered
             return self.transition(leaf, source, target, effect, edge, default)
 
-        def plan(m: Any, arg: Any) -> Any:
+        def plan(m: Any, arg: Any) -> Outcome:
             memory = m._hsm_memory
             remembered = None if memory is None else memory[index]
             chosen = plans.get(remembered)
@@ -215,7 +215,7 @@ class Routes:
             return
         node = self.nodes[target]
         if isinstance(target, Final):
-            if target.parent is ROOT:
+            if target.parent is ROOT or target.parent is None:
                 script.add("{}(m)", steps.end_at(node))
                 return
             script.add("memory = m._hsm_memory")

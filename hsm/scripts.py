@@ -2,20 +2,22 @@
 
 A transition between two known states is always the same sequence of calls, and the search for the
 handler of an event in a known leaf always the same chain of tests. Both are written down as source
-lines in which every object is a placeholder `c0`, `c1`, …; the objects come in through a closure. The
-text depends on the shape only, so all sequences of one shape share one factory: a new shape costs one
-`exec` in a process, a further function of that shape costs a call.
+lines in which every object is a placeholder `c0`, `c1`, …; the objects come in through a closure.
+The text depends on the shape only, so all sequences of one shape share one factory: a new shape
+costs one `exec` in a process, a further function of that shape costs a call.
 
-Every function is `plan(m, arg)`: the machine, and the event's argument for a declarative edge or the
-effect for a transition that a handler takes.
+Every function is `plan(m, arg)`: the machine, and the event's argument for a declarative edge or
+the effect for a transition that a handler takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-Plan: TypeAlias = Callable[[Any, Any], Any]
+from .states import Outcome
+
+type Plan = Callable[[Any, Any], Outcome]
 
 _factories: dict[str, Callable[..., Plan]] = {}
 
@@ -75,7 +77,7 @@ class Script(Lines):
         self.add("try:")
         self._indent = " "
 
-    def finish(self, result: Any, on_error: Plan) -> Plan:
+    def finish(self, result: Any, on_error: Callable[[Any, Any], None]) -> Plan:
         """Return the function; what it raises behind the commit point goes to `on_error` first."""
         self._settle_node()
         if self.lines[-1] == "try:":

@@ -1,7 +1,7 @@
 """Taking a machine's configuration out and putting it back: snapshots, copies, pickles.
 
-A configuration is the phase, the leaf, the memories, a pending completion and the two queues. Copies
-and pickles carry it as state objects, snapshots by name (sections 17 and 20).
+A configuration is the phase, the leaf, the memories, a pending completion and the two queues.
+Copies and pickles carry it as state objects, snapshots by name (sections 17 and 20).
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def without_framework(state: Any) -> Any:
     return state
 
 
-# Snapshots ------------------------------------------------------------------------------------------
+# Snapshots ----------------------------------------------------------------------------------------
 
 
 def snapshot(m: Any) -> dict[str, Any]:
@@ -193,7 +193,8 @@ class _Reader:
     def _state(self, name: object) -> State:
         known = isinstance(name, str) and name in self.by_name
         self._require(known, f"{name!r} is no state")
-        return self.by_name[str(name)]
+        state: State = self.by_name[str(name)]
+        return state
 
     def _check_phase(self, phase: Phase, state: State) -> None:
         if phase in (Phase.NEW, Phase.TERMINATED):

@@ -1,8 +1,9 @@
 """States and the constants of the framework.
 
-A state is declared once, as an attribute of a machine class, and shared by every class that inherits
-it; it is compared by identity and survives copying and pickling as the same object (H-190). Its name
-and its parent are known as soon as the class statement that declares it has ended.
+A state is declared once, as an attribute of a machine class, and shared by every class that
+inherits it; it is compared by identity and survives copying and pickling as the same object
+(H-190). Its name and its parent are known as soon as the class statement that declares it has
+ended.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Hashable, Iterable
-from typing import Any, Final as Constant, TypeAlias
+from typing import Any
+from typing import Final as Constant
 
 
 class Outcome(enum.Enum):
@@ -65,6 +67,10 @@ class AnyMarker:
 ANY: Constant = AnyMarker()
 
 
+type StateReference = State | str
+"""How declarations refer to states: the object, or its name (H-003)."""
+
+
 class State:
     """A state of a machine; it is composite when other states name it as their parent.
 
@@ -106,7 +112,7 @@ class State:
             self._parent = globals().get("ROOT")
         # A string or an iterator can be walked once only; what cannot be walked is reported with
         # the class (H-029).
-        if isinstance(defer, Iterable) and not isinstance(defer, str | bytes):
+        if _is_list_of_events(defer):
             self._defer = tuple(defer)
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -195,9 +201,12 @@ class _Root(State):
         return "ROOT"
 
 
-StateReference: TypeAlias = "State | str"
-
 ROOT: Constant[State] = _Root("ROOT")
+
+
+def _is_list_of_events(defer: object) -> bool:
+    """Whether `defer` lists events; a string is an event, and one forgot the brackets (H-029)."""
+    return isinstance(defer, Iterable) and not isinstance(defer, str | bytes)
 
 
 def _bound_state(owner: type, attribute: str) -> State:

@@ -1,13 +1,14 @@
 """The run-to-completion step: what a machine still has to do before a driving call returns.
 
 `m._hsm_event` says whether a step is active: None between steps of a machine that can take an event
-at once, `BLOCKED` between steps of one that cannot (it is not running, or an earlier step that failed
-left something over), and in a step the event, or `NO_EVENT` for initials, completions and the event
-None.
+at once, `BLOCKED` between steps of one that cannot (it is not running, or an earlier step that
+failed left something over), and in a step the event, or `NO_EVENT` for initials, completions and
+the event None.
 
 `m._hsm_due` is `HANDLED` while nothing is due. `dispatch` compares the handler's answer with it, so
-that one test finds wrong answers and due work alike. `COMPLETION` stands for nothing but the completion
-of the state just reached, so that completions need no memory; whatever else is due is in an `Agenda`.
+that one test finds wrong answers and due work alike. `COMPLETION` stands for nothing but the
+completion of the state just reached, so that completions need no memory; whatever else is due is in
+an `Agenda`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from .chart import Rule
 from .errors import DispatchError, TransitionError
 from .nodes import IDLE, Activation, Node, Phase
-from .states import ANY, DEFERRED, HANDLED, UNHANDLED, Final, Outcome, State
+from .states import ANY, DEFERRED, HANDLED, UNHANDLED, Final, Outcome
 
 NO_EVENT: Any = type("NO_EVENT", (), {"__slots__": ()})()
 BLOCKED: Any = type("BLOCKED", (), {"__slots__": ()})()
@@ -61,7 +62,7 @@ def agenda_of(m: Any) -> Agenda:
     return agenda
 
 
-# What the scripts of transitions call --------------------------------------------------------------
+# What the scripts of transitions call -------------------------------------------------------------
 
 
 def raise_completion(m: Any) -> None:
@@ -132,7 +133,7 @@ def defer(m: Any, arg: Any) -> Outcome:
     return DEFERRED
 
 
-# The search's refusals ------------------------------------------------------------------------------
+# The search's refusals ----------------------------------------------------------------------------
 
 
 def refuse_any(m: Any, arg: Any) -> Outcome:
@@ -154,8 +155,8 @@ def judge(m: Any, rule: Rule, result: object) -> None:
         refuse_answer(m, rule, result)
     if m._hsm_active.spent:
         raise DispatchError(
-            f"{_name(m, rule)} answered UNHANDLED to {m.event!r} after it took a transition; return "
-            "what the transition returned"
+            f"{_name(m, rule)} answered UNHANDLED to {m.event!r} after it took a transition; "
+            "return what the transition returned"
         )
 
 
@@ -171,8 +172,8 @@ def refuse_in_step(m: Any, call: str) -> None:
     """Raise DispatchError when a step is active (H-160)."""
     if in_step(m):
         raise DispatchError(
-            f"{_class(m)}.{call} during a step (event {m.event!r}, state {m.current.name}); use post "
-            "to have an event processed after it"
+            f"{_class(m)}.{call} during a step (event {m.event!r}, state {m.current.name}); use "
+            "post to have an event processed after it"
         )
 
 
@@ -199,11 +200,11 @@ def take(m: Any, event: Hashable, arg: Any) -> Outcome:
     plan = m._hsm_node.find(event)
     if plan is None:
         return UNHANDLED
-    result = plan(m, arg)
-    return HANDLED if result is HANDLED else answer(m, event, arg, result)
+    result: Outcome = plan(m, arg)
+    return result if result is HANDLED else answer(m, event, arg, result)
 
 
-def answer(m: Any, event: Hashable, arg: Any, result: Any) -> Outcome:
+def answer(m: Any, event: Hashable, arg: Any, result: Outcome) -> Outcome:
     """Judge an answer other than HANDLED, and go on searching when a handler declined."""
     rest = m._hsm_node.rests.get(event)
     if rest is None:
@@ -214,7 +215,7 @@ def answer(m: Any, event: Hashable, arg: Any, result: Any) -> Outcome:
     return UNHANDLED if search is None else search(m, arg)
 
 
-def finish(m: Any, event: Hashable, arg: Any, result: Any) -> Outcome:
+def finish(m: Any, event: Hashable, arg: Any, result: Outcome) -> Outcome:
     """The end of a dispatch whose answer is not HANDLED or that left something to do."""
     if result is not HANDLED:
         result = answer(m, event, arg, result)

@@ -1,9 +1,9 @@
 """What each leaf does about each event, worked out once (H-196).
 
-For a leaf and an event the search of H-061 is a fixed chain: the candidates of the leaf, of its parent
-and so on up to `ROOT`. `Tables` writes that chain as one function per leaf and event. The table of a
-leaf is filled when the first machine of the class asks it for an event, since a large chart has many
-more pairs of leaf and event than any run visits; from then on it does not change.
+For a leaf and an event the search of H-061 is a fixed chain: the candidates of the leaf, of its
+parent and so on up to `ROOT`. `Tables` writes that chain as one function per leaf and event. The
+table of a leaf is filled when the first machine of the class asks it for an event, since a large
+chart has many more pairs of leaf and event than any run visits; from then on it does not change.
 
 Where the chain begins with an unguarded edge it is the edge's plan, and where it begins with an
 unguarded handler that takes no transition it is the user's own function. A class has two sets of
