@@ -56,6 +56,9 @@ fuzz: $(VENV)/.fuzz ## fuzz decoders, URIs, superblocks, slots; RUNS=10000000 TA
 diagrams: $(VENV)/.dev ## draw every machine class into diagrams/
 	@$(BIN)/python diagrams/generate.py
 
+soak: $(VENV)/.dev ## look for torn frames between two processes, 60 s a size; SECONDS_EACH=60
+	@$(BIN)/python tests/soak/torn_read.py --seconds $(or $(SECONDS_EACH),60)
+
 soak-hsm: $(VENV)/.dev ## compare three state machine engines; CASES=1000000
 	@$(BIN)/python tests/hsm_oracle/soak.py --cases $(or $(CASES),1000000) --processes $(or $(PROCESSES),2)
 
@@ -65,4 +68,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check schemas fuzz diagrams soak-hsm coverage-matrix clean
+.PHONY: help demo test check schemas fuzz diagrams soak soak-hsm coverage-matrix clean

@@ -1,0 +1,261 @@
+"""Torn-read soak: `make soak`.
+
+Two processes share one stream. The producer overwrites a small ring as fast as it can with frames
+that check themselves; the consumer follows the read protocol (W-082) and looks into every frame
+that the protocol accepts. A frame is
+
+- torn, if its payload is not one whole frame (every element holds the number of the frame);
+- mistaken, if it is whole but not the frame that its commit word and header named.
+
+and a commit word is
+
+- impossible, if it belongs to another slot or is lower than one seen before in its slot.
+
+The protocol holds if all stay at 0. That the soak can see a fault is part of it: `--break` makes
+the producer do one thing wrong, and then the exit status is 0 only if frames were caught:
+
+    commit-first   the final commit word is stored before the payload is written
+    struct         commit words are stored and loaded with struct, byte by byte (W-085)
+
+    python tests/soak/torn_read.py --payload-bytes 4096 --seconds 60
+    python tests/soak/torn_read.py --payload-bytes 4096 --seconds 5 --break commit-first
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tensor_pool.client.shm.commit import (
+    commit_word_index,
+    committed_word,
+    in_progress_word,
+    is_committed,
+    seq_of,
+)
+from tensor_pool.client.shm.geometry import StreamGeometry
+from tensor_pool.client.shm.mapped_stream import map_stream
+from tensor_pool.client.shm.paths import AllowedBaseDirs
+from tensor_pool.client.shm.slot import (
+    SLOT_IMAGE,
+    SlotFault,
+    SlotValidator,
+    header_image,
+    payload_offset,
+    slot_body_offset,
+)
+from tensor_pool.client.shm.tensor import tensor_layout
+from tensor_pool.client.wire.enums import Dtype
+
+from tests.shm.streams import create_stream
+
+NSLOTS = 4
+FIRST_SEQ = 0x0101_0101_0101_0100
+"""Every byte of a word counts, so that one written in pieces shows."""
+
+BREAKS = ("none", "commit-first", "struct")
+
+
+class Outcome(msgspec.Struct):
+    """What the consumer saw."""
+
+    read: int = 0
+    accepted: int = 0
+    dropped: int = 0
+    invalid: int = 0
+    torn: int = 0
+    mistaken: int = 0
+    impossible: int = 0
+    produced: int = 0
+
+    @property
+    def wrong(self) -> int:
+        return self.torn + self.mistaken + self.invalid + self.impossible
+
+
+def produce(
+    geometry: StreamGeometry,
+    base: str,
+    payload_bytes: int,
+    broken: str,
+    ready: Event,
+    stop: Event,
+    produced: object,
+) -> None:
+    """Write frames without a pause until told to stop (W-081)."""
+    stream = map_stream(geometry, allowed_base_dirs=AllowedBaseDirs.of([base]), writable=True)
+    ring, words = stream.header.buffer, stream.header.words
+    stride = geometry.pools[0].stride_bytes
+    elements = payload_bytes // 8
+    image = header_image(tensor_layout(Dtype.UINT64, (elements,)))
+    payloads = [
+        np.frombuffer(stream.pools[1].buffer, np.uint64, elements, payload_offset(slot, stride))
+        for slot in range(NSLOTS)
+    ]
+    store = _store_with_struct(ring) if broken == "struct" else words.__setitem__
+    seq = FIRST_SEQ
+    ready.set()
+    while not stop.is_set():
+        for _ in range(256):
+            slot = seq & (NSLOTS - 1)
+            word = commit_word_index(slot)
+            store(word, in_progress_word(seq))
+            if broken == "commit-first":
+                store(word, committed_word(seq))
+            payloads[slot].fill(seq)
+            SLOT_IMAGE.pack_into(
+                ring, slot_body_offset(slot), payload_bytes, slot, 1, 0, seq, 0, image
+            )
+            store(word, committed_word(seq))
+            seq += 1
+    produced.value = seq - FIRST_SEQ  # type: ignore[attr-defined]
+    del payloads
+    stream.retire()
+
+
+def _store_with_struct(ring: memoryview) -> Callable[[int, int], None]:
+    pack = struct.Struct("<Q").pack_into
+
+    def store(index: int, value: int) -> None:
+        pack(ring, index * 8, value)
+
+    return store
+
+
+def _load_with_struct(ring: memoryview) -> Callable[[int], int]:
+    unpack = struct.Struct("<Q").unpack_from
+
+    def load(index: int) -> int:
+        (word,) = unpack(ring, index * 8)
+        return int(word)
+
+    return load
+
+
+def consume(
+    geometry: StreamGeometry, base: str, payload_bytes: int, seconds: float, broken: str
+) -> Outcome:
+    """Read slots all the time, check every frame that the protocol lets through (W-082)."""
+    stream = map_stream(geometry, allowed_base_dirs=AllowedBaseDirs.of([base]), writable=False)
+    ring, words = stream.header.buffer, stream.header.words
+    stride = geometry.pools[0].stride_bytes
+    validator = SlotValidator(NSLOTS, {1: stride})
+    elements = payload_bytes // 8
+    payloads = [
+        np.frombuffer(stream.pools[1].buffer, np.uint64, elements, payload_offset(slot, stride))
+        for slot in range(NSLOTS)
+    ]
+    copy = np.empty(elements, np.uint64)
+    load = _load_with_struct(ring) if broken == "struct" else words.__getitem__
+    outcome = Outcome()
+    highest = [0] * NSLOTS
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for attempt in range(256):
+            slot = attempt & (NSLOTS - 1)
+            index = commit_word_index(slot)
+            outcome.read += 1
+            word = load(index)
+            if word < highest[slot] or (word and seq_of(word) & (NSLOTS - 1) != slot):
+                outcome.impossible += 1
+                continue
+            highest[slot] = word
+            if not is_committed(word):
+                outcome.dropped += 1
+                continue
+            length, payload_slot, pool, offset, named, _, image = SLOT_IMAGE.unpack_from(
+                ring, slot_body_offset(slot)
+            )
+            if load(index) != word:
+                outcome.dropped += 1
+                continue
+            layout = validator.check(slot, length, payload_slot, pool, offset, image)
+            copy[:] = payloads[slot]
+            if load(index) != word:
+                outcome.dropped += 1
+                continue
+            outcome.accepted += 1
+            if isinstance(layout, SlotFault):
+                outcome.invalid += 1
+                continue
+            first = int(copy[0])
+            if not (copy == first).all():
+                outcome.torn += 1
+            elif first != named or first != seq_of(word):
+                outcome.mistaken += 1
+    del payloads
+    stream.retire()
+    return outcome
+
+
+def soak(payload_bytes: int, seconds: float, broken: str = "none") -> Outcome:
+    """Run producer and consumer against each other; raises RuntimeError if the producer dies."""
+    root = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    base = os.path.realpath(tempfile.mkdtemp(prefix="tensorpool-soak-", dir=root))
+    context = multiprocessing.get_context("spawn")
+    ready, stop, produced = context.Event(), context.Event(), context.Value("q", -1)
+    try:
+        stride = max(64, 1 << (payload_bytes - 1).bit_length())
+        stream = create_stream(Path(base), nslots=NSLOTS, strides=(stride,))
+        stream.close()
+        producer = context.Process(
+            target=produce,
+            args=(stream.geometry, base, payload_bytes, broken, ready, stop, produced),
+        )
+        producer.start()
+        try:
+            if not ready.wait(30):
+                raise RuntimeError("the producer did not start")
+            outcome = consume(stream.geometry, base, payload_bytes, seconds, broken)
+        finally:
+            stop.set()
+            producer.join(30)
+            if producer.is_alive():
+                producer.kill()
+                producer.join()
+        if producer.exitcode != 0:
+            raise RuntimeError(f"the producer ended with {producer.exitcode}")
+        outcome.produced = produced.value
+        return outcome
+    finally:
+        shutil.rmtree(base)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Two processes, one ring: no torn frame may pass.")
+    parser.add_argument("--payload-bytes", type=int, nargs="+", default=[4096, 1 << 20])
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each payload size")
+    parser.add_argument("--break", dest="broken", choices=BREAKS, default="none")
+    options = parser.parse_args()
+    failed = False
+    for payload_bytes in options.payload_bytes:
+        outcome = soak(payload_bytes, options.seconds, options.broken)
+        caught = outcome.wrong > 0
+        failed |= caught is (options.broken == "none") or outcome.accepted == 0
+        print(
+            f"{payload_bytes} B, {options.seconds:g} s, break {options.broken}:"
+            f" {outcome.produced} frames written, {outcome.read} read, {outcome.accepted} accepted,"
+            f" {outcome.dropped} dropped; torn {outcome.torn}, mistaken {outcome.mistaken},"
+            f" invalid {outcome.invalid}, impossible words {outcome.impossible}",
+            flush=True,
+        )
+    print("FAILED" if failed else "ok")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
