@@ -71,6 +71,11 @@ type StateReference = State | str
 """How declarations refer to states: the object, or its name (H-003)."""
 
 
+def _is_list_of_events(defer: object) -> bool:
+    """Whether `defer` lists events; a string is an event, and one forgot the brackets (H-029)."""
+    return isinstance(defer, Iterable) and not isinstance(defer, str | bytes)
+
+
 class State:
     """A state of a machine; it is composite when other states name it as their parent.
 
@@ -202,11 +207,6 @@ class _Root(State):
 
 
 ROOT: Constant[State] = _Root("ROOT")
-
-
-def _is_list_of_events(defer: object) -> bool:
-    """Whether `defer` lists events; a string is an event, and one forgot the brackets (H-029)."""
-    return isinstance(defer, Iterable) and not isinstance(defer, str | bytes)
 
 
 def _bound_state(owner: type, attribute: str) -> State:
