@@ -8,6 +8,7 @@ remembers, so what a killed predecessor left is collected like everything else.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -181,7 +182,8 @@ def remove_epoch(stream_directory: int, name: str) -> None:
     """Remove an epoch directory and the regular files directly in it (D-127).
 
     Follows no link and enters no directory; whatever else is inside stays, and with it the epoch
-    directory: OSError is raised then. What is gone already is no error.
+    directory: OSError is raised then. The header ring goes last, so that what could not be removed
+    still tells its age. What is gone already is no error.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -189,7 +191,9 @@ def remove_epoch(stream_directory: int, name: str) -> None:
     except FileNotFoundError:
         return
     try:
-        for entry in os.listdir(directory):
+        for entry in sorted(os.listdir(directory), key=lambda entry: entry == HEADER_FILE):
+            if entry == HEADER_FILE and len(os.listdir(directory)) > 1:
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), name)
             with contextlib.suppress(FileNotFoundError):
                 if stat.S_ISREG(os.stat(entry, dir_fd=directory, follow_symlinks=False).st_mode):
                     os.unlink(entry, dir_fd=directory)
