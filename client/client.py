@@ -1,0 +1,495 @@
+"""Client: one per process and deployment; makes producers and consumers."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, NoReturn, Self
+
+import msgspec
+
+from .attachment import Attachment
+from .clock import Clock, SystemClock
+from .conductor import Conductor
+from .config import ClientConfig, ns
+from .consumer import Consumer
+from .consuming import ConsumerAttachment, ConsumerOptions
+from .doorbell import sweep_abandoned_bells
+from .errors import (
+    AttachRejectedError,
+    AttachTimeoutError,
+    ClosedError,
+    ConcurrentUseError,
+    ConfigError,
+    TensorPoolError,
+    TransportError,
+)
+from .handle import Handle, disown_after_fork
+from .producer import Producer
+from .producing import ProducerAttachment
+from .shm.commit import require_supported_platform
+from .shm.paths import AllowedBaseDirs
+from .threaded import ConductorThread
+from .transport.aeron import AeronTransport
+from .transport.ports import Transport
+from .wire import PublishMode, ResponseCode
+
+__all__ = ["Client", "connect"]
+
+_log = logging.getLogger("tensor_pool.client")
+_IDLE_S = 0.001
+_PERMANENT = (ResponseCode.UNSUPPORTED, ResponseCode.INVALID_PARAMS)
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+class Client:
+    """Owns the transport and the conductor; `connect()` makes one that runs by itself.
+
+    A Client made directly is in invoker mode: the application calls `do_work()` at least three
+    times a keepalive interval (C-110), or `start()`s the conductor thread.
+
+    `transport` carries the messages; without one, Aeron is used as the config says. `reconnect`
+    makes a new one after the media driver was lost. `idle` is called whenever a blocking call has
+    nothing to do; the default sleeps for a millisecond. Raises ConfigError, TransportError and
+    UnsupportedPlatformError.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig | None = None,
+        *,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        reconnect: Callable[[], Transport] | None = None,
+        idle: Callable[[], object] | None = None,
+    ) -> None:
+        require_supported_platform()
+        self.config = config if config is not None else ClientConfig()
+        self.config.check_base_dirs()
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self._idle = idle if idle is not None else lambda: time.sleep(_IDLE_S)
+        self._handles: dict[Attachment, Handle] = {}
+        self._thread: ConductorThread | None = None
+        self._closed = False
+        owns_transport = transport is None
+        if transport is None:
+            transport = AeronTransport.connect(self.config.aeron_dir, self.clock)
+        try:
+            self._conductor = Conductor(
+                self.config,
+                transport,
+                self.clock,
+                AllowedBaseDirs.of(self.config.allowed_base_dirs),
+                reconnect=reconnect,
+            )
+        except BaseException:
+            if owns_transport:
+                transport.close()
+            raise
+        self._pid = os.getpid()
+        sweep_abandoned_bells()
+        _clients.add(self)
+
+    # Running
+
+    @property
+    def is_threaded(self) -> bool:
+        """Whether a conductor thread runs."""
+        return self._thread is not None
+
+    def start(self) -> Self:
+        """Let a conductor thread do the background work from now on."""
+        self._check_open()
+        if self._thread is None:
+            self._conductor.raises_callback_errors = False
+            self._thread = ConductorThread(self._conductor)
+            self._thread.start()
+        return self
+
+    def do_work(self) -> int:
+        """One duty cycle of background work, in invoker mode; returns how much was done.
+
+        Raises ConcurrentUseError when a cycle runs already, TransportError when the media driver is
+        gone, and what a callback raised.
+        """
+        if self._closed:
+            raise ClosedError("this client is closed")
+        try:
+            return self._conductor.do_work()
+        except TransportError as error:
+            self._fail(error)
+            raise
+
+    def close(self) -> None:
+        """Close all handles, stop the thread, leave the transport; may be called again."""
+        if self._closed:
+            return
+        for handle in list(self._handles.values()):
+            handle.close()
+        self._closed = True
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread = None
+        self._conductor.close()
+        _clients.discard(self)
+
+    def metrics(self) -> dict[str, int]:
+        """Counters of the client as a whole: `bad_message`, `callback_errors`, `reconnects`."""
+        return self._conductor.counters.snapshot()
+
+    # Attaching
+
+    def attach_producer(
+        self,
+        stream_id: int,
+        *,
+        client_id: int = 0,
+        publish_mode: PublishMode = PublishMode.EXISTING_OR_CREATE,
+        desired_node_id: int | None = None,
+        strict: bool = False,
+        descriptor_timestamps: bool = False,
+        attach_timeout: float | None = None,
+        idle: Callable[[], object] | None = None,
+        on_active: Callable[[], object] | None = None,
+        on_paused: Callable[[str], object] | None = None,
+        on_shutdown: Callable[[], object] | None = None,
+        on_refused: Callable[[int, str], object] | None = None,
+    ) -> Producer:
+        """Become the producer of a stream; waits until frames can be published (C-030).
+
+        `stream_id` 0 asks the driver to choose. Raises AttachRejectedError, AttachTimeoutError,
+        ProtocolViolationError or ShmError, each saying what to do (C-031). `idle` is called in each
+        round of the wait when no conductor thread runs.
+        """
+        producer = self.begin_attach_producer(
+            stream_id,
+            client_id=client_id,
+            publish_mode=publish_mode,
+            desired_node_id=desired_node_id,
+            strict=strict,
+            descriptor_timestamps=descriptor_timestamps,
+            on_active=on_active,
+            on_paused=on_paused,
+            on_shutdown=on_shutdown,
+            on_refused=on_refused,
+        )
+        self._wait_for_attach(producer, attach_timeout, idle)
+        return producer
+
+    def begin_attach_producer(
+        self,
+        stream_id: int,
+        *,
+        client_id: int = 0,
+        publish_mode: PublishMode = PublishMode.EXISTING_OR_CREATE,
+        desired_node_id: int | None = None,
+        strict: bool = False,
+        descriptor_timestamps: bool = False,
+        on_active: Callable[[], object] | None = None,
+        on_paused: Callable[[str], object] | None = None,
+        on_shutdown: Callable[[], object] | None = None,
+        on_refused: Callable[[int, str], object] | None = None,
+    ) -> Producer:
+        """As `attach_producer`, but returns at once; `producer.poll_ready()` tells."""
+        self._check_open()
+        attachment = ProducerAttachment(
+            self._conductor,
+            stream_id=_checked_stream_id(stream_id),
+            client_id=client_id,
+            publish_mode=publish_mode,
+            desired_node_id=desired_node_id,
+        )
+        producer = Producer(
+            self, attachment, strict=strict, descriptor_timestamps=descriptor_timestamps
+        )
+        producer._set_callbacks(
+            on_active=on_active, on_paused=on_paused, on_shutdown=on_shutdown, on_refused=on_refused
+        )
+        self._begin(attachment, producer, lambda: attachment.serve(producer))
+        return producer
+
+    def attach_consumer(
+        self,
+        stream_id: int,
+        *,
+        client_id: int = 0,
+        publish_mode: PublishMode = PublishMode.REQUIRE_EXISTING,
+        desired_node_id: int | None = None,
+        options: ConsumerOptions | None = None,
+        spin: bool = False,
+        attach_timeout: float | None = None,
+        idle: Callable[[], object] | None = None,
+        on_active: Callable[[], object] | None = None,
+        on_unmapped: Callable[[str], object] | None = None,
+        on_shutdown: Callable[[], object] | None = None,
+        on_refused: Callable[[int, str], object] | None = None,
+        on_fallback: Callable[[str], object] | None = None,
+        on_progress: Callable[[Any], object] | None = None,
+        on_metadata: Callable[[Any], object] | None = None,
+        on_blob: Callable[[Any], object] | None = None,
+        **wishes: Any,
+    ) -> Consumer:
+        """Become a consumer of a stream; waits until frames can be received (C-030).
+
+        `wishes` are fields of ConsumerOptions (`mode`, `max_rate_hz`, `descriptor_channel`, ...).
+        `spin` never sleeps: lowest latency for a core. Raises as `attach_producer`.
+        """
+        consumer = self.begin_attach_consumer(
+            stream_id,
+            client_id=client_id,
+            publish_mode=publish_mode,
+            desired_node_id=desired_node_id,
+            options=options,
+            spin=spin,
+            on_active=on_active,
+            on_unmapped=on_unmapped,
+            on_shutdown=on_shutdown,
+            on_refused=on_refused,
+            on_fallback=on_fallback,
+            on_progress=on_progress,
+            on_metadata=on_metadata,
+            on_blob=on_blob,
+            **wishes,
+        )
+        self._wait_for_attach(consumer, attach_timeout, idle)
+        return consumer
+
+    def begin_attach_consumer(
+        self,
+        stream_id: int,
+        *,
+        client_id: int = 0,
+        publish_mode: PublishMode = PublishMode.REQUIRE_EXISTING,
+        desired_node_id: int | None = None,
+        options: ConsumerOptions | None = None,
+        spin: bool = False,
+        on_active: Callable[[], object] | None = None,
+        on_unmapped: Callable[[str], object] | None = None,
+        on_shutdown: Callable[[], object] | None = None,
+        on_refused: Callable[[int, str], object] | None = None,
+        on_fallback: Callable[[str], object] | None = None,
+        on_progress: Callable[[Any], object] | None = None,
+        on_metadata: Callable[[Any], object] | None = None,
+        on_blob: Callable[[Any], object] | None = None,
+        **wishes: Any,
+    ) -> Consumer:
+        """As `attach_consumer`, but returns at once; `consumer.poll_ready()` tells."""
+        self._check_open()
+        if options is None:
+            options = ConsumerOptions(**wishes)
+        elif wishes:
+            options = msgspec.structs.replace(options, **wishes)
+        attachment = ConsumerAttachment(
+            self._conductor,
+            stream_id=_checked_stream_id(stream_id),
+            client_id=client_id,
+            publish_mode=publish_mode,
+            desired_node_id=desired_node_id,
+            options=options,
+        )
+        consumer = Consumer(self, attachment, spin=spin)
+        consumer._set_callbacks(
+            on_active=on_active,
+            on_unmapped=on_unmapped,
+            on_shutdown=on_shutdown,
+            on_refused=on_refused,
+            on_fallback=on_fallback,
+            on_progress=on_progress,
+            on_metadata=on_metadata,
+            on_blob=on_blob,
+        )
+        self._begin(attachment, consumer, lambda: attachment.serve(consumer))
+        return consumer
+
+    producer = attach_producer
+    consumer = attach_consumer
+
+    def _begin(self, attachment: Attachment, handle: Handle, serve: Callable[[], None]) -> None:
+        if any(a.client_id == attachment.client_id for a in self._handles):
+            raise ConfigError(
+                f"client_id: {attachment.client_id} is used by another handle of this client"
+            )
+        serve()
+        self._handles[attachment] = handle
+        attachment.request(attachment.begin_attach)
+        self._conductor.add(attachment)
+        self._conductor.wake()
+
+    def _wait_for_attach(
+        self, handle: Handle, timeout: float | None, idle: Callable[[], object] | None
+    ) -> None:
+        attachment = handle._attachment
+        seconds = self.config.attach_timeout if timeout is None else timeout
+        deadline_ns = self.clock.monotonic_ns() + ns(seconds)
+        attachment.attach_is_waiting = True
+        try:
+            while not attachment.is_ready:
+                failure = attachment.attach_failure
+                if isinstance(failure, AttachRejectedError) and (
+                    failure.code in _PERMANENT or not self.config.retry_refused
+                ):
+                    self._give_up(handle, failure)
+                if self.clock.monotonic_ns() >= deadline_ns:
+                    self._give_up(handle, failure or self._attach_timeout(handle, seconds))
+                self._run_once(idle)
+                handle._check_open()
+        except BaseException:
+            handle.close()
+            raise
+        finally:
+            attachment.attach_is_waiting = False
+
+    def _give_up(self, handle: Handle, failure: Exception) -> NoReturn:
+        handle.close()
+        raise failure
+
+    def _attach_timeout(self, handle: Handle, seconds: float) -> AttachTimeoutError:
+        config = self.config
+        directory = (
+            f"aeron_dir {config.aeron_dir}" if config.aeron_dir else "default Aeron directory"
+        )
+        return AttachTimeoutError(
+            f"attach timed out: no driver answered on {config.control_channel} stream"
+            f" {config.control_stream_id} within {seconds:g} s (stream {handle.stream_id}); is"
+            f" `tensor-pool driver` running with the same control channel and {directory}?"
+        )
+
+    # What handles need
+
+    def _run_once(self, idle: Callable[[], object] | None = None) -> None:
+        """One round of a blocking call."""
+        if not self.is_threaded and self._conductor.is_running_here:
+            raise ConcurrentUseError("a blocking call cannot be made from within a callback")
+        worked = False
+        if not self.is_threaded:
+            worked = bool(self.do_work())
+        if idle is not None:
+            idle()
+        elif not worked:
+            self._idle()
+
+    def _do_work_while_waiting(self) -> None:
+        if not self._conductor.is_running_here:
+            self.do_work()
+
+    def _wake(self) -> None:
+        self._conductor.wake()
+
+    def _close_handle(self, handle: Handle) -> None:
+        attachment = handle._attachment
+        if attachment.finished.is_set():
+            self._handles.pop(attachment, None)
+            return
+        attachment.request(attachment.begin_close)
+        if self._conductor.is_running_here:
+            self._handles.pop(attachment, None)
+            return
+        attempts_s = self.config.detach_timeout * self.config.detach_attempts
+        deadline_ns = self.clock.monotonic_ns() + ns(attempts_s + 1.0)
+        while not attachment.finished.is_set() and self.clock.monotonic_ns() < deadline_ns:
+            if self.is_threaded:
+                attachment.finished.wait(0.01)
+            else:
+                try:
+                    self._run_once()
+                except TensorPoolError as error:
+                    _log.info("while closing stream %d: %s", attachment.stream_id, error)
+                    break
+        self._handles.pop(attachment, None)
+
+    def _fail(self, error: TransportError) -> None:
+        """The transport is lost for good: every handle is closed (C-121)."""
+        for handle in self._handles.values():
+            handle._closed = True
+            handle.closed_because = error
+        self._handles.clear()
+
+    def _leave_in_a_hurry(self) -> None:
+        """At interpreter exit: one detach for each lease, no waiting (C-116)."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        if self._thread is not None:
+            self._thread.stop()
+        with contextlib.suppress(Exception):
+            for attachment in list(self._handles):
+                attachment.begin_close()
+                attachment.finish()
+        self._conductor.close()
+
+    def _disown(self) -> None:
+        for handle in self._handles.values():
+            disown_after_fork(handle)
+        disown_after_fork(self)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this client is closed")
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Client cannot be pickled: connect anew in the other process")
+
+
+def connect(
+    config: ClientConfig | None = None,
+    *,
+    transport: Transport | None = None,
+    clock: Clock | None = None,
+    reconnect: Callable[[], Transport] | None = None,
+    **settings: Any,
+) -> Client:
+    """Connect to the driver of this machine; background work and reconnecting happen by themselves.
+
+    `settings` are fields of ClientConfig, over those of `config`; without any, the driver's default
+    endpoints are used. Raises ConfigError, and TransportError if no media driver runs there.
+
+    >>> with connect() as pool:  # doctest: +SKIP
+    ...     with pool.consumer(stream_id=10_000) as viewer:
+    ...         for frame in viewer:
+    ...             show(frame.array)
+    """
+    if config is None:
+        config = ClientConfig(**settings)
+    elif settings:
+        config = msgspec.structs.replace(config, **settings)
+    if transport is None and reconnect is None:
+        directory = config.aeron_dir
+
+        def reconnect() -> Transport:
+            return AeronTransport.connect(directory, clock)
+
+    return Client(config, transport=transport, clock=clock, reconnect=reconnect).start()
+
+
+def _checked_stream_id(stream_id: int) -> int:
+    if not 0 <= stream_id <= 0xFFFFFFFE:
+        raise ConfigError(f"stream_id: {stream_id} must be in 0..{0xFFFFFFFE}")
+    return stream_id
+
+
+def _leave_all() -> None:
+    for client in list(_clients):
+        client._leave_in_a_hurry()
+
+
+def _disown_all() -> None:
+    for client in list(_clients):
+        client._disown()
+    _clients.clear()
+
+
+atexit.register(_leave_all)
+os.register_at_fork(after_in_child=_disown_all)

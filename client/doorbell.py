@@ -1,0 +1,137 @@
+"""Doorbells: how a local producer wakes a consumer that sleeps instead of spinning.
+
+An addition beside the protocol. A consumer owns one bell, a named POSIX semaphore whose name both
+sides can work out from the control stream, the stream id and the consumer id. Before it sleeps it
+empties the bell, looks once more for descriptors, and waits on the bell for a bounded time. A
+producer that knows of the consumer (by its hellos) rings after each descriptor, but only a bell
+that is empty: while the consumer is busy one ring stays in the bell and costs the producer a load,
+no system call.
+
+Peers that know nothing of bells lose nothing: a producer finds no bell of such a consumer, and a
+consumer that nobody rings wakes by its bounded wait. The order that this needs, descriptor before
+the look at the bell, is one a processor may swap (store then load); a producer therefore rings
+after it has released its lock, which is a full fence, and a wait is bounded all the same.
+
+A process killed with SIGKILL leaves its bell's name behind. Each owner therefore holds a lock on
+the bell's file, which ends with the process; a bell that nobody locks is nobody's, and is removed
+by the next client that opens one and by producers that notice the silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+
+import posix_ipc
+
+__all__ = ["Bell", "BellRope", "bell_name", "sweep_abandoned_bells"]
+
+_PREFIX = "tensor-pool-bell-"
+_DIRECTORY = Path("/dev/shm")  # where Linux keeps named semaphores
+_FILE_PREFIX = "sem."
+
+
+def bell_name(aeron_dir: str | None, address: str, stream_id: int, consumer_id: int) -> str:
+    """The bell of one consumer; the place it attached at tells deployments apart."""
+    place = hashlib.sha256(f"{aeron_dir or ''}\n{address}".encode()).hexdigest()[:12]
+    return f"/{_PREFIX}{place}-{stream_id}-{consumer_id}"
+
+
+def _file(name: str) -> Path:
+    return _DIRECTORY / f"{_FILE_PREFIX}{name[1:]}"
+
+
+class Bell:
+    """The bell a consumer owns and sleeps at. Raises OSError where there cannot be one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        _remove_if_abandoned(name)
+        self._semaphore = posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=0o660)
+        self._lock_fd = -1
+        with contextlib.suppress(OSError):
+            self._lock_fd = os.open(_file(name), os.O_RDWR | os.O_CLOEXEC)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        self._pid = os.getpid()
+
+    def empty(self) -> bool:
+        """Take a ring out if there is one, so that the next one wakes; False if there was none."""
+        try:
+            self._semaphore.acquire(0)
+        except posix_ipc.BusyError:
+            return False
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the bell rings, at most `seconds`; True if it rang."""
+        try:
+            self._semaphore.acquire(seconds)
+        except (posix_ipc.BusyError, posix_ipc.SignalError):
+            return False
+        return True
+
+    def ring(self) -> None:
+        """Wake the owner, from any thread."""
+        self._semaphore.release()
+
+    def close(self) -> None:
+        """Remove the name; in a forked child only this process's own references go."""
+        with contextlib.suppress(posix_ipc.Error, ValueError):
+            self._semaphore.close()
+        if os.getpid() == self._pid:
+            with contextlib.suppress(posix_ipc.Error):
+                posix_ipc.unlink_semaphore(self.name)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+class BellRope:
+    """A producer's hold on a consumer's bell. Raises OSError if the consumer has none."""
+
+    __slots__ = ("_semaphore", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            self._semaphore = posix_ipc.Semaphore(name)
+        except posix_ipc.Error as error:
+            raise OSError(str(error)) from error
+
+    @property
+    def semaphore(self) -> posix_ipc.Semaphore:
+        """For the publishing path: ring by `release()`, but only while `value` is 0."""
+        return self._semaphore
+
+    def close(self) -> None:
+        """Let go; a bell whose owner is dead is removed."""
+        with contextlib.suppress(posix_ipc.Error, ValueError):
+            self._semaphore.close()
+        _remove_if_abandoned(self.name)
+
+
+def sweep_abandoned_bells() -> int:
+    """Remove the bells of dead processes; returns how many."""
+    removed = 0
+    with contextlib.suppress(OSError):
+        for path in _DIRECTORY.glob(f"{_FILE_PREFIX}{_PREFIX}*"):
+            removed += _remove_if_abandoned("/" + path.name.removeprefix(_FILE_PREFIX))
+    return removed
+
+
+def _remove_if_abandoned(name: str) -> bool:
+    try:
+        fd = os.open(_file(name), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        posix_ipc.unlink_semaphore(name)
+    except (OSError, posix_ipc.Error):
+        return False
+    finally:
+        os.close(fd)
+    return True

@@ -1,0 +1,174 @@
+"""What a Producer and a Consumer have in common as objects in the application's hands."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from .attachment import Attachment
+from .errors import ClosedError, ConcurrentUseError, ForkedProcessError
+
+if TYPE_CHECKING:
+    from .client import Client
+
+__all__ = ["Handle", "HandleLock", "disown_after_fork"]
+
+
+class HandleLock:
+    """Keeps a second thread out of a handle, and the conductor out while a thread is in it.
+
+    A thread that finds it taken by another thread is told so (C-112); the conductor, which only
+    comes to exchange a mapping or to close a publication, waits its turn, and is waited for.
+    """
+
+    __slots__ = ("_conductor_waits", "_lock", "acquire", "release")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+        self._conductor_waits = False
+
+    def enter_contended(self, what: str) -> None:
+        """Called when `acquire(False)` failed: wait for the conductor, refuse another thread."""
+        for _ in range(3):
+            if self._conductor_waits:
+                self._lock.acquire()
+                return
+            if self._lock.acquire(blocking=False):
+                return
+        raise ConcurrentUseError(
+            f"{what} is in use by another thread; use one handle per thread, or a lock"
+        )
+
+    def __enter__(self) -> Self:
+        """The conductor's way in."""
+        self._conductor_waits = True
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._conductor_waits = False
+        self._lock.release()
+
+
+class Handle:
+    """A live attachment as the application holds it; close it, or use it in a `with` block."""
+
+    _attachment: Attachment
+
+    def __init__(self, client: Client, attachment: Attachment) -> None:
+        self._client = client
+        self._attachment = attachment
+        self._closed = False
+        self.closed_because: Exception | None = None
+
+    @property
+    def stream_id(self) -> int:
+        """The tensor stream; where 0 was asked for, the one the driver chose."""
+        return self._attachment.stream_id
+
+    @property
+    def client_id(self) -> int:
+        """The id of this attachment on the wire."""
+        return self._attachment.client_id
+
+    @property
+    def state(self) -> str:
+        """State of the producer or consumer machine: "Active", "Mapped", "Paused", ..."""
+        return self._attachment.machine.current.name
+
+    @property
+    def connection_state(self) -> str:
+        """State of the connection to the driver: "Attached", "Backoff", ..."""
+        return self._attachment.connection.current.name
+
+    @property
+    def last_error(self) -> Exception | None:
+        """The latest background trouble: a refusal, a lost lease, regions that do not map."""
+        return self._attachment.last_error
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close()` was called, or the client was closed."""
+        return self._closed
+
+    def poll_ready(self) -> bool:
+        """Whether the attach is complete: regions mapped and the lease live (C-030)."""
+        self._check_open()
+        return self._attachment.is_ready
+
+    def metrics(self) -> dict[str, int]:
+        """All counters by name (C-122); see `statistics.py` for the names."""
+        self._check_open()
+        return self._attachment.metrics()
+
+    def close(self) -> None:
+        """Stop use, return the lease, forget everything; may be called again, from any thread.
+
+        From within a callback it only starts the closing.
+        """
+        if not self._closed:
+            self._closed = True
+            self._client._close_handle(self)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            because = f": {self.closed_because}" if self.closed_because is not None else ""
+            raise ClosedError(f"this {type(self).__name__.lower()} is closed{because}")
+
+    def _set_callbacks(self, **callbacks: Callable[..., object] | None) -> None:
+        self._attachment.set_callbacks({k: v for k, v in callbacks.items() if v is not None})
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled: it belongs to this process; attach"
+            " again in the other one"
+        )
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{self.connection_state}/{self.state}"
+        return f"<{type(self).__name__} stream_id={self.stream_id} {state}>"
+
+
+class _OfParent:
+    """What handles and clients turn into in a forked child: only closing is harmless."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in {"close", "__class__", "__dict__", "__enter__", "__exit__", "__init__"}:
+            return object.__getattribute__(self, name)
+        raise ForkedProcessError(
+            f"{name}: this object belongs to the parent process; make a client of your own in the"
+            " child (and prefer spawn over fork)"
+        )
+
+    def close(self) -> None:
+        """Nothing: the parent still uses what this stood for (C-114)."""
+
+    def __enter__(self) -> NoReturn:
+        raise ForkedProcessError("this object belongs to the parent process")
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> NoReturn:
+        raise ForkedProcessError("this object belongs to the parent process")
+
+    __aiter__ = __iter__
+
+    def __repr__(self) -> str:
+        return "<object of the parent process>"
+
+
+def disown_after_fork(obj: Any) -> None:
+    """Make an object of the parent unusable in this child."""
+    obj.__dict__.clear()
+    obj.__class__ = _OfParent

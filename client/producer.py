@@ -1,0 +1,516 @@
+"""Producer: publish arrays, or fill slots in place (§8 of the client specification)."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .connection import NEVER
+from .description import as_array, described_loan, described_payload
+from .errors import LeaseLostError, LoanLimitError, StaleLoanError
+from .handle import Handle, HandleLock
+from .loan import Loan
+from .metadata import Metadata, MetadataValue
+from .private_streams import PrivateDescriptors
+from .progress import NO_PROGRESS, ProgressCap, ProgressPolicy, ProgressReporter
+from .publishing import FramePlan, PoolSlots, WriteState
+from .results import PublishResult, PublishStatus
+from .shm.slot import header_image
+from .shm.tensor import TensorLayout, dtype_of, tensor_layout
+from .transport.ports import OfferResult, Publication
+from .wire import Dtype
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .producing import ProducerAttachment
+
+__all__ = ["Producer"]
+
+_log = logging.getLogger("tensor_pool.client")
+_PUBLISHED = PublishStatus.PUBLISHED
+_ACCEPTED = OfferResult.ACCEPTED
+_ADMIN_ACTION = OfferResult.ADMIN_ACTION
+_ADMIN_RETRIES = 16  # a term rotation takes one or two
+_LOG_PERIOD_NS = 1_000_000_000
+_REFUSAL_COUNTERS = {
+    OfferResult.BACK_PRESSURED: "descriptor_backpressured",
+    OfferResult.ADMIN_ACTION: "descriptor_admin_action",
+    OfferResult.NOT_CONNECTED: "descriptor_not_connected",
+    OfferResult.CLOSED: "descriptor_closed",
+    OfferResult.MAX_POSITION_EXCEEDED: "descriptor_max_position_exceeded",
+    OfferResult.ERROR: "descriptor_errors",
+}
+
+
+class _Held:
+    """A committed frame whose descriptor waits for older loans (C-076)."""
+
+    __slots__ = ("meta_version", "seq", "trace_id")
+
+    def __init__(self, seq: int, meta_version: int, trace_id: int) -> None:
+        self.seq = seq
+        self.meta_version = meta_version
+        self.trace_id = trace_id
+
+    def __lt__(self, other: _Held) -> bool:
+        return self.seq < other.seq
+
+
+class Producer(Handle):
+    """Publishes frames of one stream; made by `client.producer(...)`.
+
+    One thread at a time may use it. It survives the loss of lease, driver and media driver: until a
+    new lease is there, publishing says NOT_ACTIVE.
+    """
+
+    _attachment: ProducerAttachment
+
+    def __init__(
+        self,
+        client: Client,
+        attachment: ProducerAttachment,
+        *,
+        strict: bool = False,
+        descriptor_timestamps: bool = False,
+    ) -> None:
+        super().__init__(client, attachment)
+        self._strict = strict
+        self._descriptor_timestamps = descriptor_timestamps
+        self._lock = HandleLock()
+        self._connection = attachment.connection
+        self._counters = attachment.counters
+        self._now = attachment.clock.monotonic_ns
+        # What the conductor exchanges; publishing reads each once per frame (C-111).
+        self._state: WriteState | None = None
+        self._publication: Publication | None = None
+        self._private: tuple[PrivateDescriptors, ...] = ()
+        self._progress: ProgressPolicy = NO_PROGRESS
+        self._bells: tuple[Any, ...] = ()
+        self._meta_version = 0
+        self._max_loans = 1
+        # Of the current mapping
+        self._loans: dict[int, Loan] = {}  # by seq, ascending
+        self._held: list[_Held] = []  # a heap
+        self._latest_timestamp_ns = 0
+        self._progress_cap = ProgressCap()
+        self._logged_ns = -_LOG_PERIOD_NS
+        self.metadata = Metadata(attachment.clock, self._on_metadata)
+        """Name, summary and attributes of the source; see `set_metadata`."""
+
+    # Publishing
+
+    def publish(
+        self,
+        data: npt.NDArray[Any] | bytes | bytearray | memoryview,
+        *,
+        shape: tuple[int, ...] | int | None = None,
+        dtype: npt.DTypeLike | Dtype | None = None,
+        strides: tuple[int, ...] | None = None,
+        timestamp_ns: int | None = None,
+        trace_id: int = 0,
+    ) -> PublishResult:
+        """Copy a frame into shared memory and tell the consumers; never blocks (C-070, C-071).
+
+        `data` is an array, or bytes that `shape`, `dtype` and `strides` (in bytes) describe; bytes
+        alone are a flat uint8 array. `timestamp_ns` is the capture time, now if not given; it must
+        not go back. The result is true if the frame was committed and its descriptor sent, held
+        behind open loans, or nobody was there to receive it.
+
+        Raises ValueError for what cannot be described on the wire; with `strict=True` also for a
+        frame that no pool can hold, and LeaseLostError while there is no lease.
+
+        >>> camera.publish(np.zeros((480, 640), np.uint16))  # doctest: +SKIP
+        PublishResult(status=<PublishStatus.PUBLISHED: 'published'>, seq=0)
+        """
+        lock = self._lock
+        if not lock.acquire(False):
+            lock.enter_contended("this producer")
+        try:
+            state = self._state
+            now = self._now()
+            if state is None or now > self._connection.deadline_ns:
+                return self._refuse_inactive()
+            plan = state.plan
+            if (
+                plan is None
+                or type(data) is not np.ndarray
+                or plan.source != (data.dtype, data.shape, data.strides)
+                or shape is not None
+                or dtype is not None
+                or strides is not None
+            ):
+                data, plan = self._plan(state, data, shape, dtype, strides)
+                if plan is None:
+                    return self._refuse_size(state, data.nbytes)
+            if timestamp_ns is None:
+                timestamp_ns = now
+            if timestamp_ns < self._latest_timestamp_ns:
+                self._refuse_timestamp(timestamp_ns)
+            if self._loans and state.next_seq - next(iter(self._loans)) >= state.nslots:
+                self._counters.inc("loans_refused")
+                return PublishResult(PublishStatus.LOANS_OPEN)
+            self._latest_timestamp_ns = timestamp_ns
+            seq = state.begin()
+            if plan.nbytes:
+                plan.view(seq & state.mask)[...] = data
+            meta_version = self._meta_version
+            state.commit(
+                seq,
+                nbytes=plan.nbytes,
+                pool_id=plan.pool_id,
+                timestamp_ns=timestamp_ns,
+                meta_version=meta_version,
+                image=plan.image,
+            )
+            if self._loans:
+                heapq.heappush(self._held, _Held(seq, meta_version, trace_id))
+                return PublishResult(PublishStatus.DEFERRED, seq)
+            status = self._send(state, seq, meta_version, trace_id, now)
+        finally:
+            lock.release()
+        for bell in self._bells:
+            if not bell.value:
+                bell.release()
+        return PublishResult(status, seq)
+
+    def _plan(
+        self,
+        state: WriteState,
+        data: Any,
+        shape: tuple[int, ...] | int | None,
+        dtype: npt.DTypeLike | Dtype | None,
+        strides: tuple[int, ...] | None,
+    ) -> tuple[npt.NDArray[Any], FramePlan | None]:
+        """The array to copy from and how to write it; no plan if no pool is large enough."""
+        if shape is None and dtype is None and strides is None:
+            array = as_array(data)
+            if array is not None:
+                return array, state.plan_for_array(array)
+        layout, payload = described_payload(data, shape, dtype, strides)
+        return np.frombuffer(payload, np.uint8), state.plan_for_bytes(layout, payload.nbytes)
+
+    def _send(
+        self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
+    ) -> PublishStatus:
+        """Send the descriptor of a committed frame to the shared and the private streams."""
+        descriptor = state.descriptor_for(
+            seq,
+            timestamp_ns=now if self._descriptor_timestamps else None,
+            meta_version=meta_version,
+            trace_id=trace_id,
+        )
+        publication = self._publication
+        result = OfferResult.CLOSED if publication is None else publication.offer(descriptor)
+        if result is _ACCEPTED and not self._private:
+            self._counters.inc("frames_published")
+            return _PUBLISHED
+        return self._settle(descriptor, result, now)
+
+    def _settle(self, descriptor: bytearray, result: OfferResult, now: int) -> PublishStatus:
+        """The uncommon cases: private streams, refusals."""
+        publication = self._publication
+        for _ in range(_ADMIN_RETRIES):
+            if result is not _ADMIN_ACTION or publication is None:
+                break
+            result = publication.offer(descriptor)
+        reached = result is _ACCEPTED
+        results = [result]
+        for private in self._private:
+            private_result = private.offer(descriptor, now)
+            if private_result is None or private_result is _ACCEPTED:
+                reached = True
+            else:
+                results.append(private_result)
+        nobody = not reached and all(r is OfferResult.NOT_CONNECTED for r in results)
+        for refused in results:
+            if refused is not _ACCEPTED and not (nobody and refused is results[0]):
+                self._counters.inc(_REFUSAL_COUNTERS[refused])
+        if reached:
+            self._counters.inc("frames_published")
+            return _PUBLISHED
+        if nobody:
+            self._counters.inc("drops_no_subscriber")
+            return PublishStatus.NO_SUBSCRIBERS
+        if now - self._logged_ns >= _LOG_PERIOD_NS:
+            self._logged_ns = now
+            _log.warning(
+                "stream %d: descriptor not accepted (%s); some subscriber does not poll, or the"
+                " channel's term length is too small",
+                self.stream_id,
+                results[0].value,
+            )
+        return PublishStatus.BACK_PRESSURED
+
+    # Loans
+
+    def loan(
+        self,
+        shape: tuple[int, ...] | int,
+        dtype: npt.DTypeLike | None = None,
+        *,
+        timestamp_ns: int | None = None,
+        trace_id: int = 0,
+    ) -> Any:
+        """Lend a slot to be filled in place (C-075).
+
+        `loan(shape, dtype)` gives a typed Loan: fill `loan.array` in a `with` block; leaving it
+        commits. It is a ValueError if no pool can hold it, and without a lease the loan is not live
+        (see Loan). `loan(nbytes)` gives a raw Loan, or None if no pool can hold it or there is no
+        lease.
+
+        Raises LoanLimitError if `max_loans` are open, or the oldest one holds up the ring (C-076).
+
+        >>> with camera.loan((480, 640), np.uint16) as frame:  # doctest: +SKIP
+        ...     grab_into(frame.array)
+        """
+        layout: TensorLayout | None = None
+        if dtype is not None:
+            layout = tensor_layout(dtype_of(dtype), (shape,) if isinstance(shape, int) else shape)
+            nbytes = layout.extent
+        elif isinstance(shape, int) and shape >= 0:
+            nbytes = shape
+        else:
+            raise ValueError(f"loan({shape!r}): give a dtype with a shape, or a size in bytes")
+        if not self._lock.acquire(False):
+            self._lock.enter_contended("this producer")
+        try:
+            return self._lend(nbytes, layout, timestamp_ns, trace_id)
+        finally:
+            self._lock.release()
+
+    def _lend(
+        self, nbytes: int, layout: TensorLayout | None, timestamp_ns: int | None, trace_id: int
+    ) -> Loan | None:
+        self._check_open()
+        state = self._state
+        now = self._now()
+        if timestamp_ns is None:
+            timestamp_ns = now
+        if timestamp_ns < self._latest_timestamp_ns:
+            self._refuse_timestamp(timestamp_ns)
+        pool: PoolSlots | None = None
+        if state is None or now > self._connection.deadline_ns:
+            self._refuse_inactive()
+            if layout is None:
+                return None
+            state = None
+        else:
+            pool = state.pool_for(nbytes)
+            if pool is None:
+                result = self._refuse_size(state, nbytes)
+                if layout is None:
+                    return None
+                raise ValueError(f"loan of {nbytes} bytes: {result.status.value}")
+        if state is None or pool is None:
+            return Loan(
+                self,
+                None,
+                None,
+                -1,
+                nbytes=nbytes,
+                layout=layout,
+                timestamp_ns=timestamp_ns,
+                trace_id=trace_id,
+                reporter=None,
+            )
+        if len(self._loans) >= self._max_loans:
+            self._counters.inc("loans_refused")
+            raise LoanLimitError(
+                f"{len(self._loans)} loans are open and max_loans is {self._max_loans}; commit or"
+                " abort one first"
+            )
+        if self._loans and state.next_seq - next(iter(self._loans)) >= state.nslots:
+            self._counters.inc("loans_refused")
+            raise LoanLimitError(
+                f"loan {next(iter(self._loans))} is open and the ring of {state.nslots} slots has"
+                " come round to it; commit or abort it first"
+            )
+        self._latest_timestamp_ns = timestamp_ns
+        seq = state.begin()
+        policy = self._progress
+        reporter = None
+        if policy.targets:
+            reporter = ProgressReporter(
+                policy,
+                self._progress_cap,
+                stream_id=self.stream_id,
+                epoch=state.epoch,
+                seq=seq,
+                layout=layout,
+                now=now,
+            )
+        loan = Loan(
+            self,
+            state,
+            pool,
+            seq,
+            nbytes=nbytes,
+            layout=layout,
+            timestamp_ns=timestamp_ns,
+            trace_id=trace_id,
+            reporter=reporter,
+        )
+        self._loans[seq] = loan
+        return loan
+
+    def _owns(self, state: WriteState) -> bool:
+        return self._state is state
+
+    def _report_progress(self, reporter: ProgressReporter, nbytes: int) -> None:
+        reporter.advance(nbytes, self._now())
+
+    def _commit_loan(
+        self,
+        loan: Loan,
+        state: WriteState,
+        nbytes_used: int | None,
+        shape: tuple[int, ...] | int | None,
+        dtype: npt.DTypeLike | None,
+        strides: tuple[int, ...] | None,
+        timestamp_ns: int | None,
+        trace_id: int | None,
+    ) -> PublishResult:
+        if not self._lock.acquire(False):
+            self._lock.enter_contended("this producer")
+        try:
+            now = self._now()
+            if self._state is not state or loan.seq not in self._loans:
+                loan._finish()
+                raise StaleLoanError(
+                    f"the lease of loan {loan.seq} is gone; its frame reaches nobody"
+                )
+            layout, nbytes = described_loan(
+                loan.layout, loan.nbytes, len(loan.buffer), nbytes_used, shape, dtype, strides
+            )
+            if now > self._connection.deadline_ns:
+                loan._finish()
+                return self._refuse_inactive()
+            meta_version = self._meta_version
+            state.commit(
+                loan.seq,
+                nbytes=nbytes,
+                pool_id=loan.pool_id or 0,
+                timestamp_ns=loan.timestamp_ns if timestamp_ns is None else timestamp_ns,
+                meta_version=meta_version,
+                image=header_image(layout),
+            )
+            loan._finish()
+            del self._loans[loan.seq]
+            if loan._reporter is not None:
+                loan._reporter.complete(nbytes)
+                self._counters.inc("progress_sent", loan._reporter.sent)
+            held = _Held(loan.seq, meta_version, loan.trace_id if trace_id is None else trace_id)
+            heapq.heappush(self._held, held)
+            status = self._release_held(state, now).get(loan.seq, PublishStatus.DEFERRED)
+        finally:
+            self._lock.release()
+        for bell in self._bells:
+            if not bell.value:
+                bell.release()
+        return PublishResult(status, loan.seq)
+
+    def _abort_loan(self, loan: Loan, state: WriteState) -> None:
+        if not self._lock.acquire(False):
+            self._lock.enter_contended("this producer")
+        try:
+            if self._state is state and self._loans.pop(loan.seq, None) is not None:
+                self._counters.inc("loans_aborted")
+                self._release_held(state, self._now())
+        finally:
+            self._lock.release()
+
+    def _release_held(self, state: WriteState, now: int) -> dict[int, PublishStatus]:
+        """Send every held descriptor that no open loan precedes; what became of each."""
+        oldest_open = next(iter(self._loans), NEVER)
+        sent: dict[int, PublishStatus] = {}
+        while self._held and self._held[0].seq < oldest_open:
+            held = heapq.heappop(self._held)
+            sent[held.seq] = self._send(state, held.seq, held.meta_version, held.trace_id, now)
+        return sent
+
+    # Metadata
+
+    def set_metadata(
+        self,
+        name: str,
+        summary: str = "",
+        attributes: dict[str, MetadataValue] | None = None,
+    ) -> None:
+        """Describe the source to consumers: a name, a summary, and attributes by key (C-081).
+
+        Values are str, int or bytes, or a pair (format, value) with a media type.
+        """
+        self._check_open()
+        self.metadata.set(name, summary, attributes or {})
+
+    def set_attribute(self, key: str, format: str, value: str | int | bytes) -> None:  # noqa: A002
+        """Set or replace one attribute; `format` is a media type (W-195)."""
+        self._check_open()
+        self.metadata.set_attribute(key, format, value)
+
+    def delete_attribute(self, key: str) -> None:
+        """Remove one attribute; KeyError if there is none of that name."""
+        self._check_open()
+        self.metadata.delete_attribute(key)
+
+    @property
+    def metadata_version(self) -> int:
+        """Raised by 1 with each change; 0 while nothing was set (W-190)."""
+        return self.metadata.version
+
+    def _on_metadata(self, version: int) -> None:
+        self._meta_version = version
+        self._attachment.request(self._attachment.announce_metadata)
+
+    # Refusals
+
+    def _refuse_inactive(self) -> PublishResult:
+        self._check_open()
+        self._counters.inc("drops_not_active")
+        self._client._wake()
+        if self._strict:
+            raise LeaseLostError(
+                "no live lease", f"producer of stream {self.stream_id} is {self.state}"
+            )
+        return PublishResult(PublishStatus.NOT_ACTIVE)
+
+    def _refuse_size(self, state: WriteState, nbytes: int) -> PublishResult:
+        self._counters.inc("drops_too_large")
+        if self._strict:
+            raise ValueError(
+                f"frame of {nbytes} bytes is larger than the largest slot of stream"
+                f" {self.stream_id} ({state.largest_stride_bytes} bytes); configure a pool with a"
+                " larger stride in the driver"
+            )
+        return PublishResult(PublishStatus.TOO_LARGE)
+
+    def _refuse_timestamp(self, timestamp_ns: int) -> None:
+        raise ValueError(
+            f"timestamp_ns {timestamp_ns} is before that of the previous frame"
+            f" ({self._latest_timestamp_ns}); capture times must not go back within an epoch"
+        )
+
+    # The conductor's side
+
+    def _install(self, state: WriteState, max_loans: int) -> None:
+        with self._lock:
+            self._max_loans = max_loans
+            self._latest_timestamp_ns = 0
+            self._state = state
+
+    def _uninstall(self) -> None:
+        with self._lock:
+            state, self._state = self._state, None
+            self._loans.clear()
+            self._held.clear()
+            if state is not None:
+                state.close()
+
+    def _retire(self, publication: Publication) -> None:
+        """Close a publication that this handle may have been using."""
+        with self._lock:
+            publication.close()

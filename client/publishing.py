@@ -1,0 +1,230 @@
+"""A producer's view of one mapping: everything publishing touches, prepared once (W-081).
+
+The conductor makes a `WriteState` when a mapping is installed and drops it when the mapping goes.
+The publishing thread reads it once per frame (C-111). Offsets, views and templates are computed
+here so that a frame costs little more than its copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .shm.commit import commit_word_index
+from .shm.slot import SLOT_IMAGE, header_image, payload_offset, slot_body_offset
+from .shm.tensor import TensorLayout, dtype_of, tensor_layout
+from .stream_mapping import StreamMapping
+from .wire import Dtype, MajorOrder
+from .wire.flyweights import (
+    FRAME_DESCRIPTOR_TAIL,
+    FRAME_DESCRIPTOR_TAIL_OFFSET,
+    NULL_U32,
+    NULL_U64,
+    frame_descriptor_buffer,
+)
+
+__all__ = ["FramePlan", "PoolSlots", "WriteState"]
+
+_MAX_PLANS = 64
+_pack_slot = SLOT_IMAGE.pack_into
+_pack_tail = FRAME_DESCRIPTOR_TAIL.pack_into
+
+
+class PoolSlots:
+    """The payload slots of one pool."""
+
+    __slots__ = ("buffer", "pool_id", "stride_bytes")
+
+    def __init__(self, pool_id: int, stride_bytes: int, buffer: memoryview) -> None:
+        self.pool_id = pool_id
+        self.stride_bytes = stride_bytes
+        self.buffer = buffer
+
+    def slot(self, index: int) -> memoryview:
+        """The whole payload slot, `stride_bytes` long."""
+        start = payload_offset(index, self.stride_bytes)
+        return self.buffer[start : start + self.stride_bytes]
+
+
+class FramePlan:
+    """How frames of one layout and length are written: pool, header bytes, a view per slot.
+
+    `written_as` is how the payload is written where that differs from how it is described: bytes
+    are written as bytes whatever the header says they are.
+    """
+
+    __slots__ = ("_pool", "_views", "_written_as", "image", "nbytes", "pool_id", "source")
+
+    def __init__(
+        self,
+        layout: TensorLayout,
+        nbytes: int,
+        pool: PoolSlots,
+        *,
+        source: tuple[object, ...] = (),
+        written_as: TensorLayout | None = None,
+    ) -> None:
+        self.image = header_image(layout)
+        self.nbytes = nbytes
+        self.pool_id = pool.pool_id
+        self.source = source  # dtype, shape and strides of the arrays it is for
+        self._written_as = written_as or layout
+        self._pool = pool
+        self._views: dict[int, npt.NDArray[Any]] = {}
+
+    def view(self, index: int) -> npt.NDArray[Any]:
+        """The slot as an array to be written to."""
+        view = self._views.get(index)
+        if view is None:
+            layout = self._written_as
+            view = np.ndarray(
+                layout.shape,
+                layout.numpy_dtype,
+                buffer=self._pool.slot(index),
+                strides=layout.strides,
+            )
+            self._views[index] = view
+        return view
+
+
+class WriteState:
+    """One mapped epoch as its producer writes it; `next_seq` is the next to be assigned."""
+
+    __slots__ = (
+        "_plans",
+        "_pools",
+        "body_offsets",
+        "descriptor",
+        "epoch",
+        "mapping",
+        "mask",
+        "next_seq",
+        "nslots",
+        "plan",
+        "ring",
+        "word_indices",
+        "words",
+    )
+
+    def __init__(self, mapping: StreamMapping) -> None:
+        geometry = mapping.stream.geometry
+        self.mapping = mapping
+        self.epoch = mapping.epoch
+        self.nslots = mapping.nslots
+        self.mask = self.nslots - 1
+        self.next_seq = 0
+        self.words = mapping.stream.header.words
+        self.ring = mapping.stream.header.buffer
+        self.word_indices = [commit_word_index(i) for i in range(self.nslots)]
+        self.body_offsets = [slot_body_offset(i) for i in range(self.nslots)]
+        self.descriptor = frame_descriptor_buffer(geometry.stream_id, geometry.epoch)
+        self.plan: FramePlan | None = None  # of the latest array
+        self._plans: dict[tuple[object, ...], FramePlan] = {}
+        pools = [
+            PoolSlots(pool.pool_id, pool.stride_bytes, mapping.stream.pools[pool.pool_id].buffer)
+            for pool in geometry.pools
+        ]
+        self._pools = sorted(pools, key=lambda pool: pool.stride_bytes)  # stable: ties by order
+
+    def pool_for(self, nbytes: int) -> PoolSlots | None:
+        """The smallest pool that fits; ties go to the first announced (W-091)."""
+        for pool in self._pools:
+            if pool.stride_bytes >= nbytes:
+                return pool
+        return None
+
+    def plan_for_array(self, array: npt.NDArray[Any]) -> FramePlan | None:
+        """How to write arrays like this one; None if no pool is large enough.
+
+        An array in Fortran order goes out in COLUMN order as it is, any other in ROW order; byte
+        order and gaps between elements are seen to by the copy. Raises ValueError for an array that
+        the wire cannot describe (C-074).
+        """
+        source = (array.dtype, array.shape, array.strides)
+        plan = self._plans.get(source)
+        if plan is None:
+            column = array.flags.f_contiguous and not array.flags.c_contiguous
+            layout = tensor_layout(
+                dtype_of(array.dtype),
+                array.shape or (1,),
+                order=MajorOrder.COLUMN if column else MajorOrder.ROW,
+            )
+            pool = self.pool_for(layout.extent)
+            if pool is None:
+                return None
+            plan = FramePlan(layout, layout.extent, pool, source=source)
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            self._plans[source] = plan
+        self.plan = plan
+        return plan
+
+    def plan_for_bytes(self, layout: TensorLayout, nbytes: int) -> FramePlan | None:
+        """How to write `nbytes` of payload that the layout describes; None if no pool has room."""
+        pool = self.pool_for(nbytes)
+        if pool is None:
+            return None
+        return FramePlan(
+            layout, nbytes, pool, written_as=tensor_layout(Dtype.UINT8, (max(nbytes, 1),))
+        )
+
+    @property
+    def largest_stride_bytes(self) -> int:
+        """Bytes of the largest frame that can be published."""
+        return self._pools[-1].stride_bytes
+
+    def begin(self) -> int:
+        """Take the next sequence and mark its slot in progress (W-081 steps 1 and 2)."""
+        seq = self.next_seq
+        self.next_seq = seq + 1
+        self.words[self.word_indices[seq & self.mask]] = seq << 1
+        return seq
+
+    def commit(
+        self,
+        seq: int,
+        *,
+        nbytes: int,
+        pool_id: int,
+        timestamp_ns: int,
+        meta_version: int,
+        image: bytes,
+    ) -> None:
+        """Write the header slot, then the committed word (W-081 steps 4 to 6)."""
+        index = seq & self.mask
+        _pack_slot(
+            self.ring,
+            self.body_offsets[index],
+            nbytes,
+            index,
+            pool_id,
+            0,
+            timestamp_ns,
+            meta_version,
+            image,
+        )
+        self.words[self.word_indices[index]] = seq << 1 | 1
+
+    def descriptor_for(
+        self, seq: int, *, timestamp_ns: int | None, meta_version: int, trace_id: int
+    ) -> bytearray:
+        """The descriptor message; valid until the next call."""
+        _pack_tail(
+            self.descriptor,
+            FRAME_DESCRIPTOR_TAIL_OFFSET,
+            seq,
+            NULL_U64 if timestamp_ns is None else timestamp_ns,
+            meta_version or NULL_U32,
+            trace_id,
+        )
+        return self.descriptor
+
+    def close(self) -> None:
+        """Let go of every view, then of the mapping."""
+        self.plan = None
+        self._plans.clear()
+        self._pools.clear()
+        self.words = self.ring = memoryview(b"")
+        self.mapping.close()

@@ -1,0 +1,270 @@
+"""The receive path: from descriptors to frames, by the rows of W-106 in their order.
+
+It runs on the application's thread and touches no machine. What it finds wrong with the mapping it
+reports, and stops using the mapping at once; the conductor draws the consequences.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from .connection import DriverConnection
+from .counters import Counters
+from .frame import Frame
+from .rate import RateGate
+from .reading import ReadState
+from .roles import RoleEvent
+from .shm.slot import SLOT_IMAGE, SlotFault
+from .transport.ports import Subscription
+from .wire import FrameDescriptor, Mode, WireError, decoder_for
+from .wire.flyweights import (
+    FRAME_DESCRIPTOR_BYTES,
+    FRAME_DESCRIPTOR_TAIL,
+    FRAME_DESCRIPTOR_TAIL_OFFSET,
+    NULL_U32,
+    NULL_U64,
+)
+
+__all__ = ["Receiver"]
+
+_FRAGMENTS_PER_POLL = 64
+_unpack_tail = FRAME_DESCRIPTOR_TAIL.unpack_from
+_unpack_slot = SLOT_IMAGE.unpack_from
+_decode = decoder_for([FrameDescriptor])
+
+
+class Receiver:
+    """Reads the descriptor stream of one consumer.
+
+    `state` and `subscription` are exchanged by the conductor. `report` posts an event about a
+    mapping to the consumer machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        stream_id: Callable[[], int],
+        connection: DriverConnection,
+        counters: Counters,
+        now: Callable[[], int],
+        max_seq_gap: int,
+        report: Callable[[ReadState, RoleEvent], None],
+    ) -> None:
+        self.state: ReadState | None = None
+        self.subscription: Subscription | None = None
+        self.mode = Mode.STREAM
+        self.max_rate_hz = 0
+        self.skips_are_intended = False  # a private stream with a rate cap (W-110)
+        self.is_private = False
+        self._gate: RateGate | None = None
+        self._pending: deque[bytes] = deque()
+        self._append = self._pending.append
+        self._stream_id = stream_id
+        self._connection = connection
+        self._counters = counters
+        self._now = now
+        self._max_seq_gap = max_seq_gap
+        self._report = report
+
+    def configure(self, mode: Mode, max_rate_hz: int) -> None:
+        """Set mode and rate; the gate works on the shared stream only (W-171, W-173)."""
+        self.mode = mode
+        self.max_rate_hz = max_rate_hz
+        gated = mode is Mode.RATE_LIMITED and max_rate_hz > 0 and not self.is_private
+        if not gated:
+            self._gate = None
+        elif self._gate is None or self._gate.period_ns != 1_000_000_000 // max_rate_hz:
+            self._gate = RateGate(max_rate_hz)
+
+    def switch(self, subscription: Subscription | None, *, private: bool) -> None:
+        """Read another descriptor stream from now on (W-164).
+
+        The two streams carry the same frames but not in step: what was seen on the old one is a
+        duplicate on the new one, not a regression.
+        """
+        previous, self.subscription = self.subscription, subscription
+        self.is_private = private
+        self.skips_are_intended = private and self.max_rate_hz > 0
+        self.configure(self.mode, self.max_rate_hz)
+        state = self.state
+        if state is not None and state.tracks:
+            state.switched_at = state.last_seq
+        if previous is not None:
+            previous.close()
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether descriptors are waiting, taken from the transport already or not."""
+        return bool(self._pending) or self._poll()
+
+    def next(self, limit: int = -1) -> Frame | None:
+        """The next readable frame, or None if no descriptor is waiting.
+
+        With a limit at most that many descriptors are looked at.
+        """
+        pending = self._pending
+        while limit:
+            limit -= 1
+            if not pending and not self._poll():
+                return None
+            raw = pending.popleft()
+            state = self.state
+            if (
+                state is None
+                or not state.is_open
+                or len(raw) != FRAME_DESCRIPTOR_BYTES
+                or not raw.startswith(state.prefix)
+                or self._now() > self._connection.deadline_ns
+            ):
+                usual = self._classify(raw)
+                if usual is None or state is None:
+                    continue
+                raw = usual
+            try:
+                frame = self._accept(state, raw)
+            except ValueError:
+                if state.is_open:
+                    raise
+                self._counters.inc("drops_unmapped")  # unmapped by the conductor meanwhile
+                continue
+            if frame is not None:
+                return frame
+        return None
+
+    def _poll(self) -> bool:
+        """Take descriptors from the transport; False if there are none."""
+        subscription = self.subscription
+        while subscription is not None:
+            if not subscription.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
+                return False
+            if self._pending:
+                return True
+        return False
+
+    def _on_fragment(self, buffer: memoryview) -> None:
+        self._append(bytes(buffer))
+
+    def _classify(self, raw: bytes) -> bytes | None:
+        """Rows 1 to 5 for what is not the common case; a descriptor in common form, or None."""
+        counters = self._counters
+        try:
+            message = _decode(raw)
+        except WireError as error:
+            if not error.reason.is_ignored:
+                counters.inc("bad_message")
+            return None
+        assert isinstance(message, FrameDescriptor)
+        if message.stream_id != self._stream_id():
+            return None
+        state = self.state
+        if (
+            state is None
+            or not state.is_open
+            or not self._connection.is_attached
+            or self._now() > self._connection.deadline_ns
+        ):
+            counters.inc("drops_unmapped")
+            return None
+        if message.epoch != state.epoch:
+            counters.inc("drops_epoch")
+            if message.epoch > state.epoch:
+                self._condemn(state, RoleEvent.INVALID_NEWER_EPOCH)
+            return None
+        return state.prefix + FRAME_DESCRIPTOR_TAIL.pack(
+            message.seq,
+            NULL_U64 if message.timestamp_ns is None else message.timestamp_ns,
+            NULL_U32 if message.meta_version is None else message.meta_version,
+            message.trace_id or 0,
+        )
+
+    def _accept(self, state: ReadState, raw: bytes) -> Frame | None:
+        """Rows 6 to 24."""
+        seq, publish_ns, _, trace_id = _unpack_tail(raw, FRAME_DESCRIPTOR_TAIL_OFFSET)
+        if seq == state.next_seq:
+            state.last_seq = seq
+            state.next_seq = seq + 1
+        elif not self._track(state, seq):
+            return None
+        gate = self._gate
+        if gate is not None and publish_ns != NULL_U64 and not gate.passes(publish_ns):
+            self._counters.inc("drops_rate")
+            return None
+        index = seq & state.mask
+        words = state.words
+        word_index = state.word_indices[index]
+        word = words[word_index]
+        if word != seq << 1 | 1:
+            self._drop_late("late_seq_mismatch" if word & 1 else "late_in_progress")
+            return None
+        if word < state.accepted_words[index]:
+            self._drop_late("late_rewind")
+            return None
+        nbytes, payload_slot, pool_id, offset, timestamp, meta_version, image = _unpack_slot(
+            state.ring, state.body_offsets[index]
+        )
+        if words[word_index] != word:
+            self._drop_late("late_changed")
+            return None
+        known = state.format
+        if (
+            known is None
+            or image != known.image
+            or nbytes != known.nbytes
+            or pool_id != known.pool_id
+            or payload_slot != index
+            or offset
+        ):
+            found = state.format_for(index, nbytes, payload_slot, pool_id, offset, image)
+            if isinstance(found, SlotFault):
+                self._drop_late(found.counter)
+                return None
+            known = found
+        if gate is not None and publish_ns == NULL_U64:
+            time_ns = timestamp if timestamp != NULL_U64 else self._now()
+            if not gate.passes(time_ns):
+                self._counters.inc("drops_rate")
+                return None
+        if words[word_index] != word:
+            self._drop_late("late_changed")
+            return None
+        state.accepted_words[index] = word
+        self._counters.inc("frames_ok")
+        return Frame(seq, trace_id, state, known, index, word, timestamp, meta_version, publish_ns)
+
+    def _track(self, state: ReadState, seq: int) -> bool:
+        """Row 6 for what is not the next in order; False drops the frame."""
+        counters = self._counters
+        if seq <= state.switched_at >= state.last_seq:
+            counters.inc("drops_duplicate")  # seen on the stream read before
+            return False
+        if not state.tracks:
+            state.tracks = True
+        elif seq == state.last_seq:
+            counters.inc("drops_duplicate")
+            return False
+        elif seq < state.last_seq:
+            counters.inc("drops_regression")
+            self._condemn(state, RoleEvent.INVALID_SEQ_REGRESSION)
+            return False
+        elif not self.skips_are_intended:
+            gap = seq - state.last_seq - 1
+            counters.inc("drops_gap", gap)
+            if self._max_seq_gap and gap > self._max_seq_gap:
+                counters.inc("drops_resync")
+                state.last_seq = seq
+                state.tracks = False
+                state.next_seq = -1
+                return False
+        state.last_seq = seq
+        state.next_seq = seq + 1
+        return True
+
+    def _drop_late(self, reason: str) -> None:
+        self._counters.inc("drops_late")
+        self._counters.inc(reason)
+
+    def _condemn(self, state: ReadState, event: RoleEvent) -> None:
+        """Stop using a mapping that a descriptor showed to be void."""
+        state.is_open = False
+        self._report(state, event)
