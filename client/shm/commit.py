@@ -27,6 +27,7 @@ from ..wire.flyweights import SLOT_BYTES, SLOT_COMMIT_OFFSET, SUPERBLOCK_BYTES
 
 __all__ = [
     "COMMITTED",
+    "FENCE_FROM_BYTES",
     "MAX_SEQ",
     "WORDS_PER_SLOT",
     "commit_word_index",
@@ -91,15 +92,21 @@ def seq_of(word: int) -> int:
     return word >> 1
 
 
+FENCE_FROM_BYTES = 256 * 1024
+"""Payload length from which a producer calls `full_fence()` after the in-progress word; well below
+what any C library takes for large."""
+
 _fence_lock = threading.Lock()
 
 
 def full_fence() -> None:
-    """Order all stores before it against all loads after it.
+    """Order everything before it against everything after it, also what x86-64 lets pass otherwise.
 
-    x86-64 keeps every order but this one, and frames do not need it; a waiter that first announces
-    its sleep and then looks once more does. Taking a lock compiles to a locked instruction, which
-    is a full fence (66 ns).
+    Needed in two places. A waiter announces its sleep and then looks once more: a store before a
+    load. And a producer of large frames between the in-progress word and the payload, since the C
+    library copies from about a megabyte on with non-temporal stores, which may overtake (W-081 step
+    2); it fences behind them itself. Taking a lock compiles to a locked instruction, which is a
+    full fence (66 ns).
     """
     with _fence_lock:
         pass

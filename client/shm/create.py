@@ -176,7 +176,13 @@ def _enter_or_make(parent: int, name: str, path: str, mode: int) -> tuple[int, b
     if is_new:
         # mkdir's mode was cut by the umask. A set-group-id directory hands its group down, which
         # is what its administrator wants (W-222).
-        os.fchmod(fd, mode | (os.fstat(fd).st_mode & stat.S_ISGID))
+        try:
+            os.fchmod(fd, mode | (os.fstat(fd).st_mode & stat.S_ISGID))
+        except OSError as error:
+            os.close(fd)
+            with contextlib.suppress(OSError):
+                os.rmdir(name, dir_fd=parent)
+            raise _failed(CreateStep.MKDIR, path, error) from error
     return fd, is_new
 
 

@@ -456,6 +456,28 @@ def test_D_118_directories_made_before_a_failure_are_removed(base: Path) -> None
     assert open_descriptors() == before
 
 
+def test_D_118_a_directory_whose_mode_cannot_be_set_is_removed(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", fail)
+    before = open_descriptors()
+    with pytest.raises(RegionCreateError) as caught:
+        directory_of(base, "a", "b")
+    assert caught.value.reason == "mkdir failed: EPERM"
+    assert os.listdir(base) == []
+    assert open_descriptors() == before
+
+
+def test_W_222_directories_keep_an_inherited_set_group_id_bit(base: Path) -> None:
+    base.chmod(0o2770)
+    directory = directory_of(base, "a")
+    os.close(directory.fd)
+    assert stat.S_IMODE(os.stat(directory.path).st_mode) == 0o2770
+
+
 def test_directories_report_which_are_new(base: Path) -> None:
     first = directory_of(base, "a", "b")
     second = directory_of(base, "a", "c")

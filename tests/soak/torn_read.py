@@ -41,8 +41,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tensor_pool.client.shm.commit import (
+    FENCE_FROM_BYTES,
     commit_word_index,
     committed_word,
+    full_fence,
     in_progress_word,
     is_committed,
     seq_of,
@@ -106,6 +108,7 @@ def produce(
         np.frombuffer(stream.pools[1].buffer, np.uint64, elements, payload_offset(slot, stride))
         for slot in range(NSLOTS)
     ]
+    source = np.empty(elements, np.uint64)
     store = _store_with_struct(ring) if broken == "struct" else words.__setitem__
     seq = FIRST_SEQ
     ready.set()
@@ -116,7 +119,10 @@ def produce(
             store(word, in_progress_word(seq))
             if broken == "commit-first":
                 store(word, committed_word(seq))
-            payloads[slot].fill(seq)
+            if payload_bytes >= FENCE_FROM_BYTES:
+                full_fence()
+            source.fill(seq)
+            payloads[slot][:] = source
             SLOT_IMAGE.pack_into(
                 ring, slot_body_offset(slot), payload_bytes, slot, 1, 0, seq, 0, image
             )
