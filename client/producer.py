@@ -19,6 +19,7 @@ from .private_streams import PrivateDescriptors
 from .progress import NO_PROGRESS, ProgressCap, ProgressPolicy, ProgressReporter
 from .publishing import FramePlan, PoolSlots, WriteState
 from .results import PublishResult, PublishStatus
+from .shm.commit import FENCE_FROM_BYTES, full_fence
 from .shm.slot import header_image
 from .shm.tensor import TensorLayout, dtype_of, tensor_layout
 from .transport.ports import OfferResult, Publication
@@ -156,6 +157,8 @@ class Producer(Handle):
             self._latest_timestamp_ns = timestamp_ns
             seq = state.begin()
             if plan.nbytes:
+                if plan.nbytes >= FENCE_FROM_BYTES:
+                    full_fence()
                 plan.view(seq & state.mask)[...] = data
             meta_version = self._meta_version
             state.commit(
@@ -331,6 +334,7 @@ class Producer(Handle):
             )
         self._latest_timestamp_ns = timestamp_ns
         seq = state.begin()
+        full_fence()  # the caller may fill the loan with any instruction there is
         policy = self._progress
         reporter = None
         if policy.targets:
