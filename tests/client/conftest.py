@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client.world import World
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A directory in shared memory for region files."""
+    directory = Path(tempfile.mkdtemp(prefix="tp-client-", dir="/dev/shm"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def world(base: Path) -> Iterator[World]:
+    world = World(base)
+    yield world
+    world.close()
