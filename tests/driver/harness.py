@@ -211,7 +211,9 @@ class Rig:
         assert answer.code is ResponseCode.OK, answer
         return answer
 
-    def keepalive(self, lease: ShmAttachResponse, client_id: int, role: Role, **changes: Any) -> None:
+    def keepalive(
+        self, lease: ShmAttachResponse, client_id: int, role: Role, /, **changes: Any
+    ) -> None:
         values: dict[str, Any] = {
             "lease_id": lease.lease_id,
             "stream_id": lease.stream_id,
@@ -221,7 +223,9 @@ class Rig:
         }
         self.say(ShmLeaseKeepalive(**(values | changes)))
 
-    def detach(self, lease: ShmAttachResponse, client_id: int, role: Role, **changes: Any) -> Any:
+    def detach(
+        self, lease: ShmAttachResponse, client_id: int, role: Role, /, **changes: Any
+    ) -> Any:
         """Detach and return the answer."""
         self.correlation_id += 1
         values: dict[str, Any] = {

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-
 from tensor_pool.client.wire import (
     HugepagesPolicy,
     PublishMode,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tensor_pool.client.wire import (
     LeaseRevokeReason,
     ResponseCode,
@@ -142,9 +141,7 @@ def test_keepalive_pushes_the_expiry_on() -> None:
     assert recorder.metrics["keepalives"] == 1
 
 
-@pytest.mark.parametrize(
-    "event", [LeaseEvent.DETACH, LeaseEvent.LEASE_TIMEOUT, LeaseEvent.REVOKE]
-)
+@pytest.mark.parametrize("event", [LeaseEvent.DETACH, LeaseEvent.LEASE_TIMEOUT, LeaseEvent.REVOKE])
 def test_D_092_producers_notice_precedes_provisioning(event: LeaseEvent) -> None:
     recorder = Recorder()
     lease, stream = make(recorder, ACTIVE, Role.PRODUCER)
@@ -192,6 +189,7 @@ def test_D_042_closing_an_active_lease_says_nothing() -> None:
     assert recorder.published == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=12))
 def test_D_041_one_notice_exactly_if_the_lease_ended(events: list[LeaseEvent]) -> None:
     recorder = Recorder()

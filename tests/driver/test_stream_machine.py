@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from tensor_pool.client.wire import ShmPoolAnnounce
 from tensor_pool.driver.events import (
     Cause,
