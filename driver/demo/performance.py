@@ -264,8 +264,7 @@ class Performance:
             self._on_transition(said.transition)
             return
         self._last_words[DRIVER].append(said.message)
-        if said.level != "info":
-            self._screen.say(f"driver: {said.message}", "yellow")
+        self._screen.say(f"driver: {said.message}", "" if said.level == "info" else "yellow")
 
     def _on_transition(self, transition: Transition) -> None:
         self._scoreboard.on_transition(transition)
@@ -295,13 +294,13 @@ class Performance:
         if isinstance(report, ProducerReport):
             self.outcome.producers[name] = report
         else:
-            self._say_new_epochs(name, report)
+            self._say_new_mappings(name, report)
             self.outcome.consumers[name] = report
 
-    def _say_new_epochs(self, name: str, report: ConsumerReport) -> None:
+    def _say_new_mappings(self, name: str, report: ConsumerReport) -> None:
         before = self.outcome.consumers.get(name)
-        for seen in report.epochs[len(before.epochs) if before is not None else 0 :]:
-            self._screen.say(f"{name}: mapped epoch {seen.epoch}", "magenta")
+        for count in range(len(before.mapped_ns) if before else 0, len(report.mapped_ns)):
+            self._screen.say(f"{name}: {'mapped' if count == 0 else 'remapped'}", "magenta")
 
     # The end
 

@@ -13,6 +13,7 @@ import msgspec
 
 __all__ = [
     "ConsumerReport",
+    "EpochSeen",
     "Manifest",
     "ProducerReport",
     "Ready",
@@ -76,16 +77,19 @@ class ProducerReport(msgspec.Struct, frozen=True, kw_only=True, tag="producer"):
 
 
 class EpochSeen(msgspec.Struct, kw_only=True):
-    """One epoch as a consumer met it; times are CLOCK_MONOTONIC, the same for all processes."""
+    """The frames of one epoch that a consumer received."""
 
     epoch: int
-    mapped_ns: int
     frames: int = 0
     first_frame_ns: int | None = None
 
 
 class ConsumerReport(msgspec.Struct, frozen=True, kw_only=True, tag="consumer"):
-    """Totals so far; latencies are of the frames since the last report, or all in the final one."""
+    """Totals so far; latencies are of the frames since the last report, or all in the final one.
+
+    Times are CLOCK_MONOTONIC, which is one clock for all processes; `mapped_ns` has one for each
+    time that regions were mapped.
+    """
 
     monotonic_ns: int
     state: str
@@ -97,6 +101,7 @@ class ConsumerReport(msgspec.Struct, frozen=True, kw_only=True, tag="consumer"):
     latency_p50_ns: int | None = None
     latency_p99_ns: int | None = None
     epochs: tuple[EpochSeen, ...] = ()
+    mapped_ns: tuple[int, ...] = ()
     final: bool = False
 
 

@@ -63,8 +63,9 @@ class Scoreboard:
 
     def on_transition(self, transition: Transition) -> None:
         """Take over a machine's new state; a machine that is done with is forgotten."""
-        self.machines.pop(transition.machine, None)
-        if transition.after != "Closed":
+        if transition.after == "Closed":
+            self.machines.pop(transition.machine, None)
+        else:
             self.machines[transition.machine] = transition.after
 
     def note(self, worker: str, text: str) -> None:
@@ -95,7 +96,7 @@ class Scoreboard:
                 _counts(_lost(report)),
             )
         table.add_section()
-        for machine, state in self.machines.items():
+        for machine, state in sorted(self.machines.items()):  # driver, leases, stream
             table.add_row(machine, state)
         return table
 
@@ -111,7 +112,8 @@ class Scoreboard:
                 )
             part += f" drops {_counts(_lost(report))}"
             parts.append(part)
-        parts.append(", ".join(f"{name} {state}" for name, state in self.machines.items()))
+        states = sorted(self.machines.items())
+        parts.append(", ".join(f"{name} {state.rpartition('.')[2]}" for name, state in states))
         return " | ".join(parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .protocol import ConsumerReport, EpochSeen, ProducerReport
+from .protocol import ConsumerReport, ProducerReport
 
 __all__ = ["RECOVERY_MARGIN_S", "Check", "Outcome", "Recovery", "judge", "recovery_of"]
 
@@ -40,7 +40,6 @@ class Recovery(msgspec.Struct, frozen=True):
 
     frames_before: int
     frames_after: int
-    epochs: tuple[int, ...]
     remapped_s: float | None
     frames_again_s: float | None
 
@@ -49,21 +48,16 @@ def recovery_of(report: ConsumerReport, outcome: Outcome) -> Recovery:
     """Split a consumer's story at the kill."""
     killed_ns, epoch_before = outcome.killed_ns, outcome.epoch_before
     if killed_ns is None or epoch_before is None:
-        return Recovery(report.frames, 0, tuple(seen.epoch for seen in report.epochs), None, None)
+        return Recovery(report.frames, 0, None, None)
     after = [seen for seen in report.epochs if seen.epoch > epoch_before]
-    with_frames = [seen for seen in after if seen.first_frame_ns is not None]
+    remaps = [mapped for mapped in report.mapped_ns if mapped > killed_ns]
+    frames_again = [seen.first_frame_ns for seen in after if seen.first_frame_ns is not None]
     return Recovery(
         frames_before=sum(s.frames for s in report.epochs if s.epoch <= epoch_before),
         frames_after=sum(seen.frames for seen in after),
-        epochs=tuple(seen.epoch for seen in report.epochs),
-        remapped_s=(after[0].mapped_ns - killed_ns) / 1e9 if after else None,
-        frames_again_s=_first_frame_s(with_frames, killed_ns),
+        remapped_s=(min(remaps) - killed_ns) / 1e9 if remaps else None,
+        frames_again_s=(min(frames_again) - killed_ns) / 1e9 if frames_again else None,
     )
-
-
-def _first_frame_s(seen: list[EpochSeen], killed_ns: int) -> float | None:
-    times = [entry.first_frame_ns for entry in seen if entry.first_frame_ns is not None]
-    return (min(times) - killed_ns) / 1e9 if times else None
 
 
 def judge(outcome: Outcome) -> list[Check]:
