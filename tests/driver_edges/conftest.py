@@ -7,14 +7,20 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensor_pool.client.clock import SimulatedClock
+from tensor_pool.client.transport.media_driver import MediaDriverProcess
 from tensor_pool.driver.config import DriverConfig
 from tensor_pool.driver.metrics import DriverMetrics
 from tensor_pool.driver.store import FileStore
 
 from tests.driver_edges.configs import small_config
+from tests.driver_edges.daemons import Daemon, HandClient
+from tests.transport.media_driver import media_driver
+
+__all__ = ["media_driver"]
 
 
 @pytest.fixture
@@ -93,3 +99,40 @@ def small_tmpfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     yield make
     for path in mounted:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+class Daemons:
+    """Starts daemons on one media driver and one base directory, and ends them all."""
+
+    def __init__(self, directory: Path, base_dir: Path, aeron_dir: str) -> None:
+        self.directory = directory
+        self.base_dir = base_dir
+        self.aeron_dir = aeron_dir
+        self._daemons: list[Daemon] = []
+        self._clients: list[HandClient] = []
+
+    def start(self, **arguments: Any) -> Daemon:
+        arguments.setdefault("aeron_dir", self.aeron_dir)
+        arguments.setdefault("base_dir", self.base_dir)
+        daemon = Daemon(self.directory, **arguments)
+        self._daemons.append(daemon)
+        return daemon
+
+    def client(self, daemon: Daemon, aeron_dir: str | None = None) -> HandClient:
+        client = HandClient(aeron_dir or self.aeron_dir, daemon.control_stream_id)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        for daemon in self._daemons:
+            daemon.close()
+
+
+@pytest.fixture
+def daemons(tmp_path: Path, shm_dir: Path, media_driver: MediaDriverProcess) -> Iterator[Daemons]:
+    """Real daemons on a real, external media driver."""
+    daemons = Daemons(tmp_path, shm_dir, media_driver.directory)
+    yield daemons
+    daemons.close()
