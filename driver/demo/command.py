@@ -16,7 +16,7 @@ __all__ = ["demo_command"]
 def demo_command(
     duration: Annotated[
         float,
-        typer.Option(min=4.0, help="Seconds of streaming; the producer is killed half-way."),
+        typer.Option(min=2.0, help="Seconds of streaming; the producer is killed half-way."),
     ] = 20.0,
     source: Annotated[
         Path | None,
