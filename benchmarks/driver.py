@@ -44,6 +44,7 @@ from tensor_pool.driver.config import (
 )
 from tensor_pool.driver.driver import Driver
 from tensor_pool.driver.metrics import DriverMetrics
+
 from tests.driver.simulated_store import SimulatedDisk, SimulatedStore
 
 SECOND = 1_000_000_000
@@ -222,9 +223,7 @@ def simulated_attach_rate(attaches: int) -> float:
     driver = Simulated(streams=1)
     requests = []
     for client in range(1, attaches + 1):
-        requests.append(
-            encode(ShmAttachRequest(client, FIRST_STREAM, client, Role.CONSUMER, 0, 2))
-        )
+        requests.append(encode(ShmAttachRequest(client, FIRST_STREAM, client, Role.CONSUMER, 0, 2)))
     driver.inlet.load(requests)
     began = time.perf_counter()
     driver.drain()

@@ -119,6 +119,7 @@ class Rig:
             )
         self.mouth = self.client.add_publication(table.control_channel, table.control_stream_id)
         self.messages: list[Message] = []
+        self._said: set[bytes] = set()
         self.correlation_id = 0
         self.driver = Driver(
             self.config,
@@ -161,8 +162,10 @@ class Rig:
                 pass
 
     def _hear(self, buffer: memoryview) -> None:
-        message = decode(bytes(buffer), raw_enums=True)
-        if isinstance(message, FROM_DRIVER):
+        data = bytes(buffer)
+        if data not in self._said:
+            message = decode(data, raw_enums=True)
+            assert isinstance(message, FROM_DRIVER)
             self.messages.append(message)
 
     # -- a client's part
@@ -170,6 +173,7 @@ class Rig:
     def say(self, message: Message | bytes) -> None:
         """Put something on the control stream."""
         data = message if isinstance(message, bytes) else encode(message, checked=False)
+        self._said.add(data)
         assert self.mouth.offer(data).value == "accepted"
 
     def request(self, **changes: Any) -> ShmAttachRequest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from tensor_pool.client.transport.faults import Faults
 from tensor_pool.client.transport.ports import OfferResult
 from tensor_pool.client.wire import ClockDomain, Role, ShmPoolAnnounce
@@ -166,6 +168,6 @@ def test_D_065_a_flood_of_attaches_does_not_delay_announces() -> None:
         heard = len(rig.messages)
         rig.cycle()
         times += [a.announce_timestamp_ns for a in rig.heard(ShmPoolAnnounce, heard)]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert len(gaps) == 3
     assert max(gaps) <= SECOND + 10 * MS

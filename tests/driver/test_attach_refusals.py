@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -214,9 +215,7 @@ EXCLUSIVE = {
     ("13", "14"),  # tested with a missing default profile below
     ("18", "19"),  # an Init stream has no producer
 }
-PAIRS = [
-    (a, b) for a, b in zip(ROWS, ROWS[1:], strict=False) if (a.number, b.number) not in EXCLUSIVE
-]
+PAIRS = [(a, b) for a, b in itertools.pairwise(ROWS) if (a.number, b.number) not in EXCLUSIVE]
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=lambda row: row.number)
