@@ -7,7 +7,6 @@ for has come true, and notices whatever goes wrong meanwhile.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
 import time
@@ -199,7 +198,6 @@ class Performance:
     def _settings(self, role: str) -> WorkerSettings:
         return WorkerSettings(
             role=role,
-            parent_pid=os.getpid(),
             source_folder=str(self._stage.source_folder),
             aeron_dir=str(self._stage.aeron_dir),
             base_dir=str(self._stage.base_dir),
@@ -264,6 +262,7 @@ class Performance:
             self._on_transition(said.transition)
             return
         self._last_words[DRIVER].append(said.message)
+        self._scoreboard.on_driver_message(said.message)
         self._screen.say(f"driver: {said.message}", "" if said.level == "info" else "yellow")
 
     def _on_transition(self, transition: Transition) -> None:

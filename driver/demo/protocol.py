@@ -50,7 +50,6 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where a worker finds everything."""
 
     role: str  # "producer" or "consumer"
-    parent_pid: int
     source_folder: str
     aeron_dir: str
     base_dir: str

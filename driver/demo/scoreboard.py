@@ -6,12 +6,17 @@ trace into its log.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from rich.table import Table
 
 from .protocol import ConsumerReport, ProducerReport
 
 __all__ = ["Scoreboard", "Transition"]
+
+
+_GRANTED = re.compile(r"(?P<lease>lease \d+) granted: .* is (?P<role>\w+) of stream")
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -56,10 +61,16 @@ class Scoreboard:
     def __init__(self, workers: tuple[str, ...]) -> None:
         self._rows = {name: _Row() for name in workers}
         self.machines: dict[str, str] = {}
+        self._roles: dict[str, str] = {}
 
     def on_report(self, worker: str, report: ProducerReport | ConsumerReport) -> None:
         """Take over a worker's report."""
         self._rows[worker].update(report)
+
+    def on_driver_message(self, text: str) -> None:
+        """Learn from the driver's log what a lease is for."""
+        if match := _GRANTED.match(text):
+            self._roles[match["lease"]] = match["role"]
 
     def on_transition(self, transition: Transition) -> None:
         """Take over a machine's new state; a machine that is done with is forgotten."""
@@ -96,7 +107,7 @@ class Scoreboard:
                 _counts(_lost(report)),
             )
         table.add_section()
-        for machine, state in sorted(self.machines.items()):  # driver, leases, stream
+        for machine, state in self._machine_states():
             table.add_row(machine, state)
         return table
 
@@ -112,9 +123,18 @@ class Scoreboard:
                 )
             part += f" drops {_counts(_lost(report))}"
             parts.append(part)
-        states = sorted(self.machines.items())
-        parts.append(", ".join(f"{name} {state.rpartition('.')[2]}" for name, state in states))
+        parts.append(", ".join(f"{name} {state}" for name, state in self._machine_states()))
         return " | ".join(parts)
+
+    def _machine_states(self) -> list[tuple[str, str]]:
+        """Driver, leases, stream; each with the inner two names of its state."""
+        return [
+            (
+                f"{machine} ({self._roles[machine]})" if machine in self._roles else machine,
+                ".".join(path.split(".")[-2:]),
+            )
+            for machine, path in sorted(self.machines.items())
+        ]
 
 
 def _lost(report: ProducerReport | ConsumerReport | None) -> dict[str, int]:

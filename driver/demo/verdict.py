@@ -62,7 +62,7 @@ def recovery_of(report: ConsumerReport, outcome: Outcome) -> Recovery:
 
 def judge(outcome: Outcome) -> list[Check]:
     """All checks, in the order in which things happened."""
-    recoveries = {name: recovery_of(r, outcome) for name, r in outcome.consumers.items()}
+    recoveries = {name: recovery_of(r, outcome) for name, r in sorted(outcome.consumers.items())}
     limit_s = outcome.expiry_s + RECOVERY_MARGIN_S
     checks = [
         Check(

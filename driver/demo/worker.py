@@ -19,7 +19,6 @@ from ...client.client import Client
 from .consuming import consume
 from .producing import load_arrays, produce
 from .protocol import Manifest, Ready, WorkerSettings
-from .tied import end_with_parent
 
 __all__ = ["Orders", "main", "report"]
 
@@ -59,7 +58,6 @@ def report(message: msgspec.Struct) -> None:
 def main() -> int:
     """Body of the process; returns its exit status."""
     settings = msgspec.json.decode(sys.stdin.readline(), type=WorkerSettings)
-    end_with_parent(settings.parent_pid)
     orders = Orders()
     signal.signal(signal.SIGTERM, orders.on_signal)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -299,10 +299,12 @@ def test_the_scoreboard_shows_rates_drops_and_the_machines_alive():
             ),
         )
     board.on_transition(Transition("lease 1", "", "Live.Active", "ATTACH_OK"))
+    board.on_driver_message("lease 2 granted: client 7 is producer of stream 1, epoch 1, node 1")
+    board.on_driver_message("stopping: waiting for clients to detach")
     board.on_transition(Transition("lease 2", "", "Live.Active", "ATTACH_OK"))
     board.on_transition(Transition("lease 1", "Live.Ended.Expired", "Closed", "CLOSE"))
     board.note("producer-1", "killed")
     line = board.line()
     assert "consumer-1 Mapped 100/s 1.00 GB/s p50 250 µs p99 2.50 ms drops gap=2" in line
     assert "producer-1 killed 0/s" in line
-    assert line.endswith("| lease 2 Active")
+    assert line.endswith("| lease 2 (producer) Live.Active")
