@@ -58,7 +58,7 @@ def transition_history(m: Any, owner: Any, kind: Any, effect: Action | None) -> 
     if not allowed or rule is None or leaf is None or source is None:
         raise refuse_transition(m, call, owner, effect)
     routes = m._hsm_node.tables.routes
-    if owner not in routes.memory_index:
+    if owner not in routes.memories.names:
         raise refusal(m, call, owner, "it has no history; name a composite state other than ROOT")
     plan = active.recalls.get((owner, kind))
     if plan is None:

@@ -13,6 +13,7 @@ from .checks import define
 from .declarations import Declaration, declarations_of
 from .errors import DefinitionError, DispatchError
 from .introspection import Edge, Finding, edges_of, lint_of, unreachable_of
+from .memories import Memories
 from .nodes import IDLE, Activation, Node, Phase
 from .states import HANDLED, UNHANDLED, History, Outcome, State
 from .tables import Tables
@@ -78,7 +79,9 @@ class MachineType(type):
         chart = define(cls, abstract=abstract, reserved=reserved, rebound=rebound)
         type.__setattr__(cls, "_hsm_chart", chart)
         type.__setattr__(cls, "states", chart.states)
-        plain, traced = Tables(chart, traced=False), Tables(chart, traced=True)
+        memories = Memories(chart)
+        plain = Tables(chart, memories, traced=False)
+        traced = Tables(chart, memories, traced=True)
         type.__setattr__(cls, "_hsm_plain", plain)
         type.__setattr__(cls, "_hsm_traced", traced)
         chosen = traced if overrides_hooks(cls) else plain
@@ -168,7 +171,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     _hsm_event: Any
     _hsm_due: object
     _hsm_active: Activation
-    _hsm_memory: list[State | None] | None
+    _hsm_memory: Any
 
     def __init__(self, *, start: bool = True, observer: object = None) -> None:
         tables = self._hsm_node.tables

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import steps
 from .chart import Chart, Rule
+from .memories import Memories
 from .nodes import Activation, Node
 from .scripts import Lines, Plan, Script
 from .states import HANDLED, ROOT, SHALLOW, Final, History, Outcome, State, Terminate
@@ -30,18 +31,24 @@ class Routes:
         chart: the model.
         nodes: the node of each state of a running machine, `ROOT` included.
         terminated: the node of the terminated machine.
+        memories: what a machine of the class remembers.
         traced: whether the hooks are called.
     """
 
     def __init__(
-        self, chart: Chart, nodes: dict[State, Node], terminated: Node, *, traced: bool
+        self,
+        chart: Chart,
+        nodes: dict[State, Node],
+        terminated: Node,
+        memories: Memories,
+        *,
+        traced: bool,
     ) -> None:
         self.chart = chart
         self.nodes = nodes
         self.terminated = terminated
         self.traced = traced
-        composites = (state for state in chart.states if chart.is_composite(state))
-        self.memory_index = {state: index for index, state in enumerate(composites)}
+        self.memories = memories
         self._choice_begins: dict[tuple[State, State, State], Plan] = {}
         self._choice_ends: dict[tuple[State, State], Plan] = {}
         self._defers = any(state.defer for state in chart.states)
@@ -95,7 +102,7 @@ class Routes:
         edge: tuple[State, Hashable, State],
     ) -> Plan:
         """A transition through the history of `owner` (H-121, H-122): chosen by its memory."""
-        index = self.memory_index[owner]
+        read = self.memories.readers[owner]
         plans: dict[State | None, Plan] = {}
 
         def build(remembered: State | None) -> Plan:
@@ -112,7 +119,7 @@ class Routes:
 
         def plan(m: Any, arg: Any) -> Outcome:
             memory = m._hsm_memory
-            remembered = None if memory is None else memory[index]
+            remembered = None if memory is None else read(memory)
             chosen = plans.get(remembered)
             if chosen is None:
                 chosen = plans[remembered] = build(remembered)
@@ -174,12 +181,16 @@ class Routes:
 
     def _leave(self, script: Script, leaf: State, scope: State) -> None:
         exited = self.chart.between(leaf, scope)
-        remembered = [state for state in exited if state in self.memory_index and state is not leaf]
-        if remembered:
-            script.add("memory = m._hsm_memory or {}(m)", self._new_memory())
+        names = [
+            self.memories.names[state]
+            for state in exited
+            if state in self.memories.names and state is not leaf
+        ]
+        if names:
             memory = None if isinstance(leaf, Final) else leaf
-            for state in remembered:
-                script.add("memory[{}] = {}", self.memory_index[state], memory)
+            script.add("memory = m._hsm_memory")
+            script.add("if memory is None: memory = m._hsm_memory = {}()", self.memories.Memory)
+            script.add("memory.{} = " * len(names) + "{}", *names, memory)
         for state in exited:
             if self.traced:
                 trace(script, "exit", state)
@@ -219,7 +230,8 @@ class Routes:
                 script.add("{}(m)", steps.end_at(node))
                 return
             script.add("memory = m._hsm_memory")
-            script.add("if memory is not None: memory[{}] = None", self.memory_index[target.parent])
+            name = self.memories.names[target.parent]
+            script.add("if memory is not None: memory.{} = None", name)
         script.at(node)
         initial = self.chart.initials.get(target)
         if initial is not None:
@@ -264,16 +276,6 @@ class Routes:
     def _end(self, script: Script, leaf: State, target: State) -> None:
         if self.traced:
             trace(script, "transition_end", leaf, target)
-
-    def _new_memory(self) -> Any:
-        size = len(self.memory_index)
-
-        def new_memory(m: Any) -> list[State | None]:
-            memory: list[State | None] = [None] * size
-            m._hsm_memory = memory
-            return memory
-
-        return new_memory
 
 
 def trace(lines: Lines, hook: str, *operands: Any, names: str = "") -> None:

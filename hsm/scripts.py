@@ -2,9 +2,13 @@
 
 A transition between two known states is always the same sequence of calls, and the search for the
 handler of an event in a known leaf always the same chain of tests. Both are written down as source
-lines in which every object is a placeholder `c0`, `c1`, …; the objects come in through a closure.
-The text depends on the shape only, so all sequences of one shape share one factory: a new shape
-costs one `exec` in a process, a further function of that shape costs a call.
+lines in which every object is a placeholder `c0`, `c1`, …. The text depends on the shape only, so a
+shape is compiled once in a process; a function of that shape is a copy of its code with a namespace
+of its own, in which the placeholders are the global names. The interpreter treats such names as fast
+as constants, and unlike constants the garbage collector can follow them.
+
+The code is copied because the interpreter specialises call sites per code object: functions that
+shared one would keep undoing each other's specialisation.
 
 Every function is `plan(m, arg)`: the machine, and the event's argument for a declarative edge or
 the effect for a transition that a handler takes.
@@ -13,13 +17,20 @@ the effect for a transition that a handler takes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CodeType, FunctionType
 from typing import Any
 
 from .states import Outcome
 
 type Plan = Callable[[Any, Any], Outcome]
 
-_factories: dict[str, Callable[..., Plan]] = {}
+_shapes: dict[str, CodeType] = {}
+
+
+class Attribute(str):
+    """The name of an attribute, as an operand."""
+
+    __slots__ = ()
 
 
 class Lines:
@@ -30,9 +41,15 @@ class Lines:
         self.operands: list[Any] = []
 
     def add(self, template: str, *operands: Any) -> None:
-        """Append a line; the template has a pair of braces for each operand."""
+        """Append a line; the template has a pair of braces for each operand.
+
+        An operand that is an `Attribute` stands for that attribute's name.
+        """
         first = len(self.operands)
-        names = [f"c{first + i}" for i in range(len(operands))]
+        names = [
+            f"{'a' if isinstance(operand, Attribute) else 'c'}{first + i}"
+            for i, operand in enumerate(operands)
+        ]
         self.lines.append(template.format(*names))
         self.operands.extend(operands)
 
@@ -41,19 +58,25 @@ class Lines:
         if not self.lines:
             self.lines.append("pass")
         body = "\n".join(self.lines)
-        factory = _factories.get(body)
-        if factory is None:
-            factory = _factories[body] = self._factory()
-        return factory(*self.operands)
+        shape = _shapes.get(body)
+        if shape is None:
+            shape = _shapes[body] = self._shape()
+        names = {f"c{index}": operand for index, operand in enumerate(self.operands)}
+        attributes = {
+            f"a{index}": str(operand)
+            for index, operand in enumerate(self.operands)
+            if isinstance(operand, Attribute)
+        }
+        code_names = tuple(attributes.get(name, name) for name in shape.co_names)
+        return FunctionType(shape.replace(co_names=code_names), names)
 
-    def _factory(self) -> Callable[..., Plan]:
-        parameters = ", ".join(f"c{i}" for i in range(len(self.operands)))
-        body = "\n".join(f"        {line}" for line in self.lines)
-        source = f"def factory({parameters}):\n    def plan(m, arg):\n{body}\n    return plan"
+    def _shape(self) -> CodeType:
+        source = "\n ".join(["def plan(m, arg):", *self.lines])
         namespace: dict[str, Any] = {}
-        exec(source, namespace)  # the lines are this package's own; users' objects are operands
-        factory: Callable[..., Plan] = namespace["factory"]
-        return factory
+        # The lines are this package's own; what users wrote comes in as operands.
+        exec(compile(source, "<state machine plan>", "exec"), namespace)
+        code: CodeType = namespace["plan"].__code__
+        return code
 
 
 class Script(Lines):

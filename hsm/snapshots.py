@@ -39,9 +39,7 @@ def configuration(m: Any) -> Configuration:
     """The configuration of a machine between steps."""
     node, due = m._hsm_node, m._hsm_due
     found = Configuration(node.phase, node.state)
-    for owner, index in node.tables.routes.memory_index.items():
-        if m._hsm_memory is not None and m._hsm_memory[index] is not None:
-            found.history[owner] = m._hsm_memory[index]
+    found.history = node.tables.memories.read(m._hsm_memory)
     if isinstance(due, Agenda):
         found.completion = due.completion
         found.posted = list(due.posted)
@@ -56,13 +54,8 @@ def configure(m: Any, found: Configuration, tables: Any) -> None:
     """Put a machine into a configuration; runs nothing."""
     m._hsm_active = IDLE
     m._hsm_due = HANDLED
-    m._hsm_memory = None
     m._hsm_node = _node(tables, found)
-    if found.history:
-        index = tables.routes.memory_index
-        m._hsm_memory = [None] * len(index)
-        for owner, leaf in found.history.items():
-            m._hsm_memory[index[owner]] = leaf
+    m._hsm_memory = tables.memories.write(found.history)
     if found.posted or found.deferred:
         agenda = m._hsm_due = Agenda(completion=found.completion)
         agenda.posted = deque(found.posted)
@@ -211,7 +204,7 @@ class _Reader:
         found: dict[State, State] = {}
         for owner_name, leaf_name in dict(history).items():  # type: ignore[call-overload]
             owner, leaf = self._state(owner_name), self._state(leaf_name)
-            self._require(owner in self.tables.routes.memory_index, f"{owner.name} has no history")
+            self._require(owner in self.tables.memories.names, f"{owner.name} has no history")
             self._require(
                 self.chart.is_below(leaf, owner), f"{leaf.name} is not below {owner.name}"
             )

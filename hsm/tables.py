@@ -19,6 +19,7 @@ from typing import Any
 
 from . import steps
 from .chart import Chart, Rule
+from .memories import Memories
 from .nodes import IDLE, Activation, Node, Phase
 from .routes import Call, Routes, trace
 from .scripts import Lines, Plan
@@ -35,7 +36,7 @@ class Tables:
         nodes: the node of each state of a running machine, `ROOT` included.
     """
 
-    def __init__(self, chart: Chart, *, traced: bool) -> None:
+    def __init__(self, chart: Chart, memories: Memories, *, traced: bool) -> None:
         self.chart = chart
         self.traced = traced
         self.nodes = {
@@ -46,7 +47,8 @@ class Tables:
         self.new = Node(self, ROOT, Phase.NEW, passing=False)
         self.held = Node(self, ROOT, Phase.NEW, passing=False)
         self.terminated = Node(self, ROOT, Phase.TERMINATED, passing=False)
-        self.routes = Routes(chart, self.nodes, self.terminated, traced=traced)
+        self.memories = memories
+        self.routes = Routes(chart, self.nodes, self.terminated, memories, traced=traced)
         refusal = "nothing but a handler that declares targets may take a transition"
         self._marks = {state: Activation(state, refusal) for state in self.nodes}
         self._filling = threading.RLock()
@@ -170,7 +172,9 @@ class Tables:
             hooks: whether this is the search for an event, which is traced (H-176).
         """
         hooked = self.traced and hooks
-        lines.add("m._hsm_active = {}", self._marks[state])
+        first = options[0][0] if options else None
+        if hooked or first is None or not _activates(first):
+            lines.add("m._hsm_active = {}", self._marks[state])
         if hooked:
             trace(lines, "dispatch_attempt", state, names="{0}, event")
         keyword, indent, decided = "if", "", False
@@ -178,11 +182,11 @@ class Tables:
             if rule.guard is not None:
                 lines.add(f"{keyword} {{}}{parameters}:", rule.guard)
                 keyword, indent = "elif", " "
-                self._run(lines, indent, leaf, rule, parameters)
+                self._run(lines, indent, leaf, rule, parameters, hooked=hooked)
                 continue
             if keyword == "elif":
                 lines.add("else:")
-            self._run(lines, indent, leaf, rule, parameters)
+            self._run(lines, indent, leaf, rule, parameters, hooked=hooked)
             decided = True
             break
         if not decided:
@@ -194,12 +198,23 @@ class Tables:
                 lines.add(f"{indent}result = {{}}", UNHANDLED)
         if hooked:
             trace(lines, "dispatch_result", state, names="{0}, event, result")
-        lines.add("if result is not {}:", UNHANDLED)
-        lines.add(" m._hsm_active = {}", IDLE)
-        lines.add(" return result")
+        if hooked or defers or not all(_activates(rule) for rule, _ in options):
+            lines.add("if result is not {}:", UNHANDLED)
+            lines.add(" m._hsm_active = {}", IDLE)
+            lines.add(" return result")
         return not (decided or defers) or any(not rule.is_declarative for rule, _ in options)
 
-    def _run(self, lines: Lines, indent: str, leaf: State, rule: Rule, parameters: str) -> None:
+    def _run(
+        self,
+        lines: Lines,
+        indent: str,
+        leaf: State,
+        rule: Rule,
+        parameters: str,
+        *,
+        hooked: bool,
+    ) -> None:
+        """Write the call of one candidate; its answer is HANDLED or UNHANDLED afterwards."""
         if rule.is_declarative:
             plan = self._edge(leaf, rule, parameters)
             lines.add(f"{indent}result = {{}}(m, arg)", plan)
@@ -207,12 +222,21 @@ class Tables:
         if rule.targets:
             lines.add(f"{indent}m._hsm_active = {{}}", self._activation(leaf, rule))
         lines.add(f"{indent}result = {{}}{parameters}", rule.function)
-        lines.add(f"{indent}if result is not {{}}:", HANDLED)
-        lines.add(f"{indent} {{}}(m, {{}}, result)", steps.judge, rule)
-        if self.traced and not rule.targets:
-            lines.add(f"{indent}else:")
+        if not hooked:
+            lines.add(f"{indent}if result is {{}}:", HANDLED)
+            if self.traced and not rule.targets:
+                edge = (rule.state, rule.event, None)
+                lines.add(f"{indent} m._hsm_observer.edge_taken({{}}, {{}}, {{}})", *edge)
+            lines.add(f"{indent} m._hsm_active = {{}}", IDLE)
+            lines.add(f"{indent} return result")
+            lines.add(f"{indent}{{}}(m, {{}}, result)", steps.judge, rule)
+            return
+        lines.add(
+            f"{indent}if result is not {{}}: {{}}(m, {{}}, result)", HANDLED, steps.judge, rule
+        )
+        if not rule.targets:
             edge = (rule.state, rule.event, None)
-            lines.add(f"{indent} m._hsm_observer.edge_taken({{}}, {{}}, {{}})", *edge)
+            lines.add(f"{indent}else: m._hsm_observer.edge_taken({{}}, {{}}, {{}})", *edge)
 
     def _edge(self, leaf: State, rule: Rule, parameters: str) -> Plan:
         effect: Call | None = None
@@ -224,6 +248,11 @@ class Tables:
         moves = {target: self.routes.move(leaf, rule, target) for target in rule.targets}
         refusal = "it is not among the targets of the declaration that was selected"
         return Activation(rule.state, refusal, leaf=leaf, rule=rule, moves=moves)
+
+
+def _activates(rule: Rule) -> bool:
+    """Whether the rule is an unguarded handler that may take a transition."""
+    return rule.guard is None and not rule.is_declarative and bool(rule.targets)
 
 
 def _conclude(lines: Lines) -> None:

@@ -1,0 +1,56 @@
+"""What composites remember: the memory of history (section 10).
+
+Every composite below `ROOT` has a memory, whether or not a history is declared for it, and every
+transition that leaves it writes there. So the memories of a machine are one object with a slot for
+each composite, of a class made for the chart; a machine gets it when it leaves a composite for the
+first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .chart import Chart
+from .scripts import Attribute
+from .states import State
+
+
+class Memories:
+    """The shape of the memories of one machine class.
+
+    Attributes:
+        names: for each composite the attribute that holds the leaf it remembers, or None.
+        readers: for each composite a function that reads it.
+        Memory: the class; its objects remember nothing at first.
+    """
+
+    def __init__(self, chart: Chart) -> None:
+        composites = [state for state in chart.states if chart.is_composite(state)]
+        self.names = {state: Attribute(f"h{index}") for index, state in enumerate(composites)}
+        slots = tuple(str(name) for name in self.names.values())
+
+        def forget(memory: Any) -> None:
+            for name in slots:
+                setattr(memory, name, None)
+
+        self.Memory: Any = type("Memory", (), {"__slots__": slots, "__init__": forget})
+        self.readers: dict[State, Callable[[Any], State | None]] = {
+            state: vars(self.Memory)[name].__get__ for state, name in self.names.items()
+        }
+
+    def read(self, memory: Any) -> dict[State, State]:
+        """What a machine's memory holds, by owner."""
+        if memory is None:
+            return {}
+        found = {state: read(memory) for state, read in self.readers.items()}
+        return {state: leaf for state, leaf in found.items() if leaf is not None}
+
+    def write(self, history: dict[State, State]) -> Any:
+        """The memory that holds this; None for none."""
+        if not history:
+            return None
+        memory = self.Memory()
+        for owner, leaf in history.items():
+            setattr(memory, self.names[owner], leaf)
+        return memory
