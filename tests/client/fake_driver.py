@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import shutil
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from tensor_pool.client.wire import (
     ShmLeaseRevoked,
     ShmPoolAnnounce,
     ShutdownReason,
+    WireError,
     decode,
     encode,
 )
@@ -172,7 +174,7 @@ class FakeDriver:
 
     def do_work(self) -> None:
         for subscription in (self._subscription, self._qos):
-            subscription.poll(lambda buffer: self.received.append(decode(bytes(buffer))), 1000)
+            subscription.poll(self._hear, 1000)
         handled = getattr(self, "_handled", 0)
         for message in self.received[handled:]:
             if not self.silent:
@@ -186,6 +188,10 @@ class FakeDriver:
                     stream.refresh(now)
                 if self.announces:
                     self.announce(stream)
+
+    def _hear(self, buffer: memoryview) -> None:
+        with contextlib.suppress(WireError):
+            self.received.append(decode(bytes(buffer)))
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, ShmAttachRequest):
