@@ -47,6 +47,9 @@ check: $(VENV)/.dev $(VENV)/typing ## format, lint and type check
 schemas: $(VENV)/.dev ## write codecs and the message reference from schemas/*.xml
 	@$(BIN)/python -m tensor_pool.client.wire.generate
 
+reference: $(VENV)/.dev ## write the driver's configuration and metrics reference
+	@$(BIN)/python docs/reference/driver_pages.py
+
 $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' && touch $@
 
@@ -68,4 +71,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check schemas fuzz diagrams soak soak-hsm coverage-matrix clean
+.PHONY: help demo test check schemas reference fuzz diagrams soak soak-hsm coverage-matrix clean

@@ -7,7 +7,7 @@ repeat that.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..client.shm.uri import MAX_URI_BYTES, format_region_uri, is_uri_path
 from ..client.wire import ClockDomain, PayloadPool, ShmPoolAnnounce, encode
@@ -15,6 +15,7 @@ from .config import IdRange, Profile, ShmTable, StreamConfig
 from .config_findings import Findings
 from .filesystem import huge_page_bytes_at, usability_problem
 from .layout import Layout
+from .settings import MAX_TRANSPORT_ID
 
 __all__ = ["check_across_keys"]
 
@@ -47,14 +48,26 @@ def _check_ranges(findings: Findings, streams: Mapping[str, StreamConfig]) -> No
         id_range: IdRange | None = findings[key]
         if id_range is None or not findings.sound(key):
             continue
-        source = findings.sources[key]
-        for other_key, other in earlier.items():
-            if id_range.overlaps(other):
-                findings.problem(key, f"overlaps {other_key}", str(id_range), source)
-        for number in reserved:
-            if number in id_range:
-                findings.problem(key, f"contains reserved id {number}", str(id_range), source)
-        earlier[key] = id_range
+        for text in _range_problems(id_range, earlier, reserved):
+            findings.problem(key, text, str(id_range), findings.sources[key])
+        if id_range.start <= id_range.end:
+            earlier[key] = id_range
+
+
+def _range_problems(
+    id_range: IdRange, earlier: Mapping[str, IdRange], reserved: Iterable[int]
+) -> Iterator[str]:
+    """What is wrong with a range, gravest first."""
+    if id_range.start > id_range.end:
+        yield "start must be <= end"
+    if id_range.start < 1 or id_range.end > MAX_TRANSPORT_ID:
+        yield f"must be in 1..{MAX_TRANSPORT_ID}"
+    for key, other in earlier.items():
+        if id_range.overlaps(other):
+            yield f"overlaps {key}"
+    for number in reserved:
+        if number in id_range:
+            yield f"contains reserved id {number}"
 
 
 def _check_base_dir(findings: Findings) -> None:

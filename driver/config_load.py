@@ -210,5 +210,5 @@ def _take_value(
         findings.problem(setting.key, str(error), raw, source)
         return
     findings.accept(setting.key, value, source)
-    if text := setting.rule(value):
-        findings.problem(setting.key, text, raw, source)
+    if setting.rule is not None and not setting.rule.holds(value):
+        findings.problem(setting.key, setting.rule.text, raw, source)

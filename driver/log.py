@@ -85,6 +85,8 @@ def configure_logging(form: str, level: str, stream: TextIO | None = None) -> No
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter(color=on_terminal))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # The HTTP server's own start and stop are of no interest beside the driver's.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _iso_time(seconds: float) -> str:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.metrics_core import CounterMetricFamily
 
+from .metric_help import METRIC_HELP
 from .metrics import GAUGES
 from .report import DriverReport
 
@@ -32,7 +33,7 @@ class _ReportCollector:
         )
         for name, value in self._report.metrics.items():
             family = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
-            yield family(PREFIX + name, f"Driver metric {name}.", value=value)
+            yield family(PREFIX + name, METRIC_HELP[name], value=value)
 
 
 def metrics_page(report: DriverReport) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from .config import DriverTable, IdRange, PoliciesTable, ShmTable
+from .config import DriverTable, PoliciesTable, ShmTable
 
 __all__ = ["MAX_TRANSPORT_ID", "SETTINGS", "TABLES", "Setting", "is_loopback_host"]
 
@@ -26,47 +26,15 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "policies": PoliciesTable,
 }
 
-# A rule looks at one value of the right type and returns what is wrong with it, or None. Rules that
-# need a second key or the file system are in config_check.py.
-type Rule = Callable[[Any], str | None]
 
+class Rule(msgspec.Struct, frozen=True):
+    """What a value of the right type must be besides, and the text that says so.
 
-def _within(low: int, high: int) -> Rule:
-    return lambda value: None if low <= value <= high else f"must be in {low}..{high}"
+    Rules that need a second key or the file system are in `config_check.py`.
+    """
 
-
-def _no_rule(_value: object) -> None:
-    return None
-
-
-def _instance_id(value: str) -> str | None:
-    fits = 1 <= len(value) <= 128 and value.isascii() and value.isprintable()
-    return None if fits else "must be 1-128 printable ASCII characters"
-
-
-def _aeron_dir(value: str) -> str | None:
-    fits = not value or (value.startswith("/") and "\0" not in value)
-    return None if fits else "must be an absolute path"
-
-
-def _media_driver(value: str) -> str | None:
-    fits = value in ("auto", "embedded", "external")
-    return None if fits else "must be auto, embedded or external"
-
-
-def _http_address(value: str) -> str | None:
-    if not value or _is_loopback(value):
-        return None
-    return "must be a loopback host:port"
-
-
-def _is_loopback(address: str) -> bool:
-    host, separator, port = address.rpartition(":")
-    if not separator or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        return False
-    bracketed = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if bracketed else host
-    return bracketed == (":" in host) and is_loopback_host(host)
+    text: str
+    holds: Callable[[Any], bool]
 
 
 def is_loopback_host(host: str) -> bool:
@@ -83,55 +51,58 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
-def _channel(value: str) -> str | None:
-    return None if value.startswith("aeron:") else "must be an Aeron channel"
+def _is_loopback_address(address: str) -> bool:
+    host, separator, port = address.rpartition(":")
+    if not separator or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        return False
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    return bracketed == (":" in host) and is_loopback_host(host)
 
 
-def _namespace(value: str) -> str | None:
-    if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value) and value not in (".", ".."):
-        return None
-    return "must be 1-64 characters of A-Z a-z 0-9 . _ -"
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") and "\0" not in path
 
 
-def _page_size(value: int) -> str | None:
-    fits = value >= 4096 and value.bit_count() == 1
-    return None if fits else "must be a power of two >= 4096"
+def _within(low: int, high: int) -> Rule:
+    return Rule(f"must be in {low}..{high}", lambda value: low <= value <= high)
 
 
-def _permissions_mode(value: str) -> str | None:
-    # Only read and write bits, the owner's both set; a leading digit is for special bits, so 0.
-    if re.fullmatch(r"0?6[0246][0246]", value):
-        return None
-    return "must be an octal mode with owner read/write and no execute or special bits"
-
-
-def _absolute_paths(value: tuple[str, ...]) -> str | None:
-    fits = all(path.startswith("/") and "\0" not in path for path in value)
-    return None if fits else "must be absolute paths"
-
-
-def _at_least_one(value: int) -> str | None:
-    return None if value >= 1 else "must be >= 1"
-
-
-def _token(value: str) -> str | None:
-    fits = value.isascii() and len(value) <= 1024
-    return None if fits else "must be at most 1024 ASCII bytes"
-
-
-def _id_range(value: IdRange | None) -> str | None:
-    if value is None:
-        return None
-    if value.start > value.end:
-        return "start must be <= end"
-    if value.start < 1 or value.end > MAX_TRANSPORT_ID:
-        return f"must be in 1..{MAX_TRANSPORT_ID}"
-    return None
-
-
-_port = _within(1, MAX_TRANSPORT_ID)
-_period_ms = _within(10, 3_600_000)
-_pause_ms = _within(0, 3_600_000)
+_PORT = _within(1, MAX_TRANSPORT_ID)
+_PERIOD_MS = _within(10, 3_600_000)
+_PAUSE_MS = _within(0, 3_600_000)
+_CHANNEL = Rule("must be an Aeron channel", lambda value: value.startswith("aeron:"))
+_INSTANCE_ID = Rule(
+    "must be 1-128 printable ASCII characters",
+    lambda value: 1 <= len(value) <= 128 and value.isascii() and value.isprintable(),
+)
+_AERON_DIR = Rule("must be an absolute path", lambda value: not value or _is_absolute(value))
+_MEDIA_DRIVER = Rule(
+    "must be auto, embedded or external",
+    lambda value: value in ("auto", "embedded", "external"),
+)
+_HTTP_ADDRESS = Rule(
+    "must be a loopback host:port", lambda value: not value or _is_loopback_address(value)
+)
+_NAMESPACE = Rule(
+    "must be 1-64 characters of A-Z a-z 0-9 . _ -",
+    lambda value: (
+        value not in (".", "..") and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value) is not None
+    ),
+)
+_PAGE_SIZE = Rule(
+    "must be a power of two >= 4096", lambda value: value >= 4096 and value.bit_count() == 1
+)
+_PERMISSIONS_MODE = Rule(
+    "must be an octal mode with owner read/write and no execute or special bits",
+    # A fourth digit would hold the special bits, so it can only be 0.
+    lambda value: re.fullmatch(r"0?6[0246][0246]", value) is not None,
+)
+_ABSOLUTE_PATHS = Rule("must be absolute paths", lambda value: all(map(_is_absolute, value)))
+_AT_LEAST_ONE = Rule("must be >= 1", lambda value: value >= 1)
+_TOKEN = Rule(
+    "must be at most 1024 ASCII bytes", lambda value: value.isascii() and len(value) <= 1024
+)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -140,7 +111,7 @@ class Setting(msgspec.Struct, frozen=True):
     key: str
     type: str  # str, u32, u64, bool, range or list: the word that an `expected …` problem uses
     doc: str
-    rule: Rule = _no_rule
+    rule: Rule | None = None
     derived: str = ""  # where the default comes from, when it is not a constant
     aliases: tuple[str, ...] = ()
 
@@ -169,12 +140,12 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("driver.instance_id", "str", "Name of this driver in logs and status.", _instance_id),
+    Setting("driver.instance_id", "str", "Name of this driver in logs and status.", _INSTANCE_ID),
     Setting(
         "driver.aeron_dir",
         "str",
         "Directory of the Aeron media driver.",
-        _aeron_dir,
+        _AERON_DIR,
         derived="the Aeron library's default",
         aliases=("AERON_DIR",),
     ),
@@ -183,66 +154,63 @@ SETTINGS: tuple[Setting, ...] = (
         "str",
         "`auto` uses the media driver found active in `driver.aeron_dir`, else runs one there; "
         "`embedded` always runs one; `external` insists on an active one.",
-        _media_driver,
+        _MEDIA_DRIVER,
     ),
     Setting(
         "driver.http_address",
         "str",
         "Loopback `host:port` of the metrics and status pages; empty is off, port 0 any free one.",
-        _http_address,
+        _HTTP_ADDRESS,
     ),
     Setting(
         "driver.control_channel",
         "str",
         "Aeron channel of requests and responses.",
-        _channel,
+        _CHANNEL,
         aliases=("TP_CONTROL_CHANNEL",),
     ),
     Setting(
         "driver.control_stream_id",
         "u32",
         "Aeron stream id of requests and responses.",
-        _port,
+        _PORT,
         aliases=("TP_CONTROL_STREAM_ID",),
     ),
     Setting(
         "driver.announce_channel",
         "str",
         "Aeron channel of pool announces.",
-        _channel,
+        _CHANNEL,
         derived="`driver.control_channel`",
     ),
     Setting(
         "driver.announce_stream_id",
         "u32",
         "Aeron stream id of pool announces.",
-        _port,
+        _PORT,
         derived="`driver.control_stream_id`",
     ),
     Setting(
         "driver.qos_channel",
         "str",
         "Aeron channel of QoS messages; reserved for tools, the driver sends none.",
-        _channel,
+        _CHANNEL,
     ),
-    Setting("driver.qos_stream_id", "u32", "Aeron stream id of QoS messages.", _port),
+    Setting("driver.qos_stream_id", "u32", "Aeron stream id of QoS messages.", _PORT),
     Setting(
         "driver.stream_id_range",
         "range",
         "Ids for streams made on request (`policies.allow_dynamic_streams`).",
-        _id_range,
     ),
     Setting(
         "driver.descriptor_stream_id_range",
         "range",
         "Aeron stream ids for per-consumer descriptor streams.",
-        _id_range,
     ),
     Setting(
         "driver.control_stream_id_range",
         "range",
         "Aeron stream ids for per-consumer control streams.",
-        _id_range,
     ),
     Setting(
         "driver.fragment_limit",
@@ -255,26 +223,26 @@ SETTINGS: tuple[Setting, ...] = (
         "shm.namespace",
         "str",
         "Keeps the files of several drivers of one user apart.",
-        _namespace,
+        _NAMESPACE,
     ),
     Setting("shm.require_hugepages", "bool", "Start only if `shm.base_dir` is on hugetlbfs."),
     Setting(
         "shm.page_size_bytes",
         "u32",
         "Page size to expect of `shm.base_dir`; the default fits any file system.",
-        _page_size,
+        _PAGE_SIZE,
     ),
     Setting(
         "shm.permissions_mode",
         "str",
         "Mode of region files; directories get execute where read is set.",
-        _permissions_mode,
+        _PERMISSIONS_MODE,
     ),
     Setting(
         "shm.allowed_base_dirs",
         "list",
         "Directories that region files may lie in; separated by `:` in the environment.",
-        _absolute_paths,
+        _ABSOLUTE_PATHS,
         derived="`[shm.base_dir]`",
     ),
     Setting(
@@ -292,13 +260,13 @@ SETTINGS: tuple[Setting, ...] = (
         "policies.announce_period_ms",
         "u32",
         "Time between two announces of a stream.",
-        _period_ms,
+        _PERIOD_MS,
     ),
     Setting(
         "policies.lease_keepalive_interval_ms",
         "u32",
         "How often clients are to keep a lease alive, and how often expiry is checked.",
-        _period_ms,
+        _PERIOD_MS,
     ),
     Setting(
         "policies.lease_expiry_grace_intervals",
@@ -311,7 +279,7 @@ SETTINGS: tuple[Setting, ...] = (
         "policies.node_id_reuse_cooldown_ms",
         "u32",
         "Time before a released node id goes to another client.",
-        _pause_ms,
+        _PAUSE_MS,
     ),
     Setting(
         "policies.prefault_shm",
@@ -345,7 +313,7 @@ SETTINGS: tuple[Setting, ...] = (
         "policies.epoch_gc_keep",
         "u32",
         "Newest epochs of a stream that are never removed, the current one included.",
-        _at_least_one,
+        _AT_LEAST_ONE,
     ),
     Setting(
         "policies.epoch_gc_min_age_ns",
@@ -358,13 +326,13 @@ SETTINGS: tuple[Setting, ...] = (
         "policies.shutdown_timeout_ms",
         "u32",
         "Longest wait for clients to detach when the driver stops.",
-        _pause_ms,
+        _PAUSE_MS,
     ),
     Setting(
         "policies.shutdown_token",
         "str",
         "Secret that lets a client stop the driver by a message; empty is never. It is not shown.",
-        _token,
+        _TOKEN,
     ),
     Setting(
         "policies.outbox_limit",
