@@ -221,9 +221,10 @@ def bytes_per_lease(leases: int) -> float:
 def simulated_attach_rate(attaches: int) -> float:
     """Attaches a second without a transport, announces included."""
     driver = Simulated(streams=1)
-    requests = []
-    for client in range(1, attaches + 1):
-        requests.append(encode(ShmAttachRequest(client, FIRST_STREAM, client, Role.CONSUMER, 0, 2)))
+    requests = [
+        encode(ShmAttachRequest(client, FIRST_STREAM, client, Role.CONSUMER, 0, 2))
+        for client in range(1, attaches + 1)
+    ]
     driver.inlet.load(requests)
     began = time.perf_counter()
     driver.drain()
