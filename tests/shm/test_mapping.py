@@ -94,6 +94,16 @@ def test_W_143_a_view_of_a_view_keeps_the_memory(file: Path) -> None:
     assert mapped_paths(str(file)) == []
 
 
+def test_W_143_a_closed_mapping_does_not_itself_keep_the_memory(file: Path) -> None:
+    """An array made straight from `buffer` exports that very view; letting go of it is enough."""
+    mapping = map_file(file)
+    array = np.frombuffer(mapping.buffer, np.uint8)
+    assert mapping.close() is False
+    del array
+    assert mapped_paths(str(file)) == []
+    assert mapping.closed
+
+
 def test_a_closed_mapping_refuses_access_and_closes_once(mapping: Mapping) -> None:
     assert mapping.close() is True
     assert mapping.close() is True
