@@ -16,6 +16,7 @@ from .introspection import Edge, Finding, edges_of, lint_of, unreachable_of
 from .memories import Memories
 from .nodes import IDLE, Activation, Node, Phase
 from .states import HANDLED, UNHANDLED, History, Outcome, State
+from .steps import BLOCKED, initial_step
 from .tables import Tables
 from .tracing import UNOBSERVED, Hooks, Observed, overrides_hooks
 
@@ -56,6 +57,7 @@ class MachineType(type):
 
     _hsm_chart: Chart
     _hsm_new: Node | None
+    _hsm_own_new: bool
     _hsm_plain: Tables
     _hsm_traced: Tables
 
@@ -86,6 +88,7 @@ class MachineType(type):
         type.__setattr__(cls, "_hsm_traced", traced)
         chosen = traced if overrides_hooks(cls) else plain
         type.__setattr__(cls, "_hsm_new", None if abstract else chosen.new)
+        type.__setattr__(cls, "_hsm_own_new", cls.__new__ is not object.__new__)
         return cls
 
     def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: Any) -> None:
@@ -103,17 +106,24 @@ class MachineType(type):
             new = cls._hsm_new
             if new is None:
                 raise TypeError(f"{cls.__qualname__} is abstract; instantiate a concrete subclass")
-            machine = cls.__new__(cls, *args, **keywords)
+            machine = cls.__new__(cls, *args, **keywords) if cls._hsm_own_new else _allocate(cls)
             machine._hsm_node = new
-            machine._hsm_event = steps.BLOCKED
+            machine._hsm_event = BLOCKED
             machine._hsm_due = HANDLED
             machine._hsm_active = IDLE
             machine._hsm_memory = None
-            machine.__init__(*args, **keywords)
+            if args or keywords:
+                machine.__init__(*args, **keywords)
+            else:
+                machine.__init__()
             node = machine._hsm_node
-            if node is node.tables.new:
-                steps.start(machine)
+            tables = node.tables
+            if node is tables.new:
+                initial_step(machine, tables)
             return machine
+
+
+_allocate = object.__new__
 
 
 def _is_base(cls: type) -> bool:
@@ -209,7 +219,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     def source(self) -> State:
         """The state whose declaration is being tried or carried out; else `current` (H-065)."""
         node, event = self._hsm_node, self._hsm_event
-        idle = event is None or event is steps.BLOCKED
+        idle = event is None or event is BLOCKED
         if idle or node.passing or node.phase is not Phase.RUNNING:
             return node.state
         searched = self._hsm_active.source
@@ -219,7 +229,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     def event(self) -> Any:
         """The event being processed; None between steps, in completions and initial steps."""
         event = self._hsm_event
-        return None if event is steps.NO_EVENT or event is steps.BLOCKED else event
+        return None if event is steps.NO_EVENT or event is BLOCKED else event
 
     @property
     def observer(self) -> Any:
@@ -267,7 +277,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
                 f"{type(self).__qualname__}.start: the machine is {self._hsm_node.phase.value}; "
                 "only a new one can be started, reset() begins anew"
             )
-        steps.start(self)
+        initial_step(self, self._hsm_node.tables)
 
     def dispatch(self, event: Hashable, arg: Any = None) -> Outcome:
         """Give the machine an event; return when everything that follows from it is done.
@@ -318,12 +328,12 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         """
         steps.refuse_in_step(self, "reset")
         self._hsm_node = self._hsm_node.tables.held
-        self._hsm_event = steps.BLOCKED
+        self._hsm_event = BLOCKED
         self._hsm_due = HANDLED
         self._hsm_active = IDLE
         self._hsm_memory = None
         if start:
-            steps.start(self)
+            initial_step(self, self._hsm_node.tables)
 
     def snapshot(self) -> dict[str, Any]:
         """The configuration as a dict of names and the users' events and arguments (H-220).

@@ -254,9 +254,8 @@ def post(m: Any, event: Hashable, arg: Any) -> None:
         m.dispatch(event, arg)
 
 
-def start(m: Any) -> None:
+def initial_step(m: Any, tables: Any) -> None:
     """The initial step of a new machine (H-043)."""
-    tables = m._hsm_node.tables
     m._hsm_event = NO_EVENT
     m._hsm_node = tables.root
     try:

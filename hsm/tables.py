@@ -23,7 +23,7 @@ from .memories import Memories
 from .nodes import IDLE, Activation, Node, Phase
 from .routes import Call, Routes, trace
 from .scripts import Lines, Plan
-from .states import ANY, HANDLED, ROOT, UNHANDLED, Final, State
+from .states import ANY, HANDLED, ROOT, UNHANDLED, Final, Outcome, State
 
 
 class Tables:
@@ -34,6 +34,7 @@ class Tables:
         new: the node of a new machine that will start by itself; `held` of one that will not.
         terminated: the node of a terminated machine.
         nodes: the node of each state of a running machine, `ROOT` included.
+        start: the plan of the initial step.
     """
 
     def __init__(self, chart: Chart, memories: Memories, *, traced: bool) -> None:
@@ -52,7 +53,7 @@ class Tables:
         refusal = "nothing but a handler that declares targets may take a transition"
         self._marks = {state: Activation(state, refusal) for state in self.nodes}
         self._filling = threading.RLock()
-        self._start: Plan | None = None
+        self.start: Plan = self._first_start
         for state, node in self.nodes.items():
             node.find = self._filler(node)
             if isinstance(state, Final):
@@ -60,12 +61,9 @@ class Tables:
             elif state in chart.completions and not chart.is_composite(state):
                 node.completes = state
 
-    @property
-    def start(self) -> Plan:
-        """The plan of the initial step."""
-        if self._start is None:
-            self._start = self.routes.start()
-        return self._start
+    def _first_start(self, m: Any, arg: Any) -> Outcome:
+        self.start = self.routes.start()
+        return self.start(m, arg)
 
     def source(self, leaf: State, event: Hashable) -> State:
         """The state whose function or edge an event finds first, when no search is needed."""
