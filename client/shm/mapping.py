@@ -106,8 +106,9 @@ class Mapping:
             with contextlib.suppress(BufferError):
                 view.release()
         self.words = self.buffer = _RELEASED
-        # Not mmap.close(): the last reference unmaps, and the guard forgets the address before
-        # that.
+        # Not mmap.close(), which looks at exported buffers alone: arrays made with
+        # np.ndarray(buffer=...) hold the mmap object without one. The last reference unmaps, and
+        # the guard forgets the address before that.
         self._mmap = None
         return gone() is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -94,12 +95,27 @@ def test_W_143_a_view_of_a_view_keeps_the_memory(file: Path) -> None:
     assert mapped_paths(str(file)) == []
 
 
-def test_W_143_a_closed_mapping_does_not_itself_keep_the_memory(file: Path) -> None:
-    """An array made straight from `buffer` exports that very view; letting go of it is enough."""
+def test_W_143_an_array_that_exports_no_buffer_keeps_the_memory_too(file: Path) -> None:
+    """`np.ndarray(buffer=view)` refers to the mmap object itself and holds no export of it.
+
+    With `mmap.close()` the memory would go from under such an array.
+    """
     mapping = map_file(file)
-    array = np.frombuffer(mapping.buffer, np.uint8)
+    array: np.ndarray = np.ndarray(16, np.uint8, buffer=mapping.buffer[16:32])  # type: ignore[type-arg]
     assert mapping.close() is False
+    gc.collect()
+    assert array.tolist() == list(range(16, 32))
     del array
+    assert mapped_paths(str(file)) == []
+
+
+def test_W_143_a_closed_mapping_does_not_itself_keep_the_memory(file: Path) -> None:
+    """Also when something exports `buffer` itself, which then cannot be released."""
+    mapping = map_file(file)
+    export = pickle.PickleBuffer(mapping.buffer)
+    assert mapping.close() is False
+    assert export.raw()[1] == 1
+    del export
     assert mapped_paths(str(file)) == []
     assert mapping.closed
 
