@@ -1,0 +1,152 @@
+"""Draw every machine class of the repository: `make diagrams`.
+
+The classes are found by importing all modules of the packages and of examples/hsm, so a new machine
+is drawn without being listed anywhere. `--check` says what is stale and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HERE = REPOSITORY / "diagrams"
+sys.path.insert(0, str(REPOSITORY))
+
+import tensor_pool.client  # noqa: E402
+import tensor_pool.driver  # noqa: E402
+from tensor_pool.hsm import Machine  # noqa: E402
+from tensor_pool.hsm.chart import chart_of  # noqa: E402
+from tensor_pool.hsm.diagram import render  # noqa: E402
+from tensor_pool.hsm.diagram_svg import hash_in, source_hash  # noqa: E402
+
+PACKAGES = (tensor_pool.driver, tensor_pool.client)
+EXAMPLES = REPOSITORY / "examples" / "hsm"
+
+
+def machine_classes() -> list[type[Machine]]:
+    """All concrete machine classes of the packages and the examples, by module and name.
+
+    Raises ImportError when a module cannot be imported: a machine in it must not go missing
+    silently.
+    """
+    names = set(_module_names())
+    for name in sorted(names):
+        importlib.import_module(name)
+    found = [c for c in _subclasses(Machine) if c.__module__ in names and not chart_of(c).abstract]
+    return sorted(set(found), key=lambda c: (c.__module__, c.__qualname__))
+
+
+def _module_names() -> Iterator[str]:
+    for package in PACKAGES:
+        yield package.__name__
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            if not module.name.endswith("__main__"):
+                yield module.name
+    for path in sorted(EXAMPLES.glob("*.py")):
+        yield f"examples.hsm.{path.stem}"
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def texts(classes: list[type[Machine]]) -> dict[str, str]:
+    """File name → content of every text file; pictures are not drawn here."""
+    files: dict[str, str] = {}
+    for cls in classes:
+        for suffix, text in (("mmd", render(cls, "mermaid")), ("dot", render(cls, "dot"))):
+            name = f"{cls.__name__}.{suffix}"
+            if name in files:
+                raise ValueError(f"two machine classes are named {cls.__name__}")
+            files[name] = text
+    files["README.md"] = _readme(classes)
+    return files
+
+
+def _readme(classes: list[type[Machine]]) -> str:
+    lines = [
+        "# The machines of this repository",
+        "",
+        "Drawn from the classes by `make diagrams`; a test fails when a picture is older than its",
+        "class. Each one is here as SVG, as Graphviz source and as Mermaid.",
+        "",
+        "How to read them: a filled circle is where a state is entered by default, `H` and `H*`",
+        "are shallow and deep history, a diamond is a choice made on the way, a ring around a disc",
+        "is a final state, × ends the machine. A label is `event [guard] / handler`; a dashed",
+        "arrow without an event is taken on completion. Inside a box stand its entry and exit,",
+        "behaviours and the events that it handles without leaving its state; ↻ marks a transition by which",
+        "the box is left and entered again. A small dot in a box means the box itself, whatever is",
+        "active in it.",
+        "",
+    ]
+    for cls in classes:
+        first = (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+        lines += [
+            f"## {cls.__name__}",
+            "",
+            f"`{cls.__module__}:{cls.__qualname__}` · [DOT]({cls.__name__}.dot) · "
+            f"[Mermaid]({cls.__name__}.mmd)",
+            "",
+            *([" ".join(first.split()), ""] if first else []),
+            f"![{cls.__name__}]({cls.__name__}.svg)",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def stale(classes: list[type[Machine]]) -> list[str]:
+    """What differs from the classes, is missing, or belongs to no class any more."""
+    wanted = texts(classes)
+    problems = [
+        name
+        for name, text in wanted.items()
+        if not (HERE / name).is_file() or (HERE / name).read_text(encoding="utf-8") != text
+    ]
+    for cls in classes:
+        # Another Graphviz draws other bytes: what counts is the source that a picture names.
+        picture = HERE / f"{cls.__name__}.svg"
+        drawn = hash_in(picture.read_text(encoding="utf-8")) if picture.is_file() else None
+        if drawn != source_hash(wanted[f"{cls.__name__}.dot"]):
+            problems.append(picture.name)
+    expected = {*wanted, *(f"{cls.__name__}.svg" for cls in classes), Path(__file__).name}
+    problems += [p.name for p in HERE.iterdir() if p.is_file() and p.name not in expected]
+    return sorted(problems)
+
+
+def write(classes: list[type[Machine]]) -> None:
+    names = stale(classes)
+    wanted = texts(classes)
+    for name in names:
+        path = HERE / name
+        if name in wanted:
+            path.write_text(wanted[name], encoding="utf-8")
+        elif path.suffix == ".svg" and any(cls.__name__ == path.stem for cls in classes):
+            cls = next(cls for cls in classes if cls.__name__ == path.stem)
+            path.write_text(render(cls, "svg"), encoding="utf-8")
+        else:
+            path.unlink()
+    print(f"{len(classes)} machines, {len(names)} files written or removed in {HERE.name}/")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only tell what is stale")
+    options = parser.parse_args()
+    classes = machine_classes()
+    if options.check:
+        problems = stale(classes)
+        print("\n".join(problems) or "all diagrams are fresh")
+        return 1 if problems else 0
+    write(classes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
