@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError, Future
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -77,7 +78,15 @@ class LoopbackHostOnly:
         self._app = app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "http" and not is_loopback_host(Request(scope).url.hostname or ""):
+        if scope["type"] == "http" and not is_loopback_host(_host_name(Headers(scope=scope))):
             refusal = PlainTextResponse("this server answers to loopback names only\n", 421)
             return refusal(scope, receive, send)
         return self._app(scope, receive, send)
+
+
+def _host_name(headers: Headers) -> str:
+    """The Host header without its port, an IPv6 address without its brackets."""
+    host = headers.get("host", "").lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
