@@ -103,6 +103,8 @@ class AttachDesk:
             self.refuse(request, Refusal(ResponseCode.INTERNAL_ERROR, text, hint))
             return
         self._services.metrics.inc("attach_granted")
+        if admission.stream is None:
+            self._streams.keep(stream)
         try:
             self._tell_stream(stream, lease)
         except Exception:

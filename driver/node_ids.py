@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-__all__ = ["NULL_NODE_ID", "REMEMBERED_CLIENTS", "NodeIds"]
+__all__ = ["NULL_NODE_ID", "REMEMBERED_RELEASES", "NodeIds"]
 
 NULL_NODE_ID = 2**32 - 1
-REMEMBERED_CLIENTS = 4096
+REMEMBERED_RELEASES = 4096
 
 
 class _Release(NamedTuple):
-    node_id: int
+    client_id: int
     at_ns: int
 
 
@@ -22,13 +22,13 @@ class NodeIds:
     `peek` and `take` answer alike; only `take` changes anything.
     """
 
-    __slots__ = ("_active", "_cooldown_ns", "_former", "_last_client", "_next")
+    __slots__ = ("_active", "_cooldown_ns", "_last_of_client", "_next", "_released")
 
     def __init__(self, cooldown_ns: int) -> None:
         self._cooldown_ns = cooldown_ns
         self._active: set[int] = set()
-        self._former: OrderedDict[int, _Release] = OrderedDict()  # by client, oldest first
-        self._last_client: dict[int, int] = {}  # node id -> its last client, if in _former
+        self._released: OrderedDict[int, _Release] = OrderedDict()  # by node id, oldest first
+        self._last_of_client: dict[int, int] = {}  # client id -> the node id it released last
         self._next = 1
 
     @property
@@ -61,25 +61,25 @@ class NodeIds:
     def release(self, node_id: int, client_id: int, now: int) -> None:
         """The lease has ended; for the cooldown the id is kept for this client (D-163)."""
         self._active.discard(node_id)
-        self._forget(client_id)
-        self._former[client_id] = _Release(node_id, now)
-        self._last_client[node_id] = client_id
-        if len(self._former) > REMEMBERED_CLIENTS:
-            self._forget(next(iter(self._former)))
+        self._forget(node_id)
+        self._released[node_id] = _Release(client_id, now)
+        self._last_of_client[client_id] = node_id
+        if len(self._released) > REMEMBERED_RELEASES:
+            self._forget(next(iter(self._released)))
 
     def _is_free(self, node_id: int, client_id: int, now: int) -> bool:
         if node_id in self._active or node_id == NULL_NODE_ID:
             return False
-        last_client = self._last_client.get(node_id, client_id)
-        if last_client == client_id:
+        release = self._released.get(node_id)
+        if release is None or release.client_id == client_id:
             return True
-        return now - self._former[last_client].at_ns >= self._cooldown_ns
+        return now - release.at_ns >= self._cooldown_ns
 
     def _former_id(self, client_id: int, now: int) -> int | None:
-        former = self._former.get(client_id)
-        if former is None or not self._is_free(former.node_id, client_id, now):
+        former = self._last_of_client.get(client_id)
+        if former is None or not self._is_free(former, client_id, now):
             return None
-        return former.node_id
+        return former
 
     def _count(self, client_id: int, now: int) -> int:
         node_id = self._next
@@ -87,10 +87,10 @@ class NodeIds:
             node_id = _after(node_id)
         return node_id
 
-    def _forget(self, client_id: int) -> None:
-        former = self._former.pop(client_id, None)
-        if former is not None and self._last_client.get(former.node_id) == client_id:
-            del self._last_client[former.node_id]
+    def _forget(self, node_id: int) -> None:
+        release = self._released.pop(node_id, None)
+        if release is not None and self._last_of_client.get(release.client_id) == node_id:
+            del self._last_of_client[release.client_id]
 
 
 def _after(node_id: int) -> int:

@@ -52,6 +52,7 @@ class RotatingIds:
         return taken
 
     def release(self, number: int) -> None:
-        """Give an id back."""
-        self._used.remove(number)
-        self._released[number] = None
+        """Give an id back; one that was not taken stays as it was."""
+        if number in self._used:
+            self._used.remove(number)
+            self._released[number] = None

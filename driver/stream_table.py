@@ -40,9 +40,16 @@ class StreamTable:
             self._add(stream.stream_id, config.profiles.get(stream.profile), dynamic=False)
 
     def create_dynamic(self, stream_id: int, profile: Profile) -> StreamLifecycle:
-        """Create a stream for as long as it has leases (D-164)."""
-        self.dynamic_ids.take(stream_id)
+        """Create a stream for as long as it has leases (D-164).
+
+        Its id is only taken by `keep`, when there is a lease: a refused attach leaves no trace,
+        not even in the order in which ids are given (I-17).
+        """
         return self._add(stream_id, profile, dynamic=True)
+
+    def keep(self, stream: StreamLifecycle) -> None:
+        """A dynamic stream has its first lease."""
+        self.dynamic_ids.take(stream.stream_id)
 
     def remove_if_unused(self, stream: StreamLifecycle) -> None:
         """Close and remove a dynamic stream that has no lease left (D-165)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 import pytest
-
 from tensor_pool.client.transport.faults import Faults
 from tensor_pool.client.transport.ports import OfferResult
 from tensor_pool.client.wire import ResponseCode, Role

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensor_pool.client.wire import Role
 from tensor_pool.driver.config import IdRange
-from tensor_pool.driver.node_ids import NULL_NODE_ID, REMEMBERED_CLIENTS, NodeIds
+from tensor_pool.driver.node_ids import NULL_NODE_ID, REMEMBERED_RELEASES, NodeIds
 from tensor_pool.driver.rotating_ids import RotatingIds
 
 from .harness import MS, SECOND, STREAM, Rig, make_config
@@ -106,7 +106,7 @@ def test_D_163_memory_of_former_holders_is_bounded() -> None:
         node_id = ids.take(client, None, client)
         assert node_id is not None
         ids.release(node_id, client, client)
-    assert len(ids._former) == len(ids._last_client) == REMEMBERED_CLIENTS
+    assert len(ids._released) == len(ids._last_of_client) == REMEMBERED_RELEASES
     assert ids.peek(100_000, None, 100_001) == 100_000
 
 

@@ -254,7 +254,7 @@ def test_D_087_endless_flood_delays_expiry_by_no_more_than_another_lease() -> No
     noise = encode(ShmDetachRequest(1, 1, 1, 1, Role.CONSUMER))
     while not rig.heard(ShmLeaseRevoked):
         for _ in range(5):
-            rig.mouth.offer(noise)
+            rig.say(noise)
         rig.clock.advance(20 * MS)
         rig.cycle()
         assert rig.clock.monotonic_ns() <= granted_ns + 2 * LEASE_NS + PERIOD_NS + 20 * MS

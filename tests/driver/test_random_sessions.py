@@ -7,7 +7,6 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
 from tensor_pool.client.clock import SimulatedClock
 from tensor_pool.client.transport.faults import Faults
 from tensor_pool.client.transport.ports import OfferResult
@@ -23,6 +22,7 @@ from tensor_pool.client.wire import (
     encode,
 )
 from tensor_pool.driver.config import IdRange
+
 from tests.simulation.invariants_driver import DriverInvariants, History
 
 from .harness import MS, OTHER_STREAM, SECOND, STREAM, Rig, make_config
@@ -71,9 +71,7 @@ class Sessions(RuleBasedStateMachine):
 
     def _hear(self) -> None:
         self.rig.listen()
-        self.granted += [
-            m for m in self.rig.heard(ShmAttachResponse) if m.code is ResponseCode.OK
-        ]
+        self.granted += [m for m in self.rig.heard(ShmAttachResponse) if m.code is ResponseCode.OK]
         self.rig.messages.clear()
 
     def _say(self, message: Any) -> None:
@@ -108,9 +106,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(data=st.data(), client=CLIENTS, role=ROLES)
     def keepalive(self, data: st.DataObject, client: int, role: Role) -> None:
         lease = data.draw(st.sampled_from(self.granted[-6:]))
-        self._say(
-            ShmLeaseKeepalive(lease.lease_id or 0, lease.stream_id or 0, client, role, 0)
-        )
+        self._say(ShmLeaseKeepalive(lease.lease_id or 0, lease.stream_id or 0, client, role, 0))
 
     @rule()
     def everybody_is_alive(self) -> None:
@@ -197,9 +193,7 @@ class Sessions(RuleBasedStateMachine):
         self.rig.store.faults.crash = set(operations)
 
     @rule(
-        result=st.sampled_from(
-            [None, None, OfferResult.BACK_PRESSURED, OfferResult.NOT_CONNECTED]
-        ),
+        result=st.sampled_from([None, None, OfferResult.BACK_PRESSURED, OfferResult.NOT_CONNECTED]),
         stream_id=st.sampled_from([None, 1000, 1001]),
     )
     def transport_refuses(self, result: OfferResult | None, stream_id: int | None) -> None:

@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 import pytest
-
 from tensor_pool.client.clock import SimulatedClock
 from tensor_pool.client.errors import ForkedProcessError
 from tensor_pool.client.transport.memory import MemoryNetwork

@@ -136,7 +136,9 @@ class DriverInvariants:
         stream = lease.stream
         if stream is not None:
             ended = self._ended_epoch.get(stream.stream_id, 0)
-            self._require("I-9", (stream.epoch or 0) > ended, "grant on the epoch of an ended producer")
+            self._require(
+                "I-9", (stream.epoch or 0) > ended, "grant on the epoch of an ended producer"
+            )
 
     def _closed(self, lease: LeaseLifecycle, how: str, now: int) -> None:
         sign = self._last_sign[lease.lease_id]
@@ -313,7 +315,9 @@ class DriverInvariants:
         kinds = Counter(entry.kind for box in boxes for entry in box._entries.values())
         limited = kinds[Kind.ATTACH_RESPONSE] + kinds[Kind.DETACH_RESPONSE] + kinds[Kind.CONFIG]
         self._require("I-21", limited <= proxy._limit, f"{limited} answers wait")
-        streams = {e.stream_id for b in boxes for e in b._entries.values() if e.kind is Kind.ANNOUNCE}
+        streams = {
+            e.stream_id for b in boxes for e in b._entries.values() if e.kind is Kind.ANNOUNCE
+        }
         waiting = kinds[Kind.ANNOUNCE] + len(proxy._held)
         self._require("I-21", waiting == len(streams | set(proxy._held)), "announces wait twice")
         if metrics["shutdown_flush_drops"] == 0:
