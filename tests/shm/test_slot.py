@@ -292,7 +292,7 @@ def test_W_220_headers_that_keep_changing_do_not_grow_the_memory() -> None:
     assert len(validator._known) <= SlotValidator._LIMIT
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.binary(min_size=256, max_size=256))
 def test_W_220_any_256_bytes_are_dropped(slot: bytes) -> None:
     """W-083, W-220: random bytes never make a frame and never raise."""

@@ -63,7 +63,7 @@ def test_W_073_the_largest_dimensions_do_not_overflow(order: MajorOrder) -> None
 shapes = st.lists(st.integers(0, 5), min_size=1, max_size=8).map(tuple)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(shapes, st.sampled_from([ROW, COLUMN]), st.sampled_from(sorted(ELEMENT_BYTES)))
 def test_W_073_inferred_strides_are_those_of_numpy(
     shape: tuple[int, ...], order: MajorOrder, dtype: Dtype
@@ -76,7 +76,7 @@ def test_W_073_inferred_strides_are_those_of_numpy(
     assert strides == np.empty(filled, f"V{element_bytes}", order=numpy_order).strides
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=6),
     st.sampled_from([ROW, COLUMN]),
@@ -300,7 +300,7 @@ def test_strides_too_large_for_the_slot_are_left_for_the_reader_to_infer() -> No
 any_int32 = st.one_of(st.integers(-1, 9), st.integers(-(2**31), INT32_MAX))
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(
     st.sampled_from([ROW, COLUMN]),
     st.lists(any_int32, min_size=8, max_size=8),

@@ -119,7 +119,7 @@ def test_W_020_round_trip(tail: str, require_hugepages: bool) -> None:
     assert str(parsed) == text
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.one_of(st.text(max_size=60), st.text(max_size=60).map("shm:file?path=/".__add__)))
 def test_W_220_any_text_gives_a_uri_or_the_documented_error(text: str) -> None:
     try:
