@@ -56,6 +56,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             process_group=0,
         )
         for stream, name_of_stream in (

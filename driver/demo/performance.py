@@ -305,7 +305,6 @@ class Performance:
 
     def _clear_up(self) -> None:
         """End all processes, workers first so that they can return their leases; remove files."""
-        self._screen.hide_board()
         children = self._children
         driver = [child for name, child in children.items() if name == DRIVER]
         end_all((c for name, c in children.items() if name != DRIVER), _WORKERS_PATIENCE_S)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
 
 from .interruption import EndRequestedError, Interruption
@@ -37,6 +39,9 @@ def run_demo(source: Path | None, *, duration_s: float, rate_hz: float) -> int:
     except EndRequestedError as error:
         Screen.complain(f"{error}; everything is stopped and removed")
         return error.exit_status
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:  # while the pictures were read: nothing has been started
         return 128 + signal.SIGINT
 

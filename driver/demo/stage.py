@@ -6,6 +6,7 @@ its media driver, so nothing of it can meet another demo, a test or a real drive
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -26,6 +27,9 @@ EXPIRY_S = KEEPALIVE_INTERVAL_S * _GRACE_INTERVALS
 """How long after its last keepalive a lease expires."""
 
 _SHARED_MEMORY = Path("/dev/shm")
+_PREFIX = "tensorpool-demo-"
+_SOURCE = "source"
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _EPOCH_BYTES = 256 * 1024 * 1024  # wanted for one epoch
 _EPOCHS_AT_ONCE = 3  # current, and retired ones not yet collected
 _MAX_SLOTS = 64
@@ -33,28 +37,39 @@ _MIN_SLOTS = 8
 
 
 class Stage:
-    """The directory `/dev/shm/tensorpool-demo-…`; `clear()` removes it."""
+    """The directory `/dev/shm/tensorpool-demo-…`; `clear()` removes it.
+
+    A lock on its source folder, which ends with this process, tells it from that of a demo that was
+    killed.
+    """
 
     def __init__(self) -> None:
-        self.root = _SHARED_MEMORY / f"tensorpool-demo-{os.getpid()}-{os.urandom(3).hex()}"
+        self.root = _SHARED_MEMORY / f"{_PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
+        self._lock = -1
         self.base_dir = self.root / "regions"
         self.aeron_dir = self.root / "aeron"
-        self.source_folder = self.root / "source"
+        self.source_folder = self.root / _SOURCE
         self.config_file = self.root / "driver.toml"
 
     def set_up(self, pictures: Pictures) -> Manifest:
         """Write the source and the driver's configuration; InputError when there is no room."""
         strides = sorted({_stride(picture.array.nbytes) for picture in pictures.pictures})
         slots = _slots(strides, sum(picture.array.nbytes for picture in pictures.pictures))
+        _sweep_abandoned()
         self.root.mkdir(mode=0o700)
         self.base_dir.mkdir()
         self.source_folder.mkdir()
+        self._lock = os.open(self.source_folder, _OPEN_FOLDER)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.config_file.write_text(self._configuration(strides, slots))
         return self._write_source(pictures)
 
     def clear(self) -> None:
         """Remove everything; may be called again."""
         shutil.rmtree(self.root, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _write_source(self, pictures: Pictures) -> Manifest:
         frames = []
@@ -105,6 +120,22 @@ header_nslots = {slots}
 stream_id = {STREAM_ID}
 profile = "demo"
 """
+
+
+def _sweep_abandoned() -> None:
+    """Remove the directories of demos that were killed: nobody holds their lock."""
+    for root in _SHARED_MEMORY.glob(f"{_PREFIX}*"):
+        try:
+            lock = os.open(root / _SOURCE, _OPEN_FOLDER)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(root, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
 
 
 def _stride(nbytes: int) -> int:

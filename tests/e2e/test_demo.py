@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensor_pool.driver.demo import performance
+from tensor_pool.driver.demo.sources import Picture, Pictures
+from tensor_pool.driver.demo.stage import Stage
 
 pytestmark = pytest.mark.process
 
@@ -46,7 +48,8 @@ class Demo:
 
     def interrupt(self, number=signal.SIGINT):
         """As the terminal does: to every process of the foreground group."""
-        os.killpg(self.process.pid, number)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
 
     def end(self):
         out, err = self.process.communicate(timeout=90)
@@ -129,14 +132,25 @@ def test_frames_flow_before_and_after_the_producer_is_killed(start, tmp_path, so
     assert re.search(r"consumer-1 Mapped \d+/s \d\.\d\d GB/s p50 .* p99 .* drops", demo.seen)
 
 
-@pytest.mark.parametrize("moment", ["source:", "driver ready", "KILL", "draining"])
-def test_ctrl_c_at_any_moment_ends_everything(start, moment):
+@pytest.mark.parametrize(
+    ("moment", "signals"),
+    [
+        ("source:", [signal.SIGINT]),
+        ("driver ready", [signal.SIGTERM]),
+        ("consumer-2: mapped", [signal.SIGINT]),
+        ("KILL", [signal.SIGINT, signal.SIGINT]),
+        ("draining", [signal.SIGINT]),
+    ],
+)
+def test_ctrl_c_or_sigterm_at_any_moment_ends_everything(start, moment, signals):
     demo = start("--duration", 2)
     demo.read_until(moment)
-    demo.interrupt()
+    for number in signals:
+        demo.interrupt(number)
     status, err = demo.end()
-    assert status == 130
-    assert err == "tensor-pool demo: interrupted by SIGINT; everything is stopped and removed\n"
+    assert status == 128 + signals[0]
+    name = signals[0].name
+    assert err == f"tensor-pool demo: interrupted by {name}; everything is stopped and removed\n"
     assert demo.leftovers() == []
 
 
@@ -145,28 +159,8 @@ def test_ctrl_c_has_an_end_within_three_seconds_however_stubborn_the_children_ar
     assert performance._WORKERS_PATIENCE_S + performance._DRIVER_PATIENCE_S <= 2.0
 
 
-def test_ctrl_c_twice_still_ends_in_order(start):
-    demo = start("--duration", 20)
-    demo.read_until("consumer-2: mapped")
-    demo.interrupt()
-    demo.interrupt()
-    status, _ = demo.end()
-    assert status == 130
-    assert demo.leftovers() == []
-
-
-def test_sigterm_ends_everything_too(start):
-    demo = start("--duration", 20)
-    demo.read_until("consumer-2: mapped")
-    demo.process.terminate()
-    status, err = demo.end()
-    assert status == 143
-    assert "SIGTERM" in err
-    assert demo.leftovers() == []
-
-
 def test_nothing_survives_a_demo_that_is_killed(start):
-    """Its children notice; the region files and the media driver's are theirs to remove."""
+    """Its children notice, and remove their files; what is left is removed by the next demo."""
     demo = start("--duration", 20)
     demo.read_until("consumer-2: mapped")
     (root,) = Path("/dev/shm").glob(f"tensorpool-demo-{demo.process.pid}-*")
@@ -178,7 +172,19 @@ def test_nothing_survives_a_demo_that_is_killed(start):
         time.sleep(0.05)
     assert not (root / "aeron").exists()
     assert not [path for path in (root / "regions").rglob("*") if path.suffix]
-    subprocess.run(["rm", "-r", root], check=True)
+    stage = Stage()
+    stage.set_up(Pictures("test", (Picture("dot", np.zeros(1)),)))  # as the next demo would
+    stage.clear()
+    assert demo.leftovers() == []
+
+
+def test_a_reader_that_goes_away_ends_everything(start):
+    demo = start("--duration", 20)
+    demo.read_until("driver ready")
+    demo.process.stdout.close()
+    assert demo.process.wait(timeout=90) == 141
+    assert demo.process.stderr.read() == ""
+    assert demo.leftovers() == []
 
 
 def test_a_missing_input_is_one_clear_line_and_a_failure(start, tmp_path):

@@ -17,6 +17,7 @@ import pytest
 from tensor_pool.driver.config_load import load_config
 from tensor_pool.driver.demo import stage as stage_module
 from tensor_pool.driver.demo.children import Child, end_all
+from tensor_pool.driver.demo.consuming import Tally
 from tensor_pool.driver.demo.interruption import EndRequestedError, Interruption
 from tensor_pool.driver.demo.protocol import (
     ConsumerReport,
@@ -24,6 +25,7 @@ from tensor_pool.driver.demo.protocol import (
     Manifest,
     ProducerReport,
     Ready,
+    SourceFrame,
     content_digest,
     decode_report,
 )
@@ -160,8 +162,81 @@ def test_the_stage_holds_the_source_and_a_configuration_the_driver_accepts():
     assert not stage.root.exists()
 
 
-def test_two_stages_never_meet():
-    assert Stage().root != Stage().root
+def test_stages_of_two_demos_do_not_disturb_each_other():
+    first, second = Stage(), Stage()
+    try:
+        first.set_up(pictures((10, 10)))
+        second.set_up(pictures((10, 10)))  # sweeps abandoned stages, of which this is none
+        assert first.config_file.exists()
+        second.clear()
+        assert first.config_file.exists()
+    finally:
+        first.clear()
+        second.clear()
+
+
+class ReceivedFrame:
+    """As much of a Frame as a consumer of the demo looks at."""
+
+    epoch = 1
+    seq = 7
+    timestamp_ns = 100
+
+    def __init__(self, array, trace_id=1, *, valid=True):
+        self.payload = memoryview(array).cast("B")
+        self.shape, self.dtype, self.nbytes = array.shape, array.dtype, array.nbytes
+        self.trace_id, self.valid = trace_id, valid
+
+
+SENT = np.arange(12, dtype=np.uint16).reshape(3, 4)
+MANIFEST = Manifest((SourceFrame("0.npy", (3, 4), "<u2", 24, content_digest(SENT)),))
+
+
+def test_a_frame_as_sent_is_counted_with_its_latency():
+    tally = Tally(MANIFEST)
+    tally.take(ReceivedFrame(SENT), 350)
+    report = tally.report("Mapped", {"gap": 1})
+    assert (report.frames, report.nbytes, report.mismatches) == (1, 24, 0)
+    assert (report.latency_p50_ns, report.latency_p99_ns) == (250, 250)
+    assert report.epochs == (EpochSeen(epoch=1, frames=1, first_frame_ns=350),)
+    assert report.drops == {"gap": 1}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        ReceivedFrame(SENT + (SENT == 11).astype(np.uint16)),
+        ReceivedFrame(SENT.reshape(4, 3)),
+        ReceivedFrame(SENT.view(np.int16)),
+        ReceivedFrame(SENT, trace_id=0),
+        ReceivedFrame(SENT, trace_id=2),
+    ],
+    ids=["one element", "shape", "dtype", "no source", "unknown source"],
+)
+def test_a_frame_that_differs_in_anything_is_a_mismatch_and_described(frame):
+    tally = Tally(MANIFEST)
+    tally.take(frame, 350)
+    report = tally.report("Mapped", {})
+    assert (report.frames, report.mismatches) == (1, 1)
+    assert "seq 7 of epoch 1" in report.first_mismatch
+
+
+def test_a_frame_overwritten_while_it_was_read_proves_nothing_either_way():
+    tally = Tally(MANIFEST)
+    tally.take(ReceivedFrame(SENT + 1, valid=False), 350)
+    report = tally.report("Mapped", {})
+    assert (report.frames, report.mismatches) == (0, 0)
+
+
+def test_latencies_are_of_the_last_interval_and_in_the_end_of_all():
+    tally = Tally(MANIFEST)
+    for latency in (10, 20, 30):
+        tally.take(ReceivedFrame(SENT), 100 + latency)
+    assert tally.report("Mapped", {}).latency_p50_ns == 20
+    tally.take(ReceivedFrame(SENT), 500)
+    assert tally.report("Mapped", {}).latency_p50_ns == 400
+    final = tally.report("Closed", {}, final=True)
+    assert (final.latency_p50_ns, final.latency_p99_ns) == (30, 400)
 
 
 @pytest.mark.parametrize(
