@@ -109,9 +109,7 @@ def test_C_040_what_is_good_passes() -> None:
     assert check(response(), expected_layout_version=0).lease_id == 3
 
 
-@pytest.mark.parametrize(
-    ("rule", "change"), [b for b in BROKEN if b[0] not in (10, 13)], ids=_name
-)
+@pytest.mark.parametrize(("rule", "change"), [b for b in BROKEN if b[0] not in (10, 13)], ids=_name)
 def test_C_041_a_broken_response_maps_nothing_and_a_new_request_follows(
     world: World, rule: int, change: dict[str, Any]
 ) -> None:

@@ -117,9 +117,7 @@ def test_C_004_max_loans_is_at_most_half_the_ring(world: World) -> None:
     assert world.client(max_loans=4).attach_producer(STREAM).poll_ready()
 
 
-def test_C_002_the_environment_has_no_effect(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_C_002_the_environment_has_no_effect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AERON_DIR", "CONTROL_STREAM_ID", "SHM_BASE_DIR", "CLIENT_ID"):
         for prefix in ("TP_", "DRIVER_"):
             monkeypatch.setenv(prefix + name, "nonsense")

@@ -1,0 +1,358 @@
+"""Publishing (§8): results, pools, layouts, what is written."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from tensor_pool.client.errors import LeaseLostError
+from tensor_pool.client.results import PublishStatus
+from tensor_pool.client.shm.slot import SLOT_IMAGE
+from tensor_pool.client.transport.faults import Faults
+from tensor_pool.client.transport.ports import OfferResult
+from tensor_pool.client.wire import Dtype, FrameDescriptor, MajorOrder
+
+from tests.client.world import STREAM, World
+
+BYTES = np.arange(100, dtype=np.uint8)
+
+
+def slot(world: World, seq: int) -> tuple[int, bytes]:
+    """Commit word and the other 248 bytes of a header slot."""
+    stream = world.driver.streams[STREAM]
+    data = stream.peek(0, 64 + 256 * (seq % stream.nslots), 256)
+    return int.from_bytes(data[:8], "little"), data[8:]
+
+
+def descriptors(world: World) -> list[FrameDescriptor]:
+    return [m for m in world.hear(1100) if isinstance(m, FrameDescriptor)]
+
+
+def test_C_070_published_frames_arrive_and_count_up(world: World) -> None:
+    """C-070, W-096, CI-6: exactly one descriptor per frame, in order."""
+    producer, consumer = world.pair()
+    world.listen(1100)
+    for i in range(5):
+        result = producer.publish(np.full((2, 3), i, np.int32))
+        assert result
+        assert (result.status, result.seq) == (PublishStatus.PUBLISHED, i)
+        frame = consumer.poll()
+        assert frame is not None
+        assert frame.array.tolist() == [[i] * 3] * 2
+    assert [d.seq for d in descriptors(world)] == [0, 1, 2, 3, 4]
+    assert {d.epoch for d in descriptors(world)} == {world.driver.streams[STREAM].epoch}
+    assert producer.metrics()["frames_published"] == 5
+
+
+def test_W_096_the_slot_is_committed_before_its_descriptor_is_offered(world: World) -> None:
+    producer, _ = world.pair()
+    words: list[int] = []
+    publication = producer._publication
+    assert publication is not None
+
+    class Watching:
+        def offer(self, message: bytearray) -> OfferResult:
+            words.append(slot(world, len(words))[0])
+            return publication.offer(message)
+
+        close = publication.close
+
+    producer._publication = Watching()  # type: ignore[assignment]
+    for _ in range(3):
+        producer.publish(BYTES)
+    assert words == [1, 3, 5]
+
+
+def test_C_070_without_subscribers_the_frame_is_committed_all_the_same(world: World) -> None:
+    """C-070, W-004: not an error; the sequence stays consumed."""
+    producer = world.client().attach_producer(STREAM)
+    result = producer.publish(BYTES)
+    assert result
+    assert (result.status, result.seq) == (PublishStatus.NO_SUBSCRIBERS, 0)
+    assert slot(world, 0)[0] == 1
+    assert producer.publish(BYTES).seq == 1
+    assert producer.metrics()["drops_no_subscriber"] == 2
+
+
+REFUSALS = {
+    OfferResult.BACK_PRESSURED: "descriptor_backpressured",
+    OfferResult.ADMIN_ACTION: "descriptor_admin_action",
+    OfferResult.CLOSED: "descriptor_closed",
+    OfferResult.MAX_POSITION_EXCEEDED: "descriptor_max_position_exceeded",
+    OfferResult.ERROR: "descriptor_errors",
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: r.name)
+def test_C_071_each_refusal_of_the_transport_is_counted_and_never_waited_for(
+    world: World, refusal: OfferResult
+) -> None:
+    """C-071, W-004."""
+    client = world.client("it")
+    producer = client.attach_producer(STREAM)
+    client.attach_consumer(STREAM)
+    world.network.set_faults(Faults(offer_result=refusal), transport="it", stream_id=1100)
+    at = world.clock.monotonic_ns()
+    result = producer.publish(BYTES)
+    assert world.clock.monotonic_ns() == at
+    assert not result
+    assert (result.status, result.seq) == (PublishStatus.BACK_PRESSURED, 0)
+    assert producer.metrics()[REFUSALS[refusal]] == 1
+    assert producer.metrics()["frames_published"] == 0
+
+
+def test_C_073_a_committed_sequence_is_never_used_again(world: World) -> None:
+    """C-073, W-088: the next frame after back pressure has seq + 1; consumers see a gap."""
+    client = world.client("it")
+    producer = client.attach_producer(STREAM)
+    consumer = client.attach_consumer(STREAM)
+    world.run(0.05)
+    producer.publish(BYTES)
+    full = Faults(offer_result=OfferResult.BACK_PRESSURED)
+    world.network.set_faults(full, transport="it", stream_id=1100)
+    assert producer.publish(BYTES).seq == 1
+    assert slot(world, 1)[0] == 3
+    world.network.set_faults(Faults(), transport="it", stream_id=1100)
+    assert producer.publish(BYTES).seq == 2
+    assert [f.seq for f in iter(consumer.poll, None)] == [0, 2]
+    assert consumer.metrics()["drops_gap"] == 1
+
+
+def test_C_071_back_pressure_is_logged_once_a_second(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = world.client("it")
+    producer = client.attach_producer(STREAM)
+    client.attach_consumer(STREAM)
+    full = Faults(offer_result=OfferResult.BACK_PRESSURED)
+    world.network.set_faults(full, transport="it", stream_id=1100)
+    with caplog.at_level(logging.WARNING, "tensor_pool.client"):
+        for _ in range(50):
+            producer.publish(BYTES)
+        assert len(caplog.records) == 1
+        world.run(1.1)
+        producer.publish(BYTES)
+        assert len(caplog.records) == 2
+
+
+def test_a_term_rotation_is_retried(world: World) -> None:
+    """ADMIN_ACTION is momentary: the offer is repeated at once, a bounded number of times."""
+    client = world.client("it")
+    producer = client.attach_producer(STREAM)
+    consumer = client.attach_consumer(STREAM)
+    world.run(0.05)
+    world.network.set_faults(Faults(admin_action=0.5), transport="it", stream_id=1100)
+    assert all(producer.publish(BYTES) for _ in range(6))
+    assert len(list(iter(consumer.poll, None))) == 6
+
+
+def test_C_070_not_active_writes_nothing_and_consumes_no_sequence(world: World) -> None:
+    """C-070, C-022: publishing is possible in Active only."""
+    producer = world.client().begin_attach_producer(STREAM)
+    assert producer.state == "Idle"
+    assert producer.publish(BYTES).status is PublishStatus.NOT_ACTIVE
+    world.run(0.05)
+    assert producer.publish(BYTES).seq == 0
+    world.driver.silent = True
+    world.driver.notice(world.driver.lease_of(producer.client_id))
+    producer._client.do_work()
+    assert producer.state == "Paused"
+    result = producer.publish(BYTES)
+    assert not result
+    assert (result.status, result.seq) == (PublishStatus.NOT_ACTIVE, None)
+    assert producer.metrics()["drops_not_active"] == 2
+
+
+def test_C_078_after_a_reattach_sequences_start_at_zero_in_a_new_epoch(world: World) -> None:
+    """C-078, W-088, W-134."""
+    producer, _ = world.pair()
+    world.listen(1100)
+    producer.publish(BYTES)
+    producer.publish(BYTES)
+    world.driver.revoke(world.driver.lease_of(producer.client_id))
+    world.run(0.5)
+    assert producer.publish(BYTES).seq == 0
+    first, *_, last = descriptors(world)
+    assert last.seq == 0
+    assert last.epoch > first.epoch
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "pool"),
+    [(0, 2), (1, 2), (100, 2), (1023, 2), (1024, 2), (1025, 3), (2048, 3), (2049, 1), (4096, 1)],
+)
+def test_C_072_the_smallest_pool_that_fits_is_chosen(world: World, nbytes: int, pool: int) -> None:
+    """C-072, W-091, W-090, W-093: strides 4096, 1024, 2048 and a second 1024 that never wins."""
+    pools = ((1, 4096), (2, 1024), (3, 2048), (4, 1024))
+    stream = world.driver.add_stream(STREAM, pools=pools)
+    producer = world.client().attach_producer(STREAM)
+    before = [stream.peek(i + 1, 0, 64 + 8 * stride) for i, (_, stride) in enumerate(pools)]
+    data = bytes(range(1, 256)) * 17
+    assert producer.publish(data[:nbytes])
+    values = SLOT_IMAGE.unpack(slot(world, 0)[1])
+    assert (values[0], values[2]) == (nbytes, pool)
+    after = [stream.peek(i + 1, 0, 64 + 8 * stride) for i, (_, stride) in enumerate(pools)]
+    assert after[pool - 1][64 : 64 + nbytes] == data[:nbytes]
+    untouched = [i for i in range(4) if i != pool - 1]
+    assert [after[i] for i in untouched] == [before[i] for i in untouched]
+
+
+def test_W_092_a_frame_that_fits_nowhere_is_dropped_before_it_takes_a_sequence(
+    world: World,
+) -> None:
+    """W-092, C-070."""
+    producer, _ = world.pair()
+    result = producer.publish(np.zeros(65537, np.uint8))
+    assert (result.status, result.seq, bool(result)) == (PublishStatus.TOO_LARGE, None, False)
+    assert producer.publish(bytes(65537)).status is PublishStatus.TOO_LARGE
+    assert producer.publish(BYTES).seq == 0
+    assert producer.metrics()["drops_too_large"] == 2
+
+
+def test_C_071_strict_raises_instead(world: World) -> None:
+    producer = world.client().attach_producer(STREAM, strict=True)
+    with pytest.raises(ValueError, match="configure a pool with a larger stride"):
+        producer.publish(np.zeros(65537, np.uint8))
+    world.driver.silent = True
+    world.driver.notice(world.driver.lease_of(producer.client_id))
+    producer._client.do_work()
+    with pytest.raises(LeaseLostError):
+        producer.publish(BYTES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"data": np.zeros((1,) * 9)}, "dimensions"),
+        ({"data": b"ab", "shape": ()}, "dimensions"),
+        ({"data": b"ab", "shape": (-1,)}, "dimension -1"),
+        ({"data": b"ab", "shape": (2**31,)}, "dimension"),
+        ({"data": np.zeros(2, np.complex64)}, "complex64"),
+        ({"data": np.zeros(2, np.float16)}, "float16"),
+        ({"data": np.array(["a"])}, "dtype"),
+        ({"data": b"abcd", "shape": (2, 2), "strides": (1, 1)}, "strides"),
+        ({"data": b"abcd", "shape": (2, 2), "strides": (2**31, 1)}, "stride"),
+        ({"data": b"abcd", "shape": (2, 2), "strides": (2,)}, "strides"),
+        ({"data": b"abc", "shape": (2, 2)}, "reaches 4 bytes"),
+        ({"data": b"abc", "dtype": np.uint16}, "whole number"),
+        ({"data": b"", "shape": (2,)}, "empty"),
+        ({"data": b"ab", "dtype": ">u2"}, "big-endian"),
+        ({"data": [1, 2]}, "list"),
+        ({"data": object()}, "object"),
+    ],
+    ids=lambda v: str(v)[:50],
+)
+def test_C_074_bad_arguments_raise_before_anything_is_written(
+    world: World, arguments: dict[str, Any], what: str
+) -> None:
+    producer, _ = world.pair()
+    with pytest.raises(ValueError, match=what):
+        producer.publish(**arguments)
+    assert slot(world, 0)[0] == 0
+    assert producer.publish(BYTES).seq == 0
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+        np.asfortranarray(np.arange(12, dtype=np.int16).reshape(3, 4)),
+        np.arange(24, dtype=np.uint8).reshape(4, 6)[:, ::2],
+        np.arange(6, dtype=">f8").reshape(2, 3),
+        np.array([[True, False], [False, True]]),
+        np.array(7, dtype=np.int64),
+        np.zeros((0, 4), np.uint32),
+        np.arange(8, dtype=np.uint64)[::-1],
+    ],
+    ids=["row", "column", "strided", "big-endian", "bool", "scalar", "empty", "reversed"],
+)
+def test_arrays_of_every_kind_arrive_equal(world: World, array: np.ndarray[Any, Any]) -> None:
+    """C-074 (scalars as shape (1,)), W-079; twice, since the second takes the short cut."""
+    producer, consumer = world.pair()
+    for _ in range(2):
+        assert producer.publish(array)
+        frame = consumer.poll()
+        assert frame is not None
+        expected = array.reshape(1) if array.ndim == 0 else array
+        assert frame.shape == expected.shape
+        assert np.array_equal(frame.array, expected)
+        assert frame.dtype == array.dtype.newbyteorder("=")
+        fortran = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
+        assert frame.order is (MajorOrder.COLUMN if fortran else MajorOrder.ROW)
+
+
+def test_bytes_are_described_by_shape_dtype_and_strides(world: World) -> None:
+    """C-070, C-074: also BYTES, padded rows, and other array-likes."""
+    producer, consumer = world.pair()
+    data = np.arange(12, dtype=np.uint16)
+    producer.publish(data.tobytes(), shape=(3, 4), dtype=np.uint16)
+    producer.publish(data.tobytes(), shape=(2, 2), dtype=np.uint16, strides=(8, 2))
+    producer.publish(data.tobytes(), shape=(2, 2), dtype=np.uint16, strides=(2, 8))
+    producer.publish(b"xyz", dtype=Dtype.BYTES)
+    producer.publish(data[:3], shape=(6,), dtype=np.uint8)
+    producer.publish(5)
+    frames = list(iter(consumer.poll, None))
+    assert frames[0].array.tolist() == data.reshape(3, 4).tolist()
+    assert frames[1].array.tolist() == [[0, 1], [4, 5]]
+    assert frames[2].array.tolist() == [[0, 4], [1, 5]]
+    assert frames[2].order is MajorOrder.COLUMN
+    assert bytes(frames[3].payload) == b"xyz"
+    assert frames[4].array.tolist() == [0, 0, 1, 0, 2, 0]
+    assert frames[5].array.tolist() == [5]
+
+
+def test_C_079_timestamps_and_metadata_version_of_slot_and_descriptor(world: World) -> None:
+    """C-079, W-097, W-099: monotonic by default, descriptor stamp only on request."""
+    world.listen(1100)
+    client = world.client()
+    producer = client.attach_producer(STREAM)
+    world.run(0.05)
+    now = world.clock.monotonic_ns()
+    producer.publish(BYTES)
+    producer.publish(BYTES, timestamp_ns=now + 5, trace_id=9)
+    producer.set_metadata("camera")
+    producer.publish(BYTES, timestamp_ns=now + 6)
+    plain, traced, described = descriptors(world)
+    assert (plain.timestamp_ns, plain.meta_version, plain.trace_id) == (None, None, None)
+    assert traced.trace_id == 9
+    assert described.meta_version == 1
+    stamps = [SLOT_IMAGE.unpack(slot(world, seq)[1])[4:6] for seq in range(3)]
+    assert stamps == [(now, 0), (now + 5, 0), (now + 6, 1)]
+    producer.close()
+    stamping = client.attach_producer(STREAM, descriptor_timestamps=True)
+    world.clock.advance(10)
+    stamping.publish(BYTES, timestamp_ns=world.clock.monotonic_ns() - 3)
+    assert descriptors(world)[-1].timestamp_ns == world.clock.monotonic_ns()
+
+
+def test_W_097_capture_times_that_go_back_are_refused(world: World) -> None:
+    producer, _ = world.pair()
+    producer.publish(BYTES, timestamp_ns=2_000_000_000_000)
+    with pytest.raises(ValueError, match="must not go back"):
+        producer.publish(BYTES, timestamp_ns=1_999_999_999_999)
+    assert producer.publish(BYTES, timestamp_ns=2_000_000_000_000).seq == 1
+
+
+def test_C_022_every_byte_of_the_slot_is_rewritten(world: World) -> None:
+    """W-061 through the public interface: nothing of what was in the slot is left."""
+    producer, consumer = world.pair()
+    stream = world.driver.streams[STREAM]
+    stream.poke(0, 64 + 8, b"\xff" * 248)
+    producer.publish(BYTES)
+    _, body = slot(world, 0)
+    assert body.count(0xFF) == 0
+    assert consumer.poll() is not None
+
+
+def test_formats_may_alternate(world: World) -> None:
+    producer, consumer = world.pair()
+    small, large = np.arange(5, dtype=np.int8), np.arange(2000, dtype=np.float64)
+    for _ in range(3):
+        for array in (small, large, small.astype(np.float32)):
+            producer.publish(array)
+            frame = consumer.poll()
+            assert frame is not None
+            assert np.array_equal(frame.array, array)
+            assert frame.dtype == array.dtype
