@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Self
 
@@ -119,14 +120,14 @@ class EmbeddedDriver:
         return self._in_loop(lambda: take_report(self._assembly))
 
     def _in_loop[T](self, function: Callable[[], T]) -> T:
-        if self._error is not None:
-            raise self._error
-        thread = self._thread
-        if thread is None or not thread.is_alive() or thread is threading.current_thread():
-            if self._closed:
-                raise ClosedError("the embedded driver is closed")
+        if self._closed:
+            raise ClosedError("the embedded driver is closed")
+        if self._thread is None or self._thread is threading.current_thread():
             return function()
-        return self._desk.call(function).result()
+        try:
+            return self._desk.call(function).result()
+        except CancelledError:
+            raise self._error or ClosedError("the embedded driver has stopped") from None
 
     def close(self, drain: bool = True) -> None:
         """Stop the driver and release everything; with `drain` let clients detach first (D-142).

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +26,7 @@ from tensor_pool.client.wire import (
     ShmAttachResponse,
     ShmDetachRequest,
     ShmLeaseKeepalive,
+    WireError,
     decode,
     encode,
 )
@@ -51,6 +54,13 @@ def until(condition: Callable[[], bool], what: str = "the condition") -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} never became true"
         time.sleep(0.002)
+
+
+# Template and schema id, as in the header, of what drivers send.
+_FROM_DRIVER = frozenset(
+    struct.pack("<HH", template_id, schema_id)
+    for schema_id, template_id in ((900, 1), (900, 3), (901, 2), (901, 4), (901, 6), (901, 7))
+)
 
 
 class Daemon:
@@ -161,8 +171,19 @@ class HandClient:
     def send(self, message: Message) -> None:
         self.send_bytes(encode(message))
 
+    def offer_once(self, message: bytes) -> OfferResult:
+        return self._publication.offer(message)
+
     def poll(self) -> None:
-        self._subscription.poll(lambda view: self.received.append(decode(bytes(view))), 100)
+        """Take what has arrived; only the driver's messages are kept."""
+        while self._subscription.poll(self._on_message, 1000) == 1000:
+            pass
+
+    def _on_message(self, view: memoryview) -> None:
+        if len(view) < 8 or bytes(view[2:6]) not in _FROM_DRIVER:
+            return
+        with contextlib.suppress(WireError):
+            self.received.append(decode(bytes(view)))
 
     def expect[M](self, kind: type[M], fits: Callable[[M], bool] = lambda message: True) -> M:
         """The first message of a kind that fits, past or to come."""
