@@ -80,10 +80,10 @@ def _readme(classes: list[type[Machine]]) -> str:
         "How to read them: a filled circle is where a state is entered by default, `H` and `H*`",
         "are shallow and deep history, a diamond is a choice made on the way, a ring around a disc",
         "is a final state, × ends the machine. A label is `event [guard] / handler`; a dashed",
-        "arrow without an event is taken on completion. Inside a box stand its entry and exit,",
-        "behaviours and the events that it handles without leaving its state; ↻ marks a transition by which",
-        "the box is left and entered again. A small dot in a box means the box itself, whatever is",
-        "active in it.",
+        "arrow without an event is taken on completion. Inside a box stand its entry and exit",
+        "behaviours and the events that it handles without leaving its state; `(self)` marks those",
+        "by which it is left and entered again. A small dot in a box means the box itself, whatever",
+        "is active in it.",
         "",
     ]
     for cls in classes:

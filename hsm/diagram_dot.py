@@ -11,7 +11,7 @@ _FONT = "Helvetica"
 _INK = "#37474f"
 _EDGE_TEXT = "#263238"
 # A nested box is told from the box around it by its fill, deeper is darker.
-_FILLS = ("#ffffff", "#f3f7fb", "#e3edf7", "#d3e2f1", "#c3d7eb")
+_FILLS = ("#f3f7fb", "#e3edf7", "#d3e2f1", "#c3d7eb")
 
 _HEAD = f"""\
 digraph "{{title}}" {{{{
@@ -26,37 +26,44 @@ digraph "{{title}}" {{{{
 def to_dot(outline: Outline) -> str:
     """Graphviz source; the same outline always gives the same text.
 
-    An arrow to or from a composite state ends at the border of its cluster (`lhead`, `ltail`),
-    which Graphviz can only do from outside. From inside, it ends at the anchor: a small dot that
-    stands for "whatever is active in here".
+    The machine itself is the graph. An arrow to or from a composite state ends at the border of its
+    cluster (`lhead`, `ltail`), which Graphviz can only do from outside. From inside it ends at the
+    initial, for that is what is taken, or starts at the anchor: a small dot that stands for
+    "whatever is active in here".
     """
     lines = [_HEAD.format(title=_quoted(outline.title)).rstrip("\n")]
-    lines += _box(outline, outline.root, depth=0)
-    for arrow in outline.arrows:
-        lines.append(_arrow(outline, arrow))
+    lines.append(f'  label={_heading(outline.root)}; labelloc="t"; labeljust="l"')
+    lines += _content(outline, outline.root, depth=0)
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def _box(outline: Outline, node: Node, depth: int) -> Iterator[str]:
-    pad = "  " * (depth + 1)
-    fill = _FILLS[min(depth, len(_FILLS) - 1)]
+    pad = "  " * depth
+    fill = _FILLS[min(depth, len(_FILLS)) - 1]
     yield f'{pad}subgraph "cluster_{node.id}" {{'
     yield (
         f'{pad}  label={_heading(node)}; labeljust="l"; margin=14; '
         f'style="rounded,filled"; fillcolor="{fill}"; color="{_INK}"; tooltip=" "'
     )
-    anchored = _anchored(outline)
-    if node.id in anchored:
-        style = "" if anchored[node.id] else ", style=invis"
-        yield (
-            f'{pad}  "{node.id}__any" [shape=point, width=0.07, color="{_INK}", label=""{style}]'
-        )
+    yield from _content(outline, node, depth)
+    yield f"{pad}}}"
+
+
+def _content(outline: Outline, node: Node, depth: int) -> Iterator[str]:
+    pad = "  " * (depth + 1)
+    anchors = _anchors(outline)
+    if node.id in anchors:
+        style = "" if anchors[node.id] else ", style=invis"
+        yield f'{pad}"{_anchor(node)}" [shape=point, width=0.07, color="{_INK}", label=""{style}]'
     for child in outline.children(node.id):
         if child.kind == "composite":
             yield from _box(outline, child, depth + 1)
         else:
-            yield f'{pad}  "{child.id}" [{_shape(child)}]'
-    yield f"{pad}}}"
+            yield f'{pad}"{child.id}" [{_shape(child)}]'
+    # An arrow is declared in the innermost box around it.
+    for arrow in outline.arrows:
+        if outline.home(arrow) == node.id:
+            yield f"{pad}{_arrow(outline, arrow)}"
 
 
 def _heading(node: Node) -> str:
@@ -94,8 +101,9 @@ def _shape(node: Node) -> str:
         )
     if node.kind == "terminate":
         return (
-            f'shape=none, width=0.3, height=0.3, fixedsize=true, fontsize=22, fontcolor="{_INK}", '
-            f'label="\u00d7", xlabel="{_quoted(node.name)}"'
+            "shape=none, width=0.3, height=0.3, fixedsize=true, "
+            'label=<<FONT POINT-SIZE="22">&#215;</FONT>>, '
+            f'fontcolor="{_INK}", xlabel="{_quoted(node.name)}"'
         )
     fill = "#fffdf5"
     if not node.lines:
@@ -117,14 +125,14 @@ def _arrow(outline: Outline, arrow: Arrow) -> str:
     tail, head = arrow.source, arrow.target
     source, target = outline.node(tail), outline.node(head)
     if source.kind == "composite":
-        tail = f"{source.id}__any"
-        if not outline.contains(source.id, target.id):
+        if outline.contains(source.id, target.id):
+            tail = _anchor(source)
+        else:
+            tail = _entrance(outline, source)
             options.append(f'ltail="cluster_{source.id}"')
     if target.kind == "composite":
-        if outline.contains(target.id, source.id):
-            head = _inner_entrance(outline, target)
-        else:
-            head = f"{target.id}__any"
+        head = _entrance(outline, target)
+        if not outline.contains(target.id, source.id):
             options.append(f'lhead="cluster_{target.id}"')
     if arrow.labels:
         text = "".join(f" {_quoted(label)} \\l" for label in arrow.labels)
@@ -132,24 +140,31 @@ def _arrow(outline: Outline, arrow: Arrow) -> str:
     if arrow.kind == "completion":
         options.append("style=dashed")
     attributes = f" [{', '.join(options)}]" if options else ""
-    return f'  "{tail}" -> "{head}"{attributes}'
+    return f'"{tail}" -> "{head}"{attributes}'
 
 
-def _inner_entrance(outline: Outline, box: Node) -> str:
-    """Where an arrow from inside a box to that box ends: at its initial, which is what is taken."""
+def _anchor(box: Node) -> str:
+    return f"{box.id}__any"
+
+
+def _entrance(outline: Outline, box: Node) -> str:
+    """The node in a box that stands for it: its initial, which lies at the top, else an anchor."""
     initial = f"{box.id}__initial"
     here = any(child.id == initial for child in outline.children(box.id))
-    return initial if here else f"{box.id}__any"
+    return initial if here else _anchor(box)
 
 
-def _anchored(outline: Outline) -> dict[str, bool]:
-    """The boxes that need an anchor; true where an arrow is seen to start at the anchor itself."""
-    anchored: dict[str, bool] = {}
+def _anchors(outline: Outline) -> dict[str, bool]:
+    """The boxes with an anchor; true where an arrow is seen to start at it, on its way inside."""
+    anchors: dict[str, bool] = {}
     for arrow in outline.arrows:
         for end, other in ((arrow.source, arrow.target), (arrow.target, arrow.source)):
-            if outline.node(end).kind == "composite":
-                anchored[end] = anchored.get(end, False) or outline.contains(end, other)
-    return anchored
+            box = outline.node(end)
+            if box.kind == "composite":
+                seen = end == arrow.source and outline.contains(end, other)
+                if seen or _entrance(outline, box) == _anchor(box):
+                    anchors[end] = anchors.get(end, False) or outline.contains(end, other)
+    return anchors
 
 
 def _quoted(text: str) -> str:

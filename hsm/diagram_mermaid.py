@@ -1,7 +1,8 @@
 """Mermaid source of a statechart, for pages that render Mermaid themselves.
 
 Mermaid has no symbols for history, named final states and terminate: a history is a small state
-named Ⓗ or Ⓗ*, a final state carries ◉ before its name, a terminate vertex ✕.
+named (H) or (H*), a final state carries ◉ before its name, a terminate vertex ✕. It cannot draw an
+arrow between a box and what is inside of it either: such transitions stand as text at their source.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 
 from .diagram_outline import Arrow, Node, Outline
 
-_SIGNS = {"shallow": "Ⓗ", "deep": "Ⓗ*"}
+_SIGNS = {"shallow": "(H)", "deep": "(H*)"}
+_ENTITIES = {ord(c): f"#{ord(c)};" for c in '#;:"<>'} | {ord("\n"): " "}
 _MARKS = {"final": "◉ ", "terminate": "✕ "}
 
 
@@ -19,13 +21,13 @@ def to_mermaid(outline: Outline) -> str:
     lines = ["---", f"title: {_text(outline.title)}", "---", "stateDiagram-v2"]
     for child in outline.children(outline.root.id):
         lines += _state(outline, child, 1)
-    lines += _arrows(outline, outline.root, 1)
-    if outline.root.lines:
-        # Mermaid has no box for the machine itself, so what it does stands in a first state's note.
-        first = next(c for c in outline.children(outline.root.id) if c.kind != "initial")
-        lines += [f"    note left of {first.id}", "        whole machine:"]
-        lines += [f"        {_text(line)}" for line in outline.root.lines]
-        lines.append("    end note")
+    ends = {end for arrow in outline.arrows for end in (arrow.source, arrow.target)}
+    root = outline.root
+    if root.lines or root.id in ends:
+        # Mermaid has no box for the machine itself, so a state stands for it.
+        lines.append(f'    state "(whole machine)" as {root.id}')
+        lines += [f"    {root.id} : {_text(line)}" for line in root.lines]
+    lines += _arrows(outline, root, 1)
     return "\n".join(lines) + "\n"
 
 
@@ -45,13 +47,14 @@ def _state(outline: Outline, node: Node, depth: int) -> Iterator[str]:
         yield f'{pad}state "{_SIGNS[node.kind]}" as {node.id}'
     else:
         yield f'{pad}state "{_MARKS.get(node.kind, "")}{_text(node.name)}" as {node.id}'
-    if node.kind in ("state", "composite") and node.lines:
+    lines = [*node.lines, *_undrawn(outline, node)]
+    if node.kind in ("state", "composite") and lines:
         if node.kind == "state":
-            for line in node.lines:
+            for line in lines:
                 yield f"{pad}{node.id} : {_text(line)}"
         else:
             yield f"{pad}note right of {node.id}"
-            yield from (f"{pad}    {_text(line)}" for line in node.lines)
+            yield from (f"{pad}    {_text(line)}" for line in lines)
             yield f"{pad}end note"
 
 
@@ -59,8 +62,26 @@ def _arrows(outline: Outline, owner: Node, depth: int) -> Iterator[str]:
     """The arrows whose innermost common box is `owner`."""
     pad = "    " * depth
     for arrow in outline.arrows:
-        if outline.home(arrow) == owner.id:
+        if outline.home(arrow) == owner.id and not _crosses_its_box(outline, arrow):
             yield f"{pad}{_arrow(outline, arrow)}"
+
+
+def _crosses_its_box(outline: Outline, arrow: Arrow) -> bool:
+    """Whether one end is a box, other than the machine itself, and the other end is inside of it."""
+    if outline.root.id in (arrow.source, arrow.target):
+        return False
+    return outline.contains(arrow.source, arrow.target) or outline.contains(
+        arrow.target, arrow.source
+    )
+
+
+def _undrawn(outline: Outline, node: Node) -> Iterator[str]:
+    for arrow in outline.arrows:
+        if arrow.source == node.id and _crosses_its_box(outline, arrow):
+            target = outline.node(arrow.target)
+            name = _SIGNS.get(target.kind, target.name)
+            for label in arrow.labels or ("",):
+                yield f"{label} \N{RIGHTWARDS ARROW} {name}".strip()
 
 
 def _arrow(outline: Outline, arrow: Arrow) -> str:
@@ -73,7 +94,5 @@ def _arrow(outline: Outline, arrow: Arrow) -> str:
 
 
 def _text(text: str) -> str:
-    """Colons, quotes and semicolons would end a Mermaid label."""
-    for character in '#;:"':
-        text = text.replace(character, f"#{ord(character)};") if character != "#" else text
-    return text.replace("\n", " ")
+    """Characters that Mermaid would read as syntax, as entities."""
+    return text.translate(_ENTITIES)

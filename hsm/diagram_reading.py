@@ -174,7 +174,7 @@ class _Reader:
             state = next(s for s, ident in self._ids.items() if ident == source)
             if state is ROOT or self._chart.is_composite(state):
                 # A loop around a box full of states cannot be read: it stands as a line in it.
-                self._lines[state].append(f"{label} \N{CLOCKWISE OPEN CIRCLE ARROW}")
+                self._lines[state].append(f"{label} (self)")
                 return
         labels = self._arrows.setdefault((source, target, kind), [])
         if label:
