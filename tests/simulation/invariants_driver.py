@@ -52,7 +52,6 @@ class History:
     """What is remembered of all drivers on one disk."""
 
     last_epoch: dict[int, int] = field(default_factory=dict)
-    last_lease_id: int = 0
 
 
 class DriverInvariants:
@@ -71,6 +70,7 @@ class DriverInvariants:
         self._noticed: Counter[int] = Counter()
         self._last_sign: dict[int, int] = {}
         self._ended_epoch: dict[int, int] = {}
+        self._last_lease_id = 0
         self._closed_by_stop = 0
         self._shutdowns = 0
         self._has_drained = False
@@ -127,10 +127,8 @@ class DriverInvariants:
             self._last_sign[machine.lease_id] = self._services.time.now
 
     def _granted(self, lease: LeaseLifecycle, now: int) -> None:
-        self._require(
-            "I-3", lease.lease_id > self._history.last_lease_id, f"lease {lease.lease_id}"
-        )
-        self._history.last_lease_id = lease.lease_id
+        self._require("I-3", lease.lease_id > self._last_lease_id, f"lease {lease.lease_id}")
+        self._last_lease_id = lease.lease_id
         self._last_sign[lease.lease_id] = now
         self._require("I-13", not self._has_drained, "grant while draining")
         stream = lease.stream
