@@ -233,7 +233,7 @@ class Consumer(Handle):
     @property
     def uses_private_stream(self) -> bool:
         """Whether descriptors come on a stream of this consumer's own."""
-        return self._receiver.is_private
+        return self._attachment.uses_private_stream
 
     @property
     def metadata(self) -> SourceMetadata | None:

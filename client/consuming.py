@@ -159,6 +159,11 @@ class ConsumerAttachment(Attachment):
         return self._machine.current is ConsumerMachine.Mapped
 
     @property
+    def uses_private_stream(self) -> bool:
+        """Whether a descriptor stream of its own is assigned."""
+        return bool(self._assigned_descriptor[0])
+
+    @property
     def mapping_state(self) -> str:
         """MAPPED, UNMAPPED or FALLBACK, in the words of W-141."""
         if self.is_ready:
@@ -174,7 +179,7 @@ class ConsumerAttachment(Attachment):
     def finish(self) -> None:
         """The attachment is over: close what it opened."""
         self._leave_private_streams(reopen=False)
-        self.receiver.switch(None, private=False)
+        self.receiver.stop()
         if self.bell is not None:
             self.bell.ring()
             self.bell.close()
@@ -199,7 +204,7 @@ class ConsumerAttachment(Attachment):
     def lose_transport(self) -> None:
         super().lose_transport()
         self._leave_private_streams(reopen=False)
-        self.receiver.switch(None, private=False)
+        self.receiver.stop()
 
     def _subscribe_shared(self, transport: Transport) -> Subscription:
         return transport.add_subscription(

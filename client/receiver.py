@@ -29,6 +29,8 @@ from .wire.flyweights import (
 __all__ = ["Receiver"]
 
 _FRAGMENTS_PER_POLL = 64
+_LAST_POLLS = 1000  # of a stream that is left: what waits there, but not what keeps coming
+_SWITCHED = b"switched"  # stands between the descriptors of two streams
 _unpack_tail = FRAME_DESCRIPTOR_TAIL.unpack_from
 _unpack_slot = SLOT_IMAGE.unpack_from
 _decode = decoder_for([FrameDescriptor])
@@ -57,6 +59,7 @@ class Receiver:
         self.max_rate_hz = 0
         self.skips_are_intended = False  # a private stream with a rate cap (W-110)
         self.is_private = False
+        self._successor: tuple[Subscription, bool] | None = None
         self._gate: RateGate | None = None
         self._pending: deque[bytes] = deque()
         self._append = self._pending.append
@@ -77,21 +80,44 @@ class Receiver:
         elif self._gate is None or self._gate.period_ns != 1_000_000_000 // max_rate_hz:
             self._gate = RateGate(max_rate_hz)
 
-    def switch(self, subscription: Subscription | None, *, private: bool) -> None:
-        """Read another descriptor stream from now on (W-164).
+    def switch(self, subscription: Subscription, *, private: bool) -> None:
+        """Read another descriptor stream once what waits on the present one is read (W-164)."""
+        overtaken, self._successor = self._successor, (subscription, private)
+        if overtaken is not None:
+            overtaken[0].close()
+        if self.subscription is None:
+            self._take_over()
 
-        The two streams carry the same frames but not in step: what was seen on the old one is a
-        duplicate on the new one, not a regression.
+    def stop(self) -> None:
+        """Read no stream any more."""
+        successor, self._successor = self._successor, None
+        current, self.subscription = self.subscription, None
+        if successor is not None:
+            successor[0].close()
+        if current is not None:
+            current.close()
+
+    def _take_over(self) -> None:
+        """Exchange the streams, on the thread that reads them.
+
+        They carry the same frames but not in step: what was seen on the old one is a duplicate on
+        the new one, not a regression.
         """
+        successor, self._successor = self._successor, None
+        if successor is None:
+            return
+        subscription, private = successor
         previous, self.subscription = self.subscription, subscription
+        if previous is not None:
+            for _ in range(_LAST_POLLS):
+                if not previous.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
+                    break
         self.is_private = private
         self.skips_are_intended = private and self.max_rate_hz > 0
         self.configure(self.mode, self.max_rate_hz)
-        state = self.state
-        if state is not None and state.tracks:
-            state.switched_at = state.last_seq
         if previous is not None:
             previous.close()
+            self._pending.append(_SWITCHED)
 
     @property
     def has_pending(self) -> bool:
@@ -134,6 +160,8 @@ class Receiver:
 
     def _poll(self) -> bool:
         """Take descriptors from the transport; False if there are none."""
+        if self._successor is not None:
+            self._take_over()
         subscription = self.subscription
         while subscription is not None:
             if not subscription.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
@@ -148,6 +176,10 @@ class Receiver:
     def _classify(self, raw: bytes) -> bytes | None:
         """Rows 1 to 5 for what is not the common case; a descriptor in common form, or None."""
         counters = self._counters
+        if raw is _SWITCHED:
+            if self.state is not None and self.state.tracks:
+                self.state.switched_at = self.state.last_seq
+            return None
         try:
             message = _decode(raw)
         except WireError as error:

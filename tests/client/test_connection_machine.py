@@ -260,7 +260,7 @@ def test_C_050_keepalives_go_out_three_times_a_lease() -> None:
 
 
 def test_C_050_a_configured_interval_counts_where_it_is_shorter() -> None:
-    machine, port = into("Attached", keepalive_interval=0.25)
+    _machine, port = into("Attached", keepalive_interval=0.25)
     assert port.armed[ConnectionTimer.KEEPALIVE] == 250_000_000
 
 

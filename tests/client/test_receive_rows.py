@@ -100,7 +100,8 @@ def test_row_1_longer_blocks_and_trailing_bytes_are_good(source: Source) -> None
     ):
         seq = source.write()
         good = encode(FrameDescriptor(stream_id=STREAM, epoch=source.stream.epoch, seq=seq))
-        assert source.changes(lambda: source.world.say(1100, lengthen(good))) == {"frames_ok": 1}
+        data = lengthen(good)
+        assert source.changes(lambda data=data: source.world.say(1100, data)) == {"frames_ok": 1}
 
 
 def test_row_1_other_messages_on_the_stream_are_ignored(source: Source) -> None:

@@ -36,17 +36,14 @@ class World:
         self._heard: dict[int, list[Message]] = {}
         self._ears: dict[int, Any] = {}
 
-    def client(self, name: str | None = None, **settings: Any) -> Client:
-        client = self.bare_client(name, **settings)
-        return client
-
-    def bare_client(
+    def client(
         self,
         name: str | None = None,
         *,
         reconnect: Callable[[], Any] | None = None,
         **settings: Any,
     ) -> Client:
+        """A client in invoker mode; `settings` are fields of ClientConfig."""
         name = name or f"client-{len(self.clients)}"
         settings.setdefault("allowed_base_dirs", (str(self.base),))
         client = Client(
