@@ -98,7 +98,7 @@ class AeronPublication:
             return OfferResult.MAX_POSITION_EXCEEDED
         except pyaeron.AeronError:
             return OfferResult.ERROR
-        return OfferResult.ACCEPTED if result is True else _REFUSALS[result]
+        return OfferResult.ACCEPTED if result is True else _REFUSALS.get(result, OfferResult.ERROR)
 
     def close(self) -> None:
         if not self._closed:

@@ -53,6 +53,7 @@ _LOCK_TIMEOUT_S = 15.0
 _CNC_FILE = "cnc.dat"
 _CNC_PID = struct.Struct("<q")
 _CNC_PID_OFFSET = 40
+_READY = "media driver ready"
 _AERON_ENTRIES = {_CNC_FILE, "loss-report.dat", "publications", "images"}
 
 
@@ -195,13 +196,13 @@ class MediaDriverProcess:
             [sys.executable, "-m", __name__, self.directory],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
         )
         assert self._process.stdout is not None
-        if not self._process.stdout.readline():
-            _, text = self._process.communicate()
-            raise TransportError(text.strip() or f"no media driver started in {self.directory}")
+        said = self._process.stdout.readline().strip()
+        if said != _READY:
+            self._process.communicate()
+            raise TransportError(said or f"no media driver started in {self.directory}")
 
     @property
     def pid(self) -> int:
@@ -304,10 +305,10 @@ def _run(directory: str) -> int:
     try:
         driver = EmbeddedMediaDriver(directory)
     except TransportError as error:
-        print(error, file=sys.stderr)
+        print(error, flush=True)
         return 1
     with driver:
-        print(f"media driver ready in {directory}", flush=True)
+        print(_READY, flush=True)
         threading.Thread(target=on_end_of_input, daemon=True).start()
         stop.wait()
     return 0
