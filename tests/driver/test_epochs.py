@@ -49,6 +49,14 @@ def test_D_095_next_epoch_is_above_the_highest_directory() -> None:
     assert rig.granted(1).epoch == 2**62 + 1
 
 
+def test_D_095_epochs_rise_although_their_directories_are_gone() -> None:
+    rig = Rig()
+    before = rig.granted(1).epoch
+    rig.disk.epochs.clear()
+    rig.clock.step_realtime(-3600 * SECOND)
+    assert rig.granted(2, Role.PRODUCER).epoch == before + 1
+
+
 def test_D_095_the_null_value_is_never_an_epoch() -> None:
     disk = SimulatedDisk(epochs={STREAM: {LAST_EPOCH - 1: EpochDirectory(0, 0, 0)}})
     rig = Rig(disk=disk)

@@ -111,6 +111,18 @@ def test_D_050_failing_collection_degrades_until_a_pass_succeeds() -> None:
     assert rig.driver.state == NORMAL
 
 
+def test_D_050_a_condition_that_comes_back_degrades_again() -> None:
+    disk = SimulatedDisk(capacity_bytes=0)
+    rig = Rig(disk=disk)
+    for _ in range(3):
+        disk.capacity_bytes = disk.used_bytes
+        rig.attach(1, Role.PRODUCER)
+        assert rig.driver.state == DEGRADED
+        disk.capacity_bytes += EPOCH_BYTES
+        rig.run(1100 * MS)
+        assert rig.driver.state == NORMAL
+
+
 def test_several_conditions_are_cleared_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
     """D-050, D-020, D-194"""
     caplog.set_level(logging.INFO)

@@ -263,5 +263,5 @@ def test_invariants_hold_in_random_sessions(seed: int) -> None:
 
 def test_the_checks_notice_a_driver_that_breaks_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StreamTable, "remove_if_unused", lambda self, stream: None)
-    with pytest.raises(InvariantError, match="I-17|I-23"):
+    with pytest.raises(InvariantError, match=r"I-17|I-23"):
         Session(1).run(2500)
