@@ -9,7 +9,7 @@ from crc32c import crc32c
 
 from .wire import MetaBlobAnnounce, MetaBlobChunk, MetaBlobComplete
 
-__all__ = ["DEFAULT_MAX_BLOB_BYTES", "Blob", "BlobAssembler", "blob_messages"]
+__all__ = ["DEFAULT_MAX_BLOB_BYTES", "Blob", "BlobAssembler", "BlobMessage", "blob_messages"]
 
 DEFAULT_MAX_BLOB_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 65536

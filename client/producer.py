@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .blobs import blob_messages
 from .connection import NEVER
 from .description import as_array, described_loan, described_payload
 from .errors import LeaseLostError, LoanLimitError, StaleLoanError
@@ -460,6 +461,21 @@ class Producer(Handle):
         """Remove one attribute; KeyError if there is none of that name."""
         self._check_open()
         self.metadata.delete_attribute(key)
+
+    def send_blob(self, data: bytes, *, blob_type: int = 0, checksum: bool = True) -> None:
+        """Send a larger piece of metadata in chunks, without repair (W-197).
+
+        It belongs to the current `metadata_version`; who was not listening misses it.
+        """
+        self._check_open()
+        messages = blob_messages(
+            bytes(data),
+            stream_id=self.stream_id,
+            meta_version=self.metadata_version,
+            blob_type=blob_type,
+            checksum=checksum,
+        )
+        self._attachment.request(lambda: self._attachment.send_blob(messages))
 
     @property
     def metadata_version(self) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable
+from collections import deque
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .announces import AcceptedAnnounce
 from .attachment import Attachment
+from .blobs import BlobMessage
 from .config import ns
 from .counters import Counters
 from .doorbell import BellRope, bell_name
@@ -43,6 +45,7 @@ _DEFAULT_MAX_LOANS = 8
 _STALE_INTERVALS = 5  # of W-166
 _QOS = "qos"
 _METADATA = "metadata"
+_BLOBS = "blobs"
 _CONSUMERS = "consumers"
 _CONSUMERS_PERIOD_NS = 500_000_000
 _ROPE_KEPT_NS = 1_000_000_000  # a publishing thread may still hold the previous tuple of bells
@@ -73,6 +76,8 @@ class ProducerAttachment(Attachment):
         )
         self._machine = ProducerMachine(self)
         self._epoch = 0
+        self._blobs: deque[Iterator[BlobMessage]] = deque()
+        self._unsent: BlobMessage | None = None
         self._progress_publication: Publication | None = None
         self._ropes: dict[int, BellRope] = {}
         self._loose_ropes: list[tuple[int, BellRope]] = []
@@ -191,6 +196,8 @@ class ProducerAttachment(Attachment):
             self._send_qos()
         elif name == _METADATA:
             self._send_metadata()
+        elif name == _BLOBS:
+            self._send_blobs()
         elif name == _CONSUMERS:
             self.timers.arm(_CONSUMERS, _CONSUMERS_PERIOD_NS)
             now = self.now()
@@ -225,6 +232,24 @@ class ProducerAttachment(Attachment):
                 return
         self.counters.inc("metadata_sent")
         self.timers.arm(_METADATA, ns(self.config.announce_period))
+
+    def send_blob(self, messages: Iterator[BlobMessage]) -> None:
+        """Send a blob's messages as the transport takes them, one blob after the other."""
+        self._blobs.append(messages)
+        self.timers.arm(_BLOBS, 0)
+
+    def _send_blobs(self) -> None:
+        while self._blobs:
+            if self._unsent is None:
+                self._unsent = next(self._blobs[0], None)
+            if self._unsent is None:
+                self._blobs.popleft()
+                continue
+            result = self.conductor.send(LogicalStream.METADATA, self._unsent)
+            if result in (OfferResult.BACK_PRESSURED, OfferResult.ADMIN_ACTION):
+                self.timers.arm(_BLOBS, 0)
+                return
+            self._unsent = None
 
     # Consumers: bells and progress
 
