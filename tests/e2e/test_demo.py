@@ -56,17 +56,25 @@ class Demo:
         self.seen += out
         return self.process.returncode, err
 
-    def leftovers(self):
-        """Processes that carry the mark, and files in shared memory that carry the pid."""
+    def processes(self):
+        """Command lines by pid of everything that carries the mark."""
         wanted = f"{MARK}={self.mark}".encode()
-        found = []
+        found = {}
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdigit() and wanted in (entry / "environ").read_bytes():
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" "))
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = command
             except OSError:
                 continue
-        return found + list(Path("/dev/shm").glob(f"tensorpool-demo-{self.process.pid}-*"))
+        return found
+
+    def files(self):
+        """What is in shared memory under the demo's pid."""
+        return list(Path("/dev/shm").glob(f"tensorpool-demo-{self.process.pid}-*"))
+
+    def leftovers(self):
+        return list(self.processes().values()) + self.files()
 
 
 @pytest.fixture
@@ -137,7 +145,6 @@ def test_frames_flow_before_and_after_the_producer_is_killed(start, tmp_path, so
     [
         ("source:", [signal.SIGINT]),
         ("driver ready", [signal.SIGTERM]),
-        ("consumer-2: mapped", [signal.SIGINT]),
         ("KILL", [signal.SIGINT, signal.SIGINT]),
         ("draining", [signal.SIGINT]),
     ],
@@ -163,18 +170,30 @@ def test_nothing_survives_a_demo_that_is_killed(start):
     """Its children notice, and remove their files; what is left is removed by the next demo."""
     demo = start("--duration", 20)
     demo.read_until("consumer-2: mapped")
-    (root,) = Path("/dev/shm").glob(f"tensorpool-demo-{demo.process.pid}-*")
+    (root,) = demo.files()
     demo.process.kill()
     demo.end()
     deadline = time.monotonic() + 20
-    while any(isinstance(found, bytes) for found in demo.leftovers()):
-        assert time.monotonic() < deadline, demo.leftovers()
+    while demo.processes():
+        assert time.monotonic() < deadline, demo.processes()
         time.sleep(0.05)
     assert not (root / "aeron").exists()
     assert not [path for path in (root / "regions").rglob("*") if path.suffix]
     stage = Stage()
     stage.set_up(Pictures("test", (Picture("dot", np.zeros(1)),)))  # as the next demo would
     stage.clear()
+    assert demo.leftovers() == []
+
+
+def test_a_driver_that_dies_is_a_failure_told_in_one_line(start):
+    demo = start("--duration", 20)
+    demo.read_until("consumer-2: mapped")
+    (driver,) = [pid for pid, command in demo.processes().items() if "driver --config" in command]
+    os.kill(driver, signal.SIGKILL)
+    status, err = demo.end()
+    assert status == 1
+    assert len(err.splitlines()) == 1
+    assert "driver ended with exit status -9" in err
     assert demo.leftovers() == []
 
 
