@@ -156,6 +156,9 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         start: whether the initial step is taken when construction has ended (H-041).
         observer: an object with any of the trace hooks (H-171).
 
+    A machine is driven by one thread at a time; it has no locks, and its checks against a call
+    during a step do not replace them. Different machines of a class may run in different threads.
+
     >>> from tensor_pool.hsm import Machine, State, on_initial, on_event, ROOT, HANDLED
     >>> class Light(Machine):
     ...     Off = State()

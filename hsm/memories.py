@@ -31,13 +31,15 @@ class Memories:
         slots = tuple(str(name) for name in self.names.values())
 
         def forget(memory: Any) -> None:
-            for name in slots:
-                setattr(memory, name, None)
+            for write in self._writers.values():
+                write(memory, None)
 
         self.Memory: Any = type("Memory", (), {"__slots__": slots, "__init__": forget})
+        members = {state: vars(self.Memory)[name] for state, name in self.names.items()}
         self.readers: dict[State, Callable[[Any], State | None]] = {
-            state: vars(self.Memory)[name].__get__ for state, name in self.names.items()
+            state: member.__get__ for state, member in members.items()
         }
+        self._writers = {state: member.__set__ for state, member in members.items()}
 
     def read(self, memory: Any) -> dict[State, State]:
         """What a machine's memory holds, by owner."""
@@ -52,5 +54,5 @@ class Memories:
             return None
         memory = self.Memory()
         for owner, leaf in history.items():
-            setattr(memory, self.names[owner], leaf)
+            self._writers[owner](memory, leaf)
         return memory
