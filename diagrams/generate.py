@@ -82,8 +82,8 @@ def _readme(classes: list[type[Machine]]) -> str:
         "is a final state, × ends the machine. A label is `event [guard] / handler`; a dashed",
         "arrow without an event is taken on completion. Inside a box stand its entry and exit",
         "behaviours and the events that it handles without leaving its state; `(self)` marks those",
-        "by which it is left and entered again. A small dot in a box means the box itself, whatever",
-        "is active in it.",
+        "by which it is left and entered again. A small dot in a box means the box itself,",
+        "whatever is active in it.",
         "",
     ]
     for cls in classes:

@@ -1,8 +1,8 @@
 """Mermaid source of a statechart, for pages that render Mermaid themselves.
 
 Mermaid has no symbols for history, named final states and terminate: a history is a small state
-named (H) or (H*), a final state carries ◉ before its name, a terminate vertex ✕. It cannot draw an
-arrow between a box and what is inside of it either: such transitions stand as text at their source.
+named (H) or (H*), a final state carries ◉ before its name, a terminate vertex ✕. Nor can it draw
+an arrow between a box and what is inside of it: such transitions stand as text at their source.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _arrows(outline: Outline, owner: Node, depth: int) -> Iterator[str]:
 
 
 def _crosses_its_box(outline: Outline, arrow: Arrow) -> bool:
-    """Whether one end is a box, other than the machine itself, and the other end is inside of it."""
+    """Whether one end is a box, not the machine itself, and the other end is inside of it."""
     if outline.root.id in (arrow.source, arrow.target):
         return False
     return outline.contains(arrow.source, arrow.target) or outline.contains(

@@ -16,6 +16,7 @@ _PREFIXES = {SCXML_NAMESPACE: "", HSM_NAMESPACE: "hsm:"}
 
 _LARGEST_DOCUMENT_BYTES = 4 * 1024 * 1024
 _DEEPEST_NESTING = 100
+_SEPARATOR = "\x1f"  # no XML document can contain it
 
 
 class ScxmlError(HsmError):
@@ -61,7 +62,7 @@ def parse(text: str) -> Element:
     data = text.encode()
     if len(data) > _LARGEST_DOCUMENT_BYTES:
         raise _refused(f"it has {len(data)} bytes, more than {_LARGEST_DOCUMENT_BYTES}")
-    parser = expat.ParserCreate(encoding="utf-8", namespace_separator="\x00")
+    parser = expat.ParserCreate(encoding="utf-8", namespace_separator=_SEPARATOR)
     stack = [Element("")]
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -117,7 +118,7 @@ def _lines(element: Element, indent: str) -> Iterator[str]:
 
 
 def _local(name: str) -> str:
-    namespace, separator, local = name.rpartition("\x00")
+    namespace, separator, local = name.rpartition(_SEPARATOR)
     if not separator:
         return name
     prefix = _PREFIXES.get(namespace)

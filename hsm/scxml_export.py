@@ -22,7 +22,8 @@ def export_scxml(machine: type[Machine]) -> str:
         ScxmlError: the class has something without an equal in SCXML. All such things are listed:
             handlers that choose among `targets`, events of ROOT, transitions to ROOT or to a state
             around their source, recalls from inside the remembered state, `Terminate`, deferral,
-            handlers for ANY state, guards without a name, events whose names are not single words.
+            states with children and no initial, handlers for ANY state, guards without a name,
+            events whose names are not single words.
     """
     return write(_Exporter(machine).document())
 
@@ -56,6 +57,8 @@ class _Exporter:
                 self._problems.append(f"{state.name} is a Terminate vertex")
             if state.defer:
                 self._problems.append(f"{state.name} defers events")
+            if self._chart.is_composite(state) and state not in self._chart.initials:
+                self._problems.append(f"{state.name} rests without entering one of its children")
         for what, rules in (("entry", self._chart.entries), ("exit", self._chart.exits)):
             if None in rules:
                 self._problems.append(f"{rules[None].attribute} is an {what} handler of ANY state")
@@ -159,7 +162,8 @@ class _Exporter:
 
     def _call(self, element: Element, rule: Rule) -> None:
         if rule.function is not None:
-            element.add("hsm:call", name=rule.attribute)
+            name = _name_of(rule.function)
+            element.add("hsm:call", name=name if name.isidentifier() else rule.attribute)
 
     def _target(self, rule: Rule) -> str:
         assert rule.target is not None

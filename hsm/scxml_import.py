@@ -109,9 +109,8 @@ class _Importer:
         self._problems: list[str] = []
         self._states: dict[str, State] = {}
         self._histories: dict[str, tuple[State, History]] = {}
-        self._called: dict[str, list[Declaration]] = {}
-        self._bare: list[Declaration] = []
-        self._functions: dict[str, FunctionType] = {}
+        # What is declared, in document order, which is the order of trial; with the behaviour.
+        self._members: list[tuple[str | None, Declaration]] = []
 
     def machine(self, name: str | None) -> type[Machine]:
         self._collect(self._root, ROOT)
@@ -122,16 +121,17 @@ class _Importer:
             raise ScxmlError("this SCXML document has no equal here", tuple(self._problems))
         title = name or self._root.attributes.get("name") or "Imported"
         body: dict[str, Any] = {"__module__": __name__, "__qualname__": title}
+        called = {behaviour for behaviour, _ in self._members}
         for number, (id_, state) in enumerate(self._states.items()):
-            usable = id_.isidentifier() and not hasattr(Machine, id_) and id_ not in self._called
+            usable = id_.isidentifier() and not hasattr(Machine, id_) and id_ not in called
             body[id_ if usable else f"_state_{number}"] = state
-        for number, edge in enumerate(self._bare):
-            body[f"_edge_{number}"] = edge
-        for called, declarations in self._called.items():
-            function = self._function(called)
-            for declaration in reversed(declarations):
-                declaration(function)
-            body[called] = function
+        for number, (behaviour, declaration) in enumerate(self._members):
+            if behaviour is None:
+                body[f"_edge_{number}"] = declaration
+            else:
+                # Each use is an attribute of its own, for the order of trial is that of attributes.
+                attribute = f"_{behaviour}_{number}" if behaviour in body else behaviour
+                body[attribute] = declaration(self._function(behaviour))
         made = new_class(title, (Machine,), exec_body=lambda namespace: namespace.update(body))
         assert issubclass(made, Machine)
         return made
@@ -179,11 +179,8 @@ class _Importer:
         if blocks and blocks[0].children:
             transition = blocks[0].children[0]
         else:
-            first = inner[0].attributes["id"]
-            target = element.attributes.get("initial", first)
+            target = element.attributes.get("initial", inner[0].attributes["id"])
             transition = Element("transition", {"target": target}, line=element.line)
-            if "initial" not in element.attributes and all(c.tag == "final" for c in inner):
-                return  # resting here without entering the final state is what we would have
         reached = self._resolve(transition)
         if reached is not None:
             target_state, history = reached
@@ -277,7 +274,7 @@ class _Importer:
             for call in calls:
                 self._add(declaration, call)
         elif "target" in element.attributes:
-            self._bare.append(declaration)
+            self._members.append((None, declaration))
         else:
             self._problem(element, "a transition that neither leads anywhere nor calls anything")
 
@@ -286,22 +283,18 @@ class _Importer:
         if not name.isidentifier():
             self._problem(call, f"a call of {name!r}")
             return
-        self._called.setdefault(name, []).append(declaration)
+        self._members.append((name, declaration))
 
     def _function(self, name: str) -> FunctionType:
-        """A copy, because declaring notes the declarations on the function itself."""
-        if name not in self._functions:
-            given = self._behaviours.get(name)
-            if given is None:
-                given = _missing(name)
-            if not isinstance(given, FunctionType):
-                raise HsmError(f"the behaviour {name} is {given!r}; give a plain function")
-            copied = FunctionType(
-                given.__code__, given.__globals__, name, given.__defaults__, given.__closure__
-            )
-            copied.__kwdefaults__ = given.__kwdefaults__
-            self._functions[name] = copied
-        return self._functions[name]
+        """A copy, because declaring notes the declaration on the function itself."""
+        given = self._behaviours.get(name) or _missing(name)
+        if not isinstance(given, FunctionType):
+            raise HsmError(f"the behaviour {name} is {given!r}; give a plain function")
+        copied = FunctionType(
+            given.__code__, given.__globals__, name, given.__defaults__, given.__closure__
+        )
+        copied.__kwdefaults__ = given.__kwdefaults__
+        return copied
 
     def _problem(self, element: Element, what: str) -> None:
         self._problems.append(f"line {element.line}: {what}: not supported")
