@@ -160,6 +160,21 @@ def test_W_230_overlapping_ranges_are_reported_on_the_later_key(tmp_path: Path) 
     ]
 
 
+def test_D_184_the_suggested_numbers_go_together(tmp_path: Path) -> None:
+    toml = """
+    [driver]
+    control_stream_id = 1000
+    announce_stream_id = 1001
+    qos_stream_id = 1200
+    stream_id_range = "20000-29999"
+    descriptor_stream_id_range = "31000-31999"
+    control_stream_id_range = "32000-32999"
+    [policies]
+    allow_dynamic_streams = true
+    """
+    assert problems(tmp_path, toml) == []
+
+
 def test_neighbouring_ranges_do_not_overlap(tmp_path: Path) -> None:
     """W-230."""
     toml = """
@@ -478,7 +493,7 @@ json_like = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_document_is_either_loaded_or_reported(data: st.DataObject) -> None:
     """D-181, D-182: no value of any type in any place ends in another exception."""
     from tensor_pool.driver.settings import SETTINGS

@@ -22,7 +22,7 @@ def test_D_060_a_flood_of_garbage_changes_nothing_and_costs_no_lease(
     tmp_path: Path, media_driver: MediaDriverProcess
 ) -> None:
     """D-060, D-065, D-186, D-194: `tests/soak/garbage_flood.py` is the long form."""
-    outcome = run(tmp_path, seconds=3, rate=10_000, aeron_dir=media_driver.directory)
+    outcome = run(tmp_path, seconds=2, rate=10_000, aeron_dir=media_driver.directory)
     assert outcome.problems() == []
     assert outcome.sent > 1000
     assert {"malformed", "unknown_template", "unsupported_version"} <= set(outcome.warnings)
