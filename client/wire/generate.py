@@ -21,8 +21,8 @@ from .schema import Schema, load_schema
 
 __all__ = ["generate", "main", "read_schemas", "stale_files"]
 
-HERE = Path(__file__).parent
-SCHEMAS = Path(schemas.__file__).parent
+HERE = Path(__file__).resolve().parent
+SCHEMAS = Path(schemas.__file__).resolve().parent
 REFERENCE = SCHEMAS.parent / "docs" / "reference" / "messages.md"
 
 
