@@ -178,6 +178,22 @@ def test_D_096_each_trigger_uses_as_many_epochs_as_it_should(
     assert len(epochs_used(rig)) == expected
 
 
+def test_D_073_a_grant_that_retires_an_epoch_ends_with_a_collection() -> None:
+    """D-073, D-086, D-126"""
+    rig = Rig()
+    first = rig.granted(1).epoch
+    rig.store.calls.clear()
+    second = rig.granted(2, Role.PRODUCER).epoch
+    assert rig.store.calls == [
+        ("provision", STREAM, second),
+        ("retire", STREAM, first),
+        ("collect", 0, 0),
+    ]
+    rig.store.calls.clear()
+    rig.granted(3)
+    assert rig.store.calls == []
+
+
 def test_D_096_start_up_provisioning_gives_each_configured_stream_one() -> None:
     """D-096, D-100"""
     rig = Rig(make_config(policies={"provision_on_startup": True}))

@@ -84,6 +84,15 @@ def test_D_162_a_client_that_comes_back_keeps_its_id() -> None:
     assert rig.granted(6).node_id == lease.node_id == 2
 
 
+def test_D_162_giving_an_old_id_again_does_not_move_the_counter() -> None:
+    ids = NodeIds(COOLDOWN_NS)
+    ids.take(1, None, 0)
+    ids.take(2, None, 0)
+    ids.release(1, 1, 0)
+    assert ids.take(1, None, 0) == 1
+    assert ids.next_id == 3
+
+
 def test_D_162_counting_skips_ids_in_use_and_cooling() -> None:
     ids = NodeIds(COOLDOWN_NS)
     assert ids.take(1, 1, 0) == 1

@@ -319,6 +319,28 @@ def test_D_176_a_stop_with_a_blocked_publication_ends() -> None:
     assert rig.metrics["shutdown_flush_drops"] >= 1
 
 
+def test_D_176_what_the_driver_has_not_heard_of_itself_does_not_block_its_goodbye() -> None:
+    rig = Rig(
+        make_config(driver={"control_channel": "aeron:ipc?term-length=64k", "fragment_limit": 2})
+    )
+    rig.granted(1)
+    for _ in range(400):
+        request = encode(rig.request(client_id=0), checked=False)
+        rig.driver._adapter.on_fragment(memoryview(request))
+        rig.listen()
+    assert rig.metrics["outbox_control"] > 0
+
+    def pause() -> None:
+        rig.clock.advance(MS)
+        rig.listen()
+
+    rig.driver._endpoints._pause = pause
+    rig.driver.close(drain=False)
+    rig.listen()
+    assert rig.metrics["shutdown_flush_drops"] == 0
+    assert len(rig.heard(ShmDriverShutdown)) == 1
+
+
 def test_D_175_a_reader_that_never_polls_delays_but_loses_nothing() -> None:
     """D-175, D-173, D-186"""
     rig = Rig(make_config(driver={"control_channel": "aeron:ipc?term-length=64k"}))

@@ -409,6 +409,27 @@ def test_D_064_a_grant_that_breaks_after_its_answer_is_revoked() -> None:
     assert rig.metrics["handler_errors"] == 1
 
 
+def test_D_064_a_producer_that_never_got_its_seat_ends_without_an_epoch() -> None:
+    rig = Rig()
+    rig.granted(9)
+    stream = rig.stream()
+    dispatch = stream.dispatch
+
+    def fail_once(event: Any, arg: Any = None) -> Any:
+        if event == "ProducerAttached":
+            stream.dispatch = dispatch  # type: ignore[method-assign]
+            raise ZeroDivisionError
+        return dispatch(event, arg)
+
+    stream.dispatch = fail_once  # type: ignore[method-assign]
+    answer = rig.attach(1, Role.PRODUCER)
+    assert answer.code is ResponseCode.OK
+    assert rig.heard(ShmLeaseRevoked)[-1].lease_id == answer.lease_id
+    assert stream.epoch == answer.epoch
+    assert rig.metrics["stream_unhandled"] == 0
+    assert rig.granted(2, Role.PRODUCER).epoch > answer.epoch
+
+
 def other_announce(stream_id: int, epoch: int) -> ShmPoolAnnounce:
     pool = PayloadPool(1, 8, 64, "shm:file?path=/x/1.pool")
     uri = "shm:file?path=/x/header.ring"

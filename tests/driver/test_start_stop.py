@@ -20,6 +20,7 @@ from tensor_pool.client.wire import (
 )
 from tensor_pool.driver.events import DriverEvent
 from tensor_pool.driver.ports import DriverLockedError, ProvisionError
+from tensor_pool.driver.timers import OneShotTimer, PeriodicTimer
 
 from .harness import MS, OTHER_STREAM, SECOND, STREAM, Rig, make_config
 from .simulated_store import SimulatedDisk
@@ -125,6 +126,8 @@ def test_D_100_start_up_provisioning_that_fails_leaves_no_file() -> None:
         rig.driver.start()
     assert not rig.disk.locked
     assert rig.disk.epochs == {STREAM: {}}
+    assert rig.driver._endpoints._subscription is None
+    assert rig.driver._endpoints._publications == []
     rig.listen()
     assert rig.heard(ShmDriverShutdown) == []
     assert rig.driver.is_stopped
@@ -445,6 +448,21 @@ def test_D_013_posted_events_wait_for_the_current_one() -> None:
     rig.granted(1)
     assert errors
     assert {error.__name__ for error in errors} == {"DispatchError"}
+
+
+def test_D_015_the_drain_timer_fires_once() -> None:
+    timer = OneShotTimer()
+    assert not timer.fires(100)
+    timer.arm(100)
+    assert timer.due_ns == 100
+    assert [timer.fires(now) for now in (99, 100, 101)] == [False, True, False]
+
+
+def test_D_015_a_period_of_0_disables_a_timer() -> None:
+    timer = PeriodicTimer(0)
+    timer.arm(5)
+    assert timer.due_ns is None
+    assert not timer.fires(10**12)
 
 
 def test_D_193_next_due_is_the_earliest_timer() -> None:
