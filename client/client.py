@@ -107,7 +107,7 @@ class Client:
         """Let a conductor thread do the background work from now on."""
         self._check_open()
         if self._thread is None:
-            self._conductor.raises_callback_errors = False
+            self._conductor.has_own_thread = True
             self._thread = ConductorThread(self._conductor)
             self._thread.start()
         return self
@@ -118,8 +118,9 @@ class Client:
         Raises ConcurrentUseError when a cycle runs already, TransportError when the media driver is
         gone, and what a callback raised.
         """
-        if self._closed:
-            raise ClosedError("this client is closed")
+        self._check_open()
+        if self.is_threaded:
+            raise ConcurrentUseError("do_work() is the conductor thread's business after start()")
         try:
             return self._conductor.do_work()
         except TransportError as error:
@@ -315,10 +316,9 @@ class Client:
             raise ConfigError(
                 f"client_id: {attachment.client_id} is used by another handle of this client"
             )
-        serve()
-        self._handles[attachment] = handle
         attachment.request(attachment.begin_attach)
-        self._conductor.add(attachment)
+        self._conductor.add(attachment, serve)
+        self._handles[attachment] = handle
         self._conductor.wake()
 
     def _wait_for_attach(

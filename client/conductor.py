@@ -96,7 +96,7 @@ class Conductor:
             freshness_ns=config.announce_freshness_ns,
         )
         self.attachments: list[Attachment] = []
-        self.raises_callback_errors = True  # a conductor thread has nobody to raise them to
+        self.has_own_thread = False
         self.on_wake: Callable[[], None] = lambda: None
         self._endpoints: Endpoints | None = Endpoints(transport, config)
         self._endpoints.open()
@@ -136,8 +136,16 @@ class Conductor:
         """Whether the caller is inside `do_work()`, for instance in a callback."""
         return self._runner == threading.get_ident()
 
-    def add(self, attachment: Attachment) -> None:
-        """Serve an attachment from the next cycle on."""
+    def add(self, attachment: Attachment, serve: Callable[[], None]) -> None:
+        """Run `serve`, then work for the attachment from the next cycle on.
+
+        Between cycles, whichever thread asks. Raises what `serve` raises.
+        """
+        if self.is_running_here:
+            serve()
+        else:
+            with self._in_cycle:
+                serve()
         self.attachments.append(attachment)
 
     def wake(self) -> None:
@@ -162,7 +170,7 @@ class Conductor:
     def keep_callback_error(self, error: Exception) -> None:
         """An application's callback raised; the cycle goes on and raises it at its end (C-113)."""
         self.counters.inc("callback_errors")
-        if self.raises_callback_errors:
+        if not self.has_own_thread:  # a thread of ours has nobody to raise them to
             self._callback_errors.append(error)
 
     def do_work(self) -> int:
@@ -171,7 +179,7 @@ class Conductor:
         Raises ConcurrentUseError when it is running already, TransportError when the transport is
         lost for good, and what a callback raised.
         """
-        if not self._in_cycle.acquire(blocking=False):
+        if not self._in_cycle.acquire(blocking=self.has_own_thread):
             raise ConcurrentUseError(
                 "do_work() is running already: in another thread, or further up this call stack"
             )

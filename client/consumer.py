@@ -138,7 +138,7 @@ class Consumer(Handle):
             try:
                 frame = self._next()
                 if frame is None and self._client.is_threaded:
-                    await loop.run_in_executor(self._waiter(), self._sleep_once, None)
+                    frame = await loop.run_in_executor(self._waiter(), self._sleep_once, None)
                 elif frame is None:
                     self._client.do_work()
                     await asyncio.sleep(_INVOKER_SLEEP_S)

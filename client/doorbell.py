@@ -23,6 +23,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import posix_ipc
@@ -50,7 +51,13 @@ class Bell:
     def __init__(self, name: str) -> None:
         self.name = name
         _remove_if_abandoned(name)
-        self._semaphore = posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=0o660)
+        try:
+            self._semaphore = posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=0o660)
+        except posix_ipc.Error as error:
+            raise OSError(f"semaphore {name}: {error}") from error
+        self._guard = threading.Lock()
+        self._is_slept_at = False
+        self._closed = False
         self._lock_fd = -1
         with contextlib.suppress(OSError):
             self._lock_fd = os.open(_file(name), os.O_RDWR | os.O_CLOEXEC)
@@ -59,34 +66,57 @@ class Bell:
 
     def empty(self) -> bool:
         """Take a ring out if there is one, so that the next one wakes; False if there was none."""
-        try:
-            self._semaphore.acquire(0)
-        except posix_ipc.BusyError:
-            return False
-        return True
+        return self._acquire(0)
 
     def wait(self, seconds: float) -> bool:
         """Sleep until the bell rings, at most `seconds`; True if it rang."""
-        try:
-            self._semaphore.acquire(seconds)
-        except (posix_ipc.BusyError, posix_ipc.SignalError):
-            return False
-        return True
+        return self._acquire(seconds)
 
     def ring(self) -> None:
         """Wake the owner, from any thread."""
-        self._semaphore.release()
+        with self._guard:
+            if not self._closed:
+                self._semaphore.release()
 
     def close(self) -> None:
-        """Remove the name; in a forked child only this process's own references go."""
-        with contextlib.suppress(posix_ipc.Error, ValueError):
-            self._semaphore.close()
+        """Remove the name and wake who sleeps here, from any thread.
+
+        In a forked child only this process's own references go.
+        """
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            if self._is_slept_at:
+                self._semaphore.release()  # the sleeper lets go of it
+            else:
+                self._semaphore.close()
         if os.getpid() == self._pid:
             with contextlib.suppress(posix_ipc.Error):
                 posix_ipc.unlink_semaphore(self.name)
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+    def _acquire(self, seconds: float) -> bool:
+        # The memory of a semaphore must not go while a thread is inside it.
+        with self._guard:
+            if self._closed:
+                return True
+            self._is_slept_at = True
+        try:
+            self._semaphore.acquire(seconds)
+        except (posix_ipc.BusyError, posix_ipc.SignalError):
+            return False
+        finally:
+            self._wake_up()
+        return True
+
+    def _wake_up(self) -> None:
+        with self._guard:
+            self._is_slept_at = False
+            if self._closed:
+                self._semaphore.close()
 
 
 class BellRope:
@@ -99,7 +129,7 @@ class BellRope:
         try:
             self._semaphore = posix_ipc.Semaphore(name)
         except posix_ipc.Error as error:
-            raise OSError(str(error)) from error
+            raise OSError(f"semaphore {name}: {error}") from error
 
     @property
     def semaphore(self) -> posix_ipc.Semaphore:

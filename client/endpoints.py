@@ -54,7 +54,7 @@ class Endpoints:
 
     def poll(self, handler: FragmentHandler, fragment_limit: int) -> int:
         """Poll every open subscription once; returns the number of fragments."""
-        return sum(s.poll(handler, fragment_limit) for s in self._subscriptions.values())
+        return sum(s.poll(handler, fragment_limit) for s in list(self._subscriptions.values()))
 
     def send(self, stream: LogicalStream, message: Message) -> OfferResult:
         """Offer a message; a transport that cannot open the publication counts as closed."""

@@ -171,11 +171,12 @@ class Loan:
             return
         if kind is not None or self._layout is None:
             self.abort()
-        elif self._state is None or self.is_live:
-            self.commit()
         else:
-            self._finished = True
-            self.result = PublishResult(PublishStatus.NOT_ACTIVE)
+            try:
+                self.commit()
+            except StaleLoanError:  # the lease went while the slot was being filled
+                self._finished = True
+                self.result = PublishResult(PublishStatus.NOT_ACTIVE)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Loan cannot be pickled: it is a piece of this process's shared memory")

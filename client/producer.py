@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import posix_ipc
 
 from .blobs import blob_messages
 from .connection import NEVER
@@ -176,9 +177,8 @@ class Producer(Handle):
             status = self._send(state, seq, meta_version, trace_id, now)
         finally:
             lock.release()
-        for bell in self._bells:
-            if not bell.value:
-                bell.release()
+        if self._bells:
+            self._ring()
         return PublishResult(status, seq)
 
     def _plan(
@@ -248,6 +248,15 @@ class Producer(Handle):
                 results[0].value,
             )
         return PublishStatus.BACK_PRESSURED
+
+    def _ring(self) -> None:
+        """Wake sleeping consumers; after the lock was released, which is a full fence."""
+        try:
+            for bell in self._bells:
+                if not bell.value:  # a bell that holds a ring belongs to a consumer that is awake
+                    bell.release()
+        except posix_ipc.Error:
+            return  # let go of meanwhile, with its consumer
 
     # Loans
 
@@ -413,9 +422,8 @@ class Producer(Handle):
             status = self._release_held(state, now).get(loan.seq, PublishStatus.DEFERRED)
         finally:
             self._lock.release()
-        for bell in self._bells:
-            if not bell.value:
-                bell.release()
+        if self._bells:
+            self._ring()
         return PublishResult(status, loan.seq)
 
     def _abort_loan(self, loan: Loan, state: WriteState) -> None:

@@ -31,6 +31,7 @@ __all__ = ["Receiver"]
 _FRAGMENTS_PER_POLL = 64
 _LAST_POLLS = 1000  # of a stream that is left: what waits there, but not what keeps coming
 _SWITCHED = b"switched"  # stands between the descriptors of two streams
+_NOT_OURS = b"not ours"  # a message for somebody else: not counted, not even as looked at
 _unpack_tail = FRAME_DESCRIPTOR_TAIL.unpack_from
 _unpack_slot = SLOT_IMAGE.unpack_from
 _decode = decoder_for([FrameDescriptor])
@@ -144,6 +145,9 @@ class Receiver:
                 or self._now() > self._connection.deadline_ns
             ):
                 usual = self._classify(raw)
+                if usual is _NOT_OURS:
+                    limit += 1
+                    continue
                 if usual is None or state is None:
                     continue
                 raw = usual
@@ -179,16 +183,17 @@ class Receiver:
         if raw is _SWITCHED:
             if self.state is not None and self.state.tracks:
                 self.state.switched_at = self.state.last_seq
-            return None
+            return _NOT_OURS
         try:
             message = _decode(raw)
         except WireError as error:
-            if not error.reason.is_ignored:
-                counters.inc("bad_message")
+            if error.reason.is_ignored:
+                return _NOT_OURS
+            counters.inc("bad_message")
             return None
         assert isinstance(message, FrameDescriptor)
         if message.stream_id != self._stream_id():
-            return None
+            return _NOT_OURS
         state = self.state
         if (
             state is None
