@@ -7,8 +7,8 @@ states declared further down, and a defective class shall hear of all its mistak
 `checks.py` reads the declarations when the class statement ends.
 
 Typing: events may be any hashable object. For events that are classes – the convention is
-`machine.dispatch(type(message), message)` – the overloads make the type of the handler's and of the
-guard's argument follow the event (H-194).
+`machine.dispatch(type(message), message)` – the overloads make the type of the handler's argument
+follow the event (H-194).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from .errors import DefinitionError
 from .states import AnyMarker, History, Outcome, State, StateReference
 
 type Targets = StateReference | Iterable[StateReference]
-type Guard = Callable[..., object]
+type Guard = Callable[[Any, Any], object] | Callable[[Any, Any, Any], object]
+type CompletionGuard = Callable[[Any], object]
 
 _NOTES = "__hsm_declarations__"
 _creation_order = itertools.count()
@@ -129,7 +130,7 @@ def on_event[A](
     *,
     target: StateReference,
     targets: None = None,
-    guard: Callable[[Any, A], object] | None = None,
+    guard: Guard | None = None,
     history: History | None = None,
 ) -> MessageEffectDecorator[A]: ...
 
@@ -142,7 +143,7 @@ def on_event[A](
     *,
     target: None = None,
     targets: Targets | None = None,
-    guard: Callable[[Any, A], object] | None = None,
+    guard: Guard | None = None,
     history: None = None,
 ) -> MessageHandlerDecorator[A]: ...
 
@@ -156,7 +157,7 @@ def on_event[A, B](
     *,
     target: StateReference,
     targets: None = None,
-    guard: Callable[[Any, A | B], object] | None = None,
+    guard: Guard | None = None,
     history: History | None = None,
 ) -> MessageEffectDecorator[A | B]: ...
 
@@ -170,7 +171,7 @@ def on_event[A, B](
     *,
     target: None = None,
     targets: Targets | None = None,
-    guard: Callable[[Any, A | B], object] | None = None,
+    guard: Guard | None = None,
     history: None = None,
 ) -> MessageHandlerDecorator[A | B]: ...
 
@@ -185,7 +186,7 @@ def on_event[A, B, C](
     *,
     target: StateReference,
     targets: None = None,
-    guard: Callable[[Any, A | B | C], object] | None = None,
+    guard: Guard | None = None,
     history: History | None = None,
 ) -> MessageEffectDecorator[A | B | C]: ...
 
@@ -200,7 +201,7 @@ def on_event[A, B, C](
     *,
     target: None = None,
     targets: Targets | None = None,
-    guard: Callable[[Any, A | B | C], object] | None = None,
+    guard: Guard | None = None,
     history: None = None,
 ) -> MessageHandlerDecorator[A | B | C]: ...
 
@@ -296,7 +297,7 @@ def on_completion(
     *,
     target: StateReference,
     targets: None = None,
-    guard: Guard | None = None,
+    guard: CompletionGuard | None = None,
     history: History | None = None,
 ) -> EffectDecorator: ...
 
@@ -307,7 +308,7 @@ def on_completion(
     *,
     target: None = None,
     targets: Targets | None = None,
-    guard: Guard | None = None,
+    guard: CompletionGuard | None = None,
     history: None = None,
 ) -> HandlerDecorator: ...
 

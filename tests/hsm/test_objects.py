@@ -388,7 +388,8 @@ def test_examples_in_docstrings_run(module: str) -> None:
 
 def test_the_public_names_are_those_of_the_specification() -> None:
     wanted = """Machine State Final Terminate ROOT
-    on_initial on_event on_entry on_exit on_completion on_history_default ANY HANDLED UNHANDLED SHALLOW DEEP HsmError DefinitionError DispatchError
+    on_initial on_event on_entry on_exit on_completion on_history_default
+    ANY HANDLED UNHANDLED SHALLOW DEEP HsmError DefinitionError DispatchError
     TransitionError DEFERRED Edge Finding Coverage"""
     assert set(wanted.split()) <= set(tensor_pool.hsm.__all__)
     for name in tensor_pool.hsm.__all__:
