@@ -9,7 +9,6 @@ Prints every run, the median and the slowest; exit status 1 when the median is a
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import signal
 import statistics
@@ -17,11 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from tensor_pool.client.transport.media_driver import MediaDriverProcess
 
-COMMAND = [sys.executable, "-m", "tensor_pool.driver", "driver", "--log-level", "warning"]
+COMMAND = [sys.executable, "-m", "tensor_pool.driver", "driver", "--log-level", "error"]
 
 
 def seconds_until_ready(aeron_dir: str, base_dir: str) -> float:
@@ -36,7 +34,6 @@ def seconds_until_ready(aeron_dir: str, base_dir: str) -> float:
         ],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -52,12 +49,13 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--limit", type=float, default=0.5, help="seconds")
     arguments = parser.parse_args()
-    base_dir = tempfile.mkdtemp(prefix="tp-bench-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    base_dir = tempfile.mkdtemp(
+        prefix="tp-bench-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+    )
     try:
         with MediaDriverProcess() as media_driver:
             runs = [
-                seconds_until_ready(media_driver.directory, base_dir)
-                for _ in range(arguments.runs)
+                seconds_until_ready(media_driver.directory, base_dir) for _ in range(arguments.runs)
             ]
     finally:
         shutil.rmtree(base_dir)
