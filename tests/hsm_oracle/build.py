@@ -101,11 +101,11 @@ def _rule(rule: Rule, states: dict[str, Any]) -> Any:
 
 
 def _handler(label: str, plan: Plan, states: dict[str, Any], arguments: int) -> FunctionType:
-    def decide(self: Any) -> Any:
+    def decide(self: Any, *passed: Any) -> Any:
         if plan.when is not None and not self.world.flag(plan.when):
-            self.world.note(f"{label} declines", self)
+            self.world.note(f"{label} declines", self, *passed)
             return UNHANDLED
-        self.world.act(label, self)
+        self.world.act(label, self, *passed)
         answer: Any = UNHANDLED if plan.what == "decline" else HANDLED
         effect = _call(self, plan.effect)
         if plan.what == "go":
@@ -134,10 +134,10 @@ def _handler(label: str, plan: Plan, states: dict[str, Any], arguments: int) -> 
         return decide(self)
 
     def handler1(self: Any, arg: Any) -> Any:
-        return decide(self)
+        return decide(self, arg)
 
     def handler2(self: Any, arg: Any, event: Any) -> Any:
-        return decide(self)
+        return decide(self, arg, event)
 
     return _named((handler0, handler1, handler2)[arguments], label)
 
@@ -161,11 +161,11 @@ def _no_argument(label: str) -> FunctionType:
 
 
 def _one_argument(label: str) -> FunctionType:
-    return _named(lambda self, arg: self.world.act(label, self), label)
+    return _named(lambda self, arg: self.world.act(label, self, arg), label)
 
 
 def _two_arguments(label: str) -> FunctionType:
-    return _named(lambda self, arg, event: self.world.act(label, self), label)
+    return _named(lambda self, arg, event: self.world.act(label, self, arg, event), label)
 
 
 _EFFECTS = (_no_argument, _one_argument, _two_arguments)
@@ -178,7 +178,7 @@ def _generic(label: str) -> FunctionType:
 def _guard(label: str, arguments: int) -> FunctionType:
     functions: tuple[Any, ...] = (
         lambda self: self.world.ask(label, self),
-        lambda self, arg: self.world.ask(label, self),
-        lambda self, arg, event: self.world.ask(label, self),
+        lambda self, arg: self.world.ask(label, self, arg),
+        lambda self, arg, event: self.world.ask(label, self, arg, event),
     )
     return _named(functions[arguments], label)

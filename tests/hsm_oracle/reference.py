@@ -42,10 +42,11 @@ class Reference:
         self.current = ROOT
         self.source = ROOT
         self.event: str | None = None
+        self.arg: object = None
         self.memory: dict[str, str] = {}
         self.pending: str | None = None  # the state whose completion waits
-        self.posted: list[str] = []
-        self.deferred: list[str] = []
+        self.posted: list[tuple[str, object]] = []
+        self.deferred: list[tuple[str, object]] = []
         self.offer: int | None = None  # index of the deferred event to offer next
         self.in_transition = False
         self.in_step = False
@@ -83,7 +84,9 @@ class Reference:
         """The first candidate without a guard or with a true one. H-062 H-199"""
         for rule in self.chart.rules:
             matches = rule.state == state and rule.event == event
-            if matches and (rule.guard is None or self.world.ask(rule.guard, self)):
+            if matches and (
+                rule.guard is None or self.world.ask(rule.guard, self, *self.passed(rule))
+            ):
                 return rule
         return None
 
@@ -112,7 +115,7 @@ class Reference:
         self.forget()  # H-045
         self.start()
 
-    def dispatch(self, event: str) -> Answer:
+    def dispatch(self, event: str, arg: object = None) -> Answer:
         if self.phase != "running":
             raise DispatchError(self.phase)  # H-068
         self.in_step = True
@@ -120,19 +123,19 @@ class Reference:
             self.settle()  # H-136 H-202
             if self.phase != "running":
                 raise DispatchError(self.phase)
-            answer = self.process(event)
+            answer = self.process(event, arg)
             self.settle()
         finally:
             self.end_step()
         return answer
 
-    def post(self, event: str, _: object = None) -> None:
+    def post(self, event: str, arg: object = None) -> None:
         if self.phase not in ("new", "running"):
             raise DispatchError(self.phase)
         if self.phase == "running" and not self.in_step:
-            self.dispatch(event)
+            self.dispatch(event, arg)
         else:
-            self.posted.append(event)
+            self.posted.append((event, arg))
 
     def end_step(self) -> None:
         self.in_step = False
@@ -148,7 +151,7 @@ class Reference:
             elif self.offer is not None:
                 self.recall()
             elif self.posted:
-                self.process(self.posted.pop(0))
+                self.process(*self.posted.pop(0))
             else:
                 return
 
@@ -159,8 +162,7 @@ class Reference:
             self.offer = None
             return
         position = self.offer
-        event = self.deferred.pop(position)
-        if self.process(event, deferred_at=position) == "DEFERRED":
+        if self.process(*self.deferred.pop(position), deferred_at=position) == "DEFERRED":
             self.offer = position + 1
 
     def complete(self, state: str) -> None:
@@ -172,11 +174,12 @@ class Reference:
             self.run(rule)
         self.source = self.current
 
-    def process(self, event: str, deferred_at: int | None = None) -> Answer:
+    def process(self, event: str, arg: object, deferred_at: int | None = None) -> Answer:
         """The search of H-061."""
         self.event = event
+        self.arg = arg
         state = self.current
-        self.trace("dispatch_start", event)
+        self.trace("dispatch_start", event, str(arg))
         while True:
             self.source = state
             self.trace("dispatch_attempt", state, event)
@@ -195,7 +198,7 @@ class Reference:
         vertex = self.vertex(state)
         if rule is None and vertex is not None and event in vertex.defer:
             at = len(self.deferred) if deferred_at is None else deferred_at
-            self.deferred.insert(at, event)
+            self.deferred.insert(at, (event, self.arg))
             return "DEFERRED"
         if rule is None:
             rule = self.enabled(state, ANY)
@@ -205,18 +208,19 @@ class Reference:
 
     def run(self, rule: Rule) -> Answer:
         state = rule.state
+        passed = self.passed(rule)
         if rule.plan is None:
             assert rule.target is not None
+            effects = self.effects(rule.label, rule.effect, *passed)
             if rule.history is None:
-                self.transition(state, rule.target, self.effects(rule.label, rule.effect))
+                self.transition(state, rule.target, effects)
             else:
-                effects = self.effects(rule.label, rule.effect)
                 self.transition_history(state, rule.target, rule.history, effects)
             return "HANDLED"  # H-067
         if rule.plan.when is not None and not self.world.flag(rule.plan.when):
-            self.world.note(f"{rule.label} declines", self)
+            self.world.note(f"{rule.label} declines", self, *passed)
             return "UNHANDLED"
-        self.world.act(rule.label, self)
+        self.world.act(rule.label, self, *passed)
         self.carry_out(state, rule.plan)
         if rule.plan.after is not None:
             self.world.act(rule.plan.after, self)
@@ -224,10 +228,18 @@ class Reference:
             raise DispatchError("answered None")  # H-066
         return "UNHANDLED" if rule.plan.what == "decline" else "HANDLED"
 
-    def effects(self, label: str | None, exists: bool = True) -> list[Callable[[], None]]:
+    def passed(self, rule: Rule) -> tuple[object, ...]:
+        """What the functions of a rule are called with. H-063"""
+        if rule.event is None:
+            return ()
+        return (self.arg, self.event) if rule.event == ANY else (self.arg,)
+
+    def effects(
+        self, label: str | None, exists: bool = True, *passed: object
+    ) -> list[Callable[[], None]]:
         if label is None or not exists:
             return []
-        return [lambda: self.world.act(label, self)]
+        return [lambda: self.world.act(label, self, *passed)]
 
     def carry_out(self, source: str, plan: Plan) -> None:
         effects = self.effects(plan.effect)

@@ -42,7 +42,7 @@ def run_reference(chart: Chart, operations: Sequence[Op], *, traced: bool = Fals
             if machine.phase == "faulted" and op.what == "roundtrip":
                 return "DispatchError"
             return "None"
-        return str(getattr(machine, op.what)(op.event))
+        return str(getattr(machine, op.what)(op.event, op.flags))
 
     def look() -> tuple[str, str, tuple[tuple[str, str], ...], tuple[str, ...]]:
         memory: tuple[tuple[str, str], ...] = ()
@@ -52,7 +52,7 @@ def run_reference(chart: Chart, operations: Sequence[Op], *, traced: bool = Fals
             # A completion that no candidate could ever take is lost at once or later: all the same.
             taken = any(r.event is None and r.state == machine.pending for r in chart.rules)
             pending = machine.pending if taken else None
-            waiting = (str(pending), *machine.posted, "/", *machine.deferred)
+            waiting = (str(pending), str(machine.posted), str(machine.deferred))
         return machine.phase, machine.current, memory, waiting
 
     return _run(world, operations, act, look)
@@ -80,7 +80,7 @@ def run_engine(
             if observer is None:  # a copy leaves the observer behind
                 machine = copy.copy(machine)
             return "None"
-        answer = getattr(machine, op.what)(op.event)
+        answer = getattr(machine, op.what)(op.event, op.flags)
         return "None" if answer is None else str(answer.name)
 
     def look() -> tuple[str, str, tuple[tuple[str, str], ...], tuple[str, ...]]:
@@ -89,9 +89,9 @@ def run_engine(
         if machine.is_running:
             snapshot = machine.snapshot()
             memory = tuple(sorted(snapshot["history"].items()))
-            posted = [event for event, _ in snapshot["posted"]]
-            deferred = [event for event, _ in snapshot["deferred"]]
-            waiting = (str(snapshot["completion"]), *posted, "/", *deferred)
+            posted = [tuple(each) for each in snapshot["posted"]]
+            deferred = [tuple(each) for each in snapshot["deferred"]]
+            waiting = (str(snapshot["completion"]), str(posted), str(deferred))
         return _phase(machine), machine.current.name, memory, waiting
 
     return _run(world, operations, act, look)
@@ -147,8 +147,6 @@ class _Tracer:
         name = "~" + hook.removeprefix("trace_")
 
         def note(_: object, *arguments: Any) -> None:
-            if name == "~dispatch_start":
-                arguments = arguments[:1]
             texts = [getattr(argument, "name", str(argument)) for argument in arguments]
             self._world.log.append(" ".join([name, *texts]))
 

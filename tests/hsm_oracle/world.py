@@ -32,9 +32,9 @@ class World:
     def __deepcopy__(self, memo: object) -> World:
         return self  # a copied machine goes on in the same world
 
-    def act(self, label: str, machine: Any) -> None:
-        """Run the behaviour `label` of `machine`."""
-        self.note(label, machine)
+    def act(self, label: str, machine: Any, *passed: object) -> None:
+        """Run the behaviour `label` of `machine`; `passed` is what it was called with."""
+        self.note(label, machine, *passed)
         for step in self.chart.scripts.get(label, ()):
             if step.what == "flip":
                 self.flags ^= 1 << step.bit
@@ -47,10 +47,10 @@ class World:
             elif self.flag(step.bit):
                 raise Boom(label)
 
-    def ask(self, guard: str, machine: Any) -> bool:
+    def ask(self, guard: str, machine: Any, *passed: object) -> bool:
         """Evaluate a guard. Its label starts with `fuel` where it bounds a completion."""
         if self.describe is not None:
-            self.note(f"{guard}?", machine)
+            self.note(f"{guard}?", machine, *passed)
         if guard.startswith("fuel"):
             return self.fuel > 0 and self.flag(self.chart.guards[guard])
         return self.flag(self.chart.guards[guard])
@@ -58,5 +58,6 @@ class World:
     def flag(self, bit: int) -> bool:
         return bool(self.flags >> bit & 1)
 
-    def note(self, label: str, machine: Any) -> None:
-        self.log.append(label if self.describe is None else f"{label} {self.describe(machine)}")
+    def note(self, label: str, machine: Any, *passed: object) -> None:
+        seen = "" if self.describe is None else f" {self.describe(machine)} {passed}"
+        self.log.append(label + seen)
