@@ -49,9 +49,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--limit", type=float, default=0.5, help="seconds")
     arguments = parser.parse_args()
-    base_dir = tempfile.mkdtemp(
-        prefix="tp-bench-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
-    )
+    base_dir = tempfile.mkdtemp(prefix="tp-bench-", dir="/dev/shm")
     try:
         with MediaDriverProcess() as media_driver:
             runs = [
