@@ -1,7 +1,8 @@
 """The machine that the state machine benchmark drives, ours and written by hand.
 
 Seven states, `A(A1(A11, A12))` and `B(B1(B11))`. Every entry, exit and effect counts itself, which
-is the least that a behavior does, and lets the benchmark see that both did the same. The hand-written class is what one would write for speed without a
+is the least that a behavior does, and lets the benchmark see that both did the same. The
+hand-written class is what one would write for speed without a
 framework: a table per leaf, straight-line transitions, the same re-entrancy guard.
 """
 

@@ -106,7 +106,7 @@ def choice(
             m.trace_choice_end(leaf, target)
             m._hsm_observer.trace_choice_end(m, leaf, target)
     except BaseException:
-        fault_at(routes.nodes[leaf])(m, None)
+        fault_at(routes.nodes[leaf])(m)
         raise
     return HANDLED
 

@@ -16,7 +16,7 @@ from .introspection import Edge, Finding, edges_of, lint_of, unreachable_of
 from .memories import Memories
 from .nodes import IDLE, Activation, Node, Phase
 from .states import HANDLED, UNHANDLED, History, Outcome, State
-from .steps import BLOCKED, initial_step
+from .steps import BLOCKED
 from .tables import Tables
 from .tracing import UNOBSERVED, Hooks, Observed, overrides_hooks
 
@@ -57,7 +57,6 @@ class MachineType(type):
 
     _hsm_chart: Chart
     _hsm_new: Node | None
-    _hsm_own_new: bool
     _hsm_plain: Tables
     _hsm_traced: Tables
 
@@ -86,9 +85,10 @@ class MachineType(type):
         traced = Tables(chart, memories, traced=True)
         type.__setattr__(cls, "_hsm_plain", plain)
         type.__setattr__(cls, "_hsm_traced", traced)
+        own_new: Any = cls.__new__
+        plain.own_new = traced.own_new = own_new is not object.__new__
         chosen = traced if overrides_hooks(cls) else plain
         type.__setattr__(cls, "_hsm_new", None if abstract else chosen.new)
-        type.__setattr__(cls, "_hsm_own_new", cls.__new__ is not object.__new__)
         return cls
 
     def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: Any) -> None:
@@ -106,7 +106,10 @@ class MachineType(type):
             new = cls._hsm_new
             if new is None:
                 raise TypeError(f"{cls.__qualname__} is abstract; instantiate a concrete subclass")
-            machine = cls.__new__(cls, *args, **keywords) if cls._hsm_own_new else _allocate(cls)
+            if new.tables.own_new:
+                machine = cls.__new__(cls, *args, **keywords)
+            else:
+                machine = _allocate(cls)
             machine._hsm_node = new
             machine._hsm_event = BLOCKED
             machine._hsm_due = HANDLED
@@ -119,7 +122,7 @@ class MachineType(type):
             node = machine._hsm_node
             tables = node.tables
             if node is tables.new:
-                initial_step(machine, tables)
+                tables.start(machine, None)
             return machine
 
 
@@ -280,7 +283,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
                 f"{type(self).__qualname__}.start: the machine is {self._hsm_node.phase.value}; "
                 "only a new one can be started, reset() begins anew"
             )
-        initial_step(self, self._hsm_node.tables)
+        self._hsm_node.tables.start(self, None)
 
     def dispatch(self, event: Hashable, arg: Any = None) -> Outcome:
         """Give the machine an event; return when everything that follows from it is done.
@@ -336,7 +339,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         self._hsm_active = IDLE
         self._hsm_memory = None
         if start:
-            initial_step(self, self._hsm_node.tables)
+            self._hsm_node.tables.start(self, None)
 
     def snapshot(self) -> dict[str, Any]:
         """The configuration as a dict of names and the users' events and arguments (H-220).

@@ -81,7 +81,9 @@ class Routes:
         self._enter(script, target, scope)
         self._arrive(script, target)
         self._end(script, leaf, target)
-        return script.finish(HANDLED, steps.fault_at(self.nodes[leaf]))
+        script.protect(steps.fault_at(self.nodes[leaf]))
+        script.add("return {}", HANDLED)
+        return script.compile()
 
     def edge(self, leaf: State, rule: Rule, effect: Call | None) -> Plan:
         """The plan of a declarative edge."""
@@ -130,9 +132,14 @@ class Routes:
     def start(self) -> Plan:
         """The initial step: the initial of `ROOT` and what it leads to."""
         script = Script()
+        script.add("m._hsm_event = {}", steps.NO_EVENT)
         script.commit()
         self._arrive(script, ROOT)
-        return script.finish(HANDLED, steps.fault_at(self.nodes[ROOT]))
+        script.protect(steps.fail_start_at(self.nodes[ROOT]))
+        script.add("if m._hsm_due is {}: m._hsm_event = None", HANDLED)
+        script.add("else: {}(m)", steps.finish_start)
+        script.add("return {}", HANDLED)
+        return script.compile()
 
     # The two halves of a choice -----------------------------------------------------------------
 

@@ -4,8 +4,8 @@ A transition between two known states is always the same sequence of calls, and 
 handler of an event in a known leaf always the same chain of tests. Both are written down as source
 lines in which every object is a placeholder `c0`, `c1`, …. The text depends on the shape only, so a
 shape is compiled once in a process; a function of that shape is a copy of its code with a namespace
-of its own, in which the placeholders are the global names. The interpreter treats such names as fast
-as constants, and unlike constants the garbage collector can follow them.
+of its own, in which the placeholders are the global names. The interpreter treats such names as
+fast as constants, and unlike constants the garbage collector can follow them.
 
 The code is copied because the interpreter specialises call sites per code object: functions that
 shared one would keep undoing each other's specialisation.
@@ -96,21 +96,19 @@ class Script(Lines):
         self._node = node
 
     def commit(self) -> None:
-        """Mark the commit point (H-161): what follows is protected by `finish(on_error=…)`."""
+        """Mark the commit point (H-161): what follows is protected, up to `protect`."""
         self.add("try:")
         self._indent = " "
 
-    def finish(self, result: Any, on_error: Callable[[Any, Any], None]) -> Plan:
-        """Return the function; what it raises behind the commit point goes to `on_error` first."""
+    def protect(self, on_error: Callable[[Any], None]) -> None:
+        """End the protected part: what it raises goes on after `on_error` has been called."""
         self._settle_node()
         if self.lines[-1] == "try:":
             self.add("pass")
         self._indent = ""
         self.add("except BaseException:")
-        self.add(" {}(m, arg)", on_error)
+        self.add(" {}(m)", on_error)
         self.add(" raise")
-        self.add("return {}", result)
-        return self.compile()
 
     def compile(self) -> Plan:
         self._settle_node()

@@ -92,14 +92,25 @@ def end_at(node: Node) -> Callable[[Any], None]:
     return end
 
 
-def fault_at(node: Node) -> Callable[[Any, Any], None]:
+def fault_at(node: Node) -> Callable[[Any], None]:
     """An exception has left a transition that began in `node` (H-161)."""
 
-    def fault(m: Any, arg: Any) -> None:
+    def fault(m: Any) -> None:
         m._hsm_node = Node(node.tables, node.state, Phase.FAULTED, passing=False)
         m._hsm_due = Agenda()
 
     return fault
+
+
+def fail_start_at(root: Node) -> Callable[[Any], None]:
+    """An exception has left the initial transition (H-044)."""
+    fault = fault_at(root)
+
+    def fail(m: Any) -> None:
+        fault(m)
+        abort(m)
+
+    return fail
 
 
 def imperative_initial(rule: Rule, activation: Activation) -> Callable[[Any], None]:
@@ -254,15 +265,9 @@ def post(m: Any, event: Hashable, arg: Any) -> None:
         m.dispatch(event, arg)
 
 
-def initial_step(m: Any, tables: Any) -> None:
-    """The initial step of a new machine (H-043)."""
-    m._hsm_event = NO_EVENT
-    m._hsm_node = tables.root
+def finish_start(m: Any) -> None:
+    """The end of an initial step that left something to do."""
     try:
-        tables.start(m, None)
-        if m._hsm_due is HANDLED:
-            m._hsm_event = None
-            return
         work_off(m)
     except BaseException:
         abort(m)

@@ -30,11 +30,11 @@ class Tables:
     """The nodes and plans of one class, plain or traced.
 
     Attributes:
-        root: the node of a machine at the beginning of its initial step.
         new: the node of a new machine that will start by itself; `held` of one that will not.
         terminated: the node of a terminated machine.
         nodes: the node of each state of a running machine, `ROOT` included.
-        start: the plan of the initial step.
+        start: takes a new machine through its initial step; ends the step itself.
+        own_new: whether the class has a `__new__` of its own.
     """
 
     def __init__(self, chart: Chart, memories: Memories, *, traced: bool) -> None:
@@ -44,7 +44,6 @@ class Tables:
             state: Node(self, state, Phase.RUNNING, passing=state in chart.initials)
             for state in (ROOT, *chart.states)
         }
-        self.root = self.nodes[ROOT]
         self.new = Node(self, ROOT, Phase.NEW, passing=False)
         self.held = Node(self, ROOT, Phase.NEW, passing=False)
         self.terminated = Node(self, ROOT, Phase.TERMINATED, passing=False)
@@ -53,6 +52,7 @@ class Tables:
         refusal = "nothing but a handler that declares targets may take a transition"
         self._marks = {state: Activation(state, refusal) for state in self.nodes}
         self._filling = threading.RLock()
+        self.own_new = False
         self.start: Plan = self._first_start
         for state, node in self.nodes.items():
             node.find = self._filler(node)
