@@ -7,10 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
+from ..pictures import InputError
 from .interruption import EndRequestedError, Interruption
 from .performance import DemoError, Performance
 from .screen import Screen
-from .sources import InputError, load_pictures
+from .sources import load_pictures
 from .verdict import Check, Outcome, judge
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "run_demo"]

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from ..pictures import InputError
 from .protocol import Manifest, SourceFrame, content_digest
-from .sources import InputError, Pictures
+from .sources import Pictures
 
 __all__ = ["ANNOUNCE_PERIOD_S", "EXPIRY_S", "KEEPALIVE_INTERVAL_S", "STREAM_ID", "Stage"]
 

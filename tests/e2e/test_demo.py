@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensor_pool.driver.demo import performance
-from tensor_pool.driver.demo.sources import Picture, Pictures
+from tensor_pool.driver.demo.sources import Pictures
 from tensor_pool.driver.demo.stage import Stage
+from tensor_pool.driver.pictures import Picture
 
 pytestmark = pytest.mark.process
 

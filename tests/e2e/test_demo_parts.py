@@ -30,9 +30,10 @@ from tensor_pool.driver.demo.protocol import (
     decode_report,
 )
 from tensor_pool.driver.demo.scoreboard import Scoreboard, Transition
-from tensor_pool.driver.demo.sources import InputError, Picture, Pictures
+from tensor_pool.driver.demo.sources import Pictures
 from tensor_pool.driver.demo.stage import Stage
 from tensor_pool.driver.demo.verdict import Outcome, judge
+from tensor_pool.driver.pictures import InputError, Picture
 
 SECOND = 1_000_000_000
 PATIENT = 'import signal, time; print("up", flush=True); time.sleep(60)'

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensor_pool.driver.demo import sources
-from tensor_pool.driver.demo.sources import InputError, load_pictures
+from tensor_pool.driver.demo.sources import load_pictures
+from tensor_pool.driver.pictures import InputError
 
 
 def picture(seed, shape=(40, 60, 3)):
@@ -239,5 +240,5 @@ def test_a_missing_optional_package_is_named_with_the_command_to_install_it(
     else:
         path = tmp_path / name
         path.write_bytes(b"x")
-    with pytest.raises(InputError, match=r"pip install 'aeron-tensor-pool\[demo\]'"):
+    with pytest.raises(InputError, match=r"pip install 'aeron-tensor-pool\[(demo|tools)\]'"):
         load_pictures(path)
