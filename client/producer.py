@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,16 @@ from .progress import NO_PROGRESS, ProgressCap, ProgressPolicy, ProgressReporter
 from .publishing import FramePlan, PoolSlots, WriteState
 from .results import PublishResult, PublishStatus
 from .shm.commit import FENCE_FROM_BYTES, full_fence
-from .shm.slot import header_image
+from .shm.slot import SLOT_IMAGE, header_image
 from .shm.tensor import TensorLayout, dtype_of, tensor_layout
 from .transport.ports import OfferResult, Publication
 from .wire import Dtype
+from .wire.flyweights import (
+    FRAME_DESCRIPTOR_TAIL,
+    FRAME_DESCRIPTOR_TAIL_OFFSET,
+    NULL_U32,
+    NULL_U64,
+)
 
 if TYPE_CHECKING:
     from .client import Client
@@ -37,6 +44,10 @@ _log = logging.getLogger("tensor_pool.client")
 _PUBLISHED = PublishStatus.PUBLISHED
 _ACCEPTED = OfferResult.ACCEPTED
 _ADMIN_ACTION = OfferResult.ADMIN_ACTION
+_ndarray = np.ndarray
+_pack_slot = SLOT_IMAGE.pack_into
+_pack_tail = FRAME_DESCRIPTOR_TAIL.pack_into
+_TAIL_OFFSET = FRAME_DESCRIPTOR_TAIL_OFFSET
 _ADMIN_RETRIES = 16  # a term rotation takes one or two
 _LOG_PERIOD_NS = 1_000_000_000
 _REFUSAL_COUNTERS = {
@@ -47,6 +58,10 @@ _REFUSAL_COUNTERS = {
     OfferResult.MAX_POSITION_EXCEEDED: "descriptor_max_position_exceeded",
     OfferResult.ERROR: "descriptor_errors",
 }
+
+
+def _offer_nowhere(_: bytearray) -> OfferResult:
+    return OfferResult.CLOSED
 
 
 class _Held:
@@ -84,12 +99,16 @@ class Producer(Handle):
         self._strict = strict
         self._descriptor_timestamps = descriptor_timestamps
         self._lock = HandleLock()
+        self._acquire = self._lock.acquire
+        self._release = self._lock.release
         self._connection = attachment.connection
         self._counters = attachment.counters
         self._now = attachment.clock.monotonic_ns
         # What the conductor exchanges; publishing reads each once per frame (C-111).
         self._state: WriteState | None = None
         self._publication: Publication | None = None
+        self._offer: Callable[[bytearray], OfferResult] = _offer_nowhere
+        self._published = 0
         self._private: tuple[PrivateDescriptors, ...] = ()
         self._progress: ProgressPolicy = NO_PROGRESS
         self._bells: tuple[Any, ...] = ()
@@ -129,9 +148,9 @@ class Producer(Handle):
         >>> camera.publish(np.zeros((480, 640), np.uint16))  # doctest: +SKIP
         PublishResult(status=<PublishStatus.PUBLISHED: 'published'>, seq=0)
         """
-        lock = self._lock
-        if not lock.acquire(False):
-            lock.enter_contended("this producer")
+        # Straight-line code with few calls: what a call costs here, every small frame pays.
+        if not self._acquire(False):
+            self._lock.enter_contended("this producer")
         try:
             state = self._state
             now = self._now()
@@ -140,8 +159,10 @@ class Producer(Handle):
             plan = state.plan
             if (
                 plan is None
-                or type(data) is not np.ndarray
-                or plan.source != (data.dtype, data.shape, data.strides)
+                or type(data) is not _ndarray
+                or data.shape != plan.shape
+                or data.dtype is not plan.dtype
+                or data.strides != plan.strides
                 or shape is not None
                 or dtype is not None
                 or strides is not None
@@ -153,30 +174,55 @@ class Producer(Handle):
                 timestamp_ns = now
             if timestamp_ns < self._latest_timestamp_ns:
                 self._refuse_timestamp(timestamp_ns)
-            if self._loans and state.next_seq - next(iter(self._loans)) >= state.nslots:
+            loans = self._loans
+            if loans and state.next_seq - next(iter(loans)) >= state.nslots:
                 self._counters.inc("loans_refused")
                 return PublishResult(PublishStatus.LOANS_OPEN)
             self._latest_timestamp_ns = timestamp_ns
-            seq = state.begin()
-            if plan.nbytes:
-                if plan.nbytes >= FENCE_FROM_BYTES:
+            seq = state.next_seq  # W-081 from here on
+            state.next_seq = seq + 1
+            index = seq & state.mask
+            words = state.words
+            word_index = state.word_indices[index]
+            words[word_index] = seq << 1
+            nbytes = plan.nbytes
+            if nbytes:
+                if nbytes >= FENCE_FROM_BYTES:
                     full_fence()
-                plan.view(seq & state.mask)[...] = data
+                plan.views[index][...] = data
             meta_version = self._meta_version
-            state.commit(
-                seq,
-                nbytes=plan.nbytes,
-                pool_id=plan.pool_id,
-                timestamp_ns=timestamp_ns,
-                meta_version=meta_version,
-                image=plan.image,
+            _pack_slot(
+                state.ring,
+                state.body_offsets[index],
+                nbytes,
+                index,
+                plan.pool_id,
+                0,
+                timestamp_ns,
+                meta_version,
+                plan.image,
             )
-            if self._loans:
+            words[word_index] = seq << 1 | 1
+            if loans:
                 heapq.heappush(self._held, _Held(seq, meta_version, trace_id))
                 return PublishResult(PublishStatus.DEFERRED, seq)
-            status = self._send(state, seq, meta_version, trace_id, now)
+            descriptor = state.descriptor
+            _pack_tail(
+                descriptor,
+                _TAIL_OFFSET,
+                seq,
+                now if self._descriptor_timestamps else NULL_U64,
+                meta_version or NULL_U32,
+                trace_id,
+            )
+            result = self._offer(descriptor)
+            if result is _ACCEPTED and not self._private:
+                self._published += 1
+                status = _PUBLISHED
+            else:
+                status = self._settle(descriptor, result, now)
         finally:
-            lock.release()
+            self._release()
         if self._bells:
             self._ring()
         return PublishResult(status, seq)
@@ -207,20 +253,18 @@ class Producer(Handle):
             meta_version=meta_version,
             trace_id=trace_id,
         )
-        publication = self._publication
-        result = OfferResult.CLOSED if publication is None else publication.offer(descriptor)
+        result = self._offer(descriptor)
         if result is _ACCEPTED and not self._private:
-            self._counters.inc("frames_published")
+            self._published += 1
             return _PUBLISHED
         return self._settle(descriptor, result, now)
 
     def _settle(self, descriptor: bytearray, result: OfferResult, now: int) -> PublishStatus:
         """The uncommon cases: private streams, refusals."""
-        publication = self._publication
         for _ in range(_ADMIN_RETRIES):
-            if result is not _ADMIN_ACTION or publication is None:
+            if result is not _ADMIN_ACTION:
                 break
-            result = publication.offer(descriptor)
+            result = self._offer(descriptor)
         reached = result is _ACCEPTED
         results = [result]
         for private in self._private:
@@ -234,7 +278,7 @@ class Producer(Handle):
             if refused is not _ACCEPTED and not (nobody and refused is results[0]):
                 self._counters.inc(_REFUSAL_COUNTERS[refused])
         if reached:
-            self._counters.inc("frames_published")
+            self._published += 1
             return _PUBLISHED
         if nobody:
             self._counters.inc("drops_no_subscriber")
@@ -523,6 +567,12 @@ class Producer(Handle):
         )
 
     # The conductor's side
+
+    def _connect(self, publication: Publication | None) -> None:
+        """Send descriptors by this publication from now on; None: nowhere."""
+        with self._lock:
+            self._publication = publication
+            self._offer = _offer_nowhere if publication is None else publication.offer
 
     def _install(self, state: WriteState, max_loans: int) -> None:
         with self._lock:

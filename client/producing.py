@@ -108,6 +108,7 @@ class ProducerAttachment(Attachment):
 
     def metrics(self) -> dict[str, int]:
         counted = self.counters.snapshot()
+        counted["frames_published"] = self.producer._published
         counted["bad_message"] += self.conductor.counters["bad_message"]
         return counted
 
@@ -121,7 +122,8 @@ class ProducerAttachment(Attachment):
         for publication in (self.producer._publication, self._progress_publication):
             if publication is not None:
                 self.producer._retire(publication)
-        self.producer._publication = self._progress_publication = None
+        self.producer._connect(None)
+        self._progress_publication = None
         super().finish()
 
     # Transport
@@ -129,8 +131,10 @@ class ProducerAttachment(Attachment):
     def on_transport(self, transport: Transport) -> None:
         """Open the descriptor publication; after a loss, anew. Raises TransportError."""
         self.conductor.subscribe(LogicalStream.QOS)
-        self.producer._publication = transport.add_publication(
-            self.config.descriptor_channel, self.config.descriptor_stream_id
+        self.producer._connect(
+            transport.add_publication(
+                self.config.descriptor_channel, self.config.descriptor_stream_id
+            )
         )
 
     def lose_transport(self) -> None:

@@ -48,6 +48,26 @@ class PoolSlots:
         return self.buffer[start : start + self.stride_bytes]
 
 
+class SlotViews(dict[int, "npt.NDArray[Any]"]):
+    """An array of one layout over each slot of a pool, made when first asked for."""
+
+    def __init__(self, layout: TensorLayout, pool: PoolSlots) -> None:
+        super().__init__()
+        self._layout = layout
+        self._pool = pool
+
+    def __missing__(self, index: int) -> npt.NDArray[Any]:
+        layout = self._layout
+        view: npt.NDArray[Any] = np.ndarray(
+            layout.shape,
+            layout.numpy_dtype,
+            buffer=self._pool.slot(index),
+            strides=layout.strides,
+        )
+        self[index] = view
+        return view
+
+
 class FramePlan:
     """How frames of one layout and length are written: pool, header bytes, a view per slot.
 
@@ -55,7 +75,7 @@ class FramePlan:
     are written as bytes whatever the header says they are.
     """
 
-    __slots__ = ("_pool", "_views", "_written_as", "image", "nbytes", "pool_id", "source")
+    __slots__ = ("dtype", "image", "nbytes", "pool_id", "shape", "strides", "views")
 
     def __init__(
         self,
@@ -63,30 +83,17 @@ class FramePlan:
         nbytes: int,
         pool: PoolSlots,
         *,
-        source: tuple[object, ...] = (),
+        source: npt.NDArray[Any] | None = None,
         written_as: TensorLayout | None = None,
     ) -> None:
         self.image = header_image(layout)
         self.nbytes = nbytes
         self.pool_id = pool.pool_id
-        self.source = source  # dtype, shape and strides of the arrays it is for
-        self._written_as = written_as or layout
-        self._pool = pool
-        self._views: dict[int, npt.NDArray[Any]] = {}
-
-    def view(self, index: int) -> npt.NDArray[Any]:
-        """The slot as an array to be written to."""
-        view = self._views.get(index)
-        if view is None:
-            layout = self._written_as
-            view = np.ndarray(
-                layout.shape,
-                layout.numpy_dtype,
-                buffer=self._pool.slot(index),
-                strides=layout.strides,
-            )
-            self._views[index] = view
-        return view
+        self.views = SlotViews(written_as or layout, pool)
+        # Of the arrays it is for; a plan for bytes fits none.
+        self.dtype = source.dtype if source is not None else None
+        self.shape = source.shape if source is not None else None
+        self.strides = source.strides if source is not None else None
 
 
 class WriteState:
@@ -154,7 +161,7 @@ class WriteState:
             pool = self.pool_for(layout.extent)
             if pool is None:
                 return None
-            plan = FramePlan(layout, layout.extent, pool, source=source)
+            plan = FramePlan(layout, layout.extent, pool, source=array)
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
             self._plans[source] = plan
@@ -223,6 +230,8 @@ class WriteState:
 
     def close(self) -> None:
         """Let go of every view, then of the mapping."""
+        for plan in self._plans.values():
+            plan.views.clear()
         self.plan = None
         self._plans.clear()
         self._pools.clear()

@@ -103,7 +103,7 @@ def test_W_164_frames_seen_on_the_old_stream_are_not_delivered_again(world: Worl
         config(consumer.client_id, descriptor_channel=IPC, descriptor_stream_id=31001)
     )
     epoch = world.driver.streams[STREAM].epoch
-    producer._publication = None
+    producer._connect(None)
     producer.publish(DATA)
     for seq in (1, 2, 3):
         world.say(31001, FrameDescriptor(stream_id=STREAM, epoch=epoch, seq=seq))
@@ -416,7 +416,7 @@ def told(world: World, consumer: Any, seq: int, timestamp_ns: int | None) -> int
 def test_W_171_the_gate_goes_by_the_frames_own_times(world: World) -> None:
     """C-096, W-171, W-172: descriptor time first, then the slot's; time that goes back passes."""
     producer, consumer = world.pair(mode=Mode.RATE_LIMITED, max_rate_hz=1000)
-    producer._publication = None
+    producer._connect(None)
     start = world.clock.monotonic_ns()
     for i in range(7):
         producer.publish(DATA, timestamp_ns=start + i * 500_000)

@@ -59,7 +59,7 @@ def test_W_096_the_slot_is_committed_before_its_descriptor_is_offered(world: Wor
 
         close = publication.close
 
-    producer._publication = Watching()  # type: ignore[assignment]
+    producer._connect(Watching())  # type: ignore[arg-type]
     for _ in range(3):
         producer.publish(BYTES)
     assert words == [1, 3, 5]

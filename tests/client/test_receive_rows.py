@@ -40,9 +40,10 @@ class Source:
 
     def write(self, array: Any = (1, 2, 3, 4)) -> int:
         """A good frame of uint8, without a descriptor; its sequence."""
-        publication, self.producer._publication = self.producer._publication, None
+        publication = self.producer._publication
+        self.producer._connect(None)
         seq = self.producer.publish(np.array(array, np.uint8)).seq
-        self.producer._publication = publication
+        self.producer._connect(publication)
         assert seq is not None
         return seq
 

@@ -77,9 +77,10 @@ def test_C_097_reports_go_out_also_while_unmapped(world: World) -> None:
     for _ in range(3):
         producer._publication.offer(b"")  # nothing
     consumer.poll()
-    producer._publication, kept = None, producer._publication
+    kept = producer._publication
+    producer._connect(None)
     producer.publish(DATA)
-    producer._publication = kept
+    producer._connect(kept)
     producer.publish(DATA)
     consumer.poll()
     world.run(1.2)
