@@ -68,6 +68,7 @@ class DriverInvariants:
         self._metrics: Any = driver._metrics
         self._ended: dict[int, LeaseRevokeReason] = {}
         self._noticed: Counter[int] = Counter()
+        self._just_ended: list[int] = []
         self._last_sign: dict[int, int] = {}
         self._ended_epoch: dict[int, int] = {}
         self._last_lease_id = 0
@@ -117,6 +118,7 @@ class DriverInvariants:
                 self._granted(machine, now)
             elif state.name in _REASONS:
                 self._ended[machine.lease_id] = _REASONS[state.name]
+                self._just_ended.append(machine.lease_id)
                 self._closed(machine, state.name, now)
             elif state is LeaseLifecycle.Closed and machine.lease_id not in self._ended:
                 self._closed_by_stop += machine.lease_id != 0
@@ -181,6 +183,7 @@ class DriverInvariants:
             self._require("I-4", notice.error_message == "unknown lease", "notice out of nothing")
             return
         self._noticed[notice.lease_id] += 1
+        self._require("I-4", self._noticed[notice.lease_id] == 1, "a second notice")
         reason = self._ended.get(notice.lease_id)
         self._require("I-4", reason is notice.reason, f"notice {notice.reason} of a lease {reason}")
 
@@ -299,8 +302,9 @@ class DriverInvariants:
 
     def _check_counts(self) -> None:
         metrics = self._metrics
-        for lease_id, reason in self._ended.items():
-            self._require("I-4", self._noticed[lease_id] == 1, f"{lease_id} {reason}: notices")
+        for lease_id in self._just_ended:
+            self._require("I-4", self._noticed[lease_id] == 1, f"{lease_id} ended unnoticed")
+        self._just_ended.clear()
         active = len(self._lifecycle.leases)
         self._require("I-24", metrics["leases_active"] == active, "leases_active")
         ends = [metrics[f"leases_{how.lower()}"] for how in _REASONS]

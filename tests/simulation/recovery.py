@@ -1,0 +1,148 @@
+"""Liveness: once nothing goes wrong any more, everything is well again within a bound.
+
+The bound is what the configured times add up to at worst, one after the other: a driver that drains
+and starts anew; its silence being noticed; a wait for an announce and a backoff of the consumer's
+own; a client id or producer seat that is taken until the previous lease expires; a last backoff.
+"""
+
+from __future__ import annotations
+
+from tensor_pool.client.wire import Mode
+
+from .invariants_driver import InvariantError
+from .processes import Member
+from .schedule import MS
+from .world import World
+
+__all__ = ["BOUND_NS", "recover", "shut_down"]
+
+BOUND_NS = 3000 * MS
+_ROUND_NS = 10 * MS
+_TURNS = 4  # in a round: with one fragment a turn, fewer would not keep up with the traffic
+_FRAMES = 3
+_EXPIRY_MS = 500
+
+
+def recover(world: World) -> int:
+    """End all faults, wait until all is well, and see frames flow; ns that it took.
+
+    Raises InvariantError naming who is not well in time.
+    """
+    world.put_right()
+    start_ns = world.clock.monotonic_ns()
+    while world.clock.monotonic_ns() - start_ns <= BOUND_NS:
+        for member in world.members:
+            if member.handle is None:
+                world.reopen(member)
+        if not _ailing(world):
+            took_ns = world.clock.monotonic_ns() - start_ns
+            _see_frames_flow(world)
+            return took_ns
+        _round(world)
+    raise InvariantError(f"liveness: after {BOUND_NS // MS} ms: {'; '.join(_ailing(world))}")
+
+
+def _round(world: World) -> None:
+    """Everybody gets a turn, and some time passes."""
+    if world.driver.driver is None:
+        world.revive_driver(0, 0)
+    for _ in range(_TURNS):
+        world.drive(0, 0)
+        for index, process in enumerate(world.processes):
+            if process.client is None:
+                world.start(process)
+            world.cycle(index, 0)
+    world.clock.advance(_ROUND_NS)
+    world.count["rounds"] += 1
+
+
+def _ailing(world: World) -> list[str]:
+    """Who is not well: consumers without a mapping, streams without their producer."""
+    driver = world.driver.driver
+    if driver is None or driver.state != "Serving.Running.Normal":
+        return [f"the driver is {driver.state if driver is not None else 'dead'}"]
+    ailing = []
+    seats: dict[int, list[Member]] = {}
+    for member in world.members:
+        handle = member.handle
+        if handle is None:
+            ailing.append(f"{member.who} is not attached")
+        elif member.producer is not None:
+            seats.setdefault(member.plan.stream_id, []).append(member)
+        elif not handle._attachment.is_ready:
+            ailing.append(f"{member.who} is {handle!r}")
+        else:
+            stream = driver._lifecycle.streams.get(handle.stream_id)
+            state = handle._attachment.receiver.state
+            if stream is None or stream.epoch != state.epoch:
+                ailing.append(f"{member.who} reads epoch {state.epoch}, which is not current")
+            elif driver._lifecycle.leases.of_client(handle.client_id) is None:
+                ailing.append(f"{member.who} has a lease that the driver does not know")
+    for stream_id, members in seats.items():
+        ready = [m for m in members if m.handle._attachment.is_ready]
+        current = driver._lifecycle.streams.get(stream_id)
+        if len(ready) != 1 or current is None or ready[0].handle._state.epoch != current.epoch:
+            ailing.append(f"stream {stream_id} has {len(ready)} producers: {members[0].handle!r}")
+    return ailing
+
+
+def _see_frames_flow(world: World) -> None:
+    """Every frame published now reaches every consumer of its stream."""
+    for member in world.consumers:
+        while member.handle.poll(limit=1000) is not None:
+            pass
+    before = {m: m.handle._attachment.counters["frames_ok"] for m in world.consumers}
+    published: dict[int, int] = {}
+    for _ in range(_FRAMES):
+        for member in world.producers:
+            if not member.handle._attachment.is_ready:
+                continue
+            member.loan = None
+            for loan in list(member.handle._loans.values()):
+                loan.abort()
+            if world.publish_from(member, 2):
+                stream_id = member.plan.stream_id
+                published[stream_id] = published.get(stream_id, 0) + 1
+        for index in range(len(world.consumers)):
+            world.poll(index, 0)
+    for member in world.consumers:
+        handle = member.handle
+        if handle.mode is not Mode.STREAM or handle.uses_private_stream:
+            continue
+        got = handle._attachment.counters["frames_ok"] - before[member]
+        if got != published.get(handle.stream_id, 0):
+            raise InvariantError(
+                f"liveness: {member.who} got {got} of {published.get(handle.stream_id, 0)} frames"
+            )
+
+
+
+def shut_down(world: World) -> None:
+    """Everybody leaves in order; nothing is left (CI-10, I-24)."""
+    for process in world.processes:
+        client = process.client
+        assert client is not None
+        world.disk.mapper = process.name
+        for member in process.members:
+            member.held.clear()
+            member.loan = None
+        client.close()
+        transport = world.network._transports[process.name]
+        if transport._endpoints or not transport.is_closed:
+            raise InvariantError(f"CI-10: {process.name} left {transport._endpoints} open")
+        if world.disk.mappings.get(process.name):
+            raise InvariantError(f"CI-10: {process.name} left regions mapped")
+        process.client = None
+    driver = world.driver.driver
+    assert driver is not None
+    for _ in range(_EXPIRY_MS):  # of what processes that were killed have left
+        world.idle()
+    if len(driver._lifecycle.leases):
+        raise InvariantError(f"C-060: leases are left: {list(driver.snapshot().leases)}")
+    driver.request_shutdown()
+    for _ in range(1000):
+        if world.driver.driver is None:
+            return
+        world.drive(0, 0)
+        world.clock.advance(MS)
+    raise InvariantError("D-022: the driver does not stop")

@@ -1,0 +1,167 @@
+"""Everything on the wire: the trace of a run, and what has to hold for messages themselves.
+
+CI-5: every lease that a process is told of is used, given back or ended. CI-6: the descriptors of
+one producer in one epoch rise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable
+from struct import Struct
+
+from tensor_pool.client.transport.memory_endpoints import NetworkEvent
+from tensor_pool.client.wire import (
+    ResponseCode,
+    ShmAttachRequest,
+    ShmAttachResponse,
+    ShmDetachRequest,
+    ShmLeaseRevoked,
+    WireError,
+    decode,
+)
+from tensor_pool.client.wire.flyweights import (
+    FRAME_DESCRIPTOR_BYTES,
+    FRAME_DESCRIPTOR_TAIL,
+    FRAME_DESCRIPTOR_TAIL_OFFSET,
+)
+
+from .invariants_driver import InvariantError
+from .processes import DRIVER, ClientProcess, ProcessKilled
+
+__all__ = ["STRANGER", "Traffic", "states_of"]
+
+STRANGER = "stranger"
+DESCRIPTORS = 1100
+_REPLAYED = 64
+_header = Struct("<HHHH").unpack_from
+_stamp = Struct("<qiiq").pack
+_ATTACH_REQUEST, _ATTACH_RESPONSE, _DETACH_REQUEST, _REVOKED = 1, 2, 3, 7
+_ANSWERS = (_ATTACH_RESPONSE, _REVOKED)
+
+
+class Traffic:
+    """The network's observer."""
+
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+        self.count: Counter[str] = Counter()
+        self.checks = 0
+        self.requests: deque[bytes] = deque(maxlen=_REPLAYED)
+        """The latest messages of clients to the driver, for replays."""
+        self.fuse = 0
+        """How many events the process that has the turn will live to see; 0 for any number."""
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._tell = tell
+        self._asked: dict[str, set[int]] = {}
+        self._told: dict[str, set[int]] = {}
+        self._settled: dict[str, set[int]] = {}
+        self._descriptors: dict[tuple[int, bytes], int] = {}
+
+    def digest(self) -> str:
+        """The same for two runs exactly if every message was the same."""
+        return self._digest.hexdigest()
+
+    def note(self, text: bytes) -> None:
+        """Let the digest depend on something else than messages."""
+        self._digest.update(text)
+
+    def forget(self, process: str) -> None:
+        """A process is gone; it owes nobody anything."""
+        for table in (self._asked, self._told, self._settled):
+            table.pop(process, None)
+
+    def on_network(self, event: NetworkEvent) -> None:
+        """One offer or one delivery."""
+        time_ns, kind, transport, stream_id, session_id, message = event
+        digest = self._digest
+        digest.update(_stamp(time_ns, stream_id, session_id, len(kind)))
+        digest.update(message)
+        count = self.count
+        count[kind] += 1
+        if self._tell is not None:
+            self._tell(f"    {kind:16} {transport:10} {stream_id:5} {_text(message)}")
+        if kind == "delivered":
+            if len(message) >= 8:
+                _, template, schema, _ = _header(message)
+                if schema == 901 and template in _ANSWERS:
+                    self._note_answer(transport, message)
+        elif stream_id != DESCRIPTORS:
+            if len(message) >= 8:
+                self._note_request(transport, kind, message)
+        elif kind == "accepted" and len(message) == FRAME_DESCRIPTOR_BYTES:
+            self._check_descriptor(session_id, message)
+        if self.fuse:
+            self.fuse -= 1
+            if not self.fuse:
+                raise ProcessKilled
+
+    def _check_descriptor(self, session_id: int, message: bytes) -> None:
+        self.checks += 1
+        seq = FRAME_DESCRIPTOR_TAIL.unpack_from(message, FRAME_DESCRIPTOR_TAIL_OFFSET)[0]
+        key = (session_id, message[:FRAME_DESCRIPTOR_TAIL_OFFSET])
+        if seq <= self._descriptors.get(key, -1):
+            raise InvariantError(f"CI-6: descriptor {seq} after {self._descriptors[key]}")
+        self._descriptors[key] = seq
+
+    def _note_request(self, process: str, kind: str, message: bytes) -> None:
+        _, template, schema, _ = _header(message)
+        if schema != 901 or process in (DRIVER, STRANGER):
+            return
+        self.requests.append(message)
+        if template == _ATTACH_REQUEST and kind == "accepted":
+            request = decode(message)
+            assert isinstance(request, ShmAttachRequest)
+            self._asked.setdefault(process, set()).add(request.correlation_id)
+        elif template == _DETACH_REQUEST:  # tried once is enough (C-034)
+            detach = decode(message)
+            assert isinstance(detach, ShmDetachRequest)
+            self._settled.setdefault(process, set()).add(detach.lease_id)
+
+    def _note_answer(self, process: str, message: bytes) -> None:
+        asked = self._asked.get(process)
+        if asked is None:
+            return
+        try:
+            answer = decode(message)
+        except WireError:
+            return
+        if isinstance(answer, ShmAttachResponse):
+            if answer.correlation_id in asked and answer.code is ResponseCode.OK:
+                self._told.setdefault(process, set()).add(answer.lease_id or 0)
+        elif isinstance(answer, ShmLeaseRevoked):
+            self._settled.setdefault(process, set()).add(answer.lease_id)
+
+    def adopted(self, process: str, lease_id: int) -> None:
+        """A process took a lease into use."""
+        self._settled.setdefault(process, set()).add(lease_id)
+
+    def check_leases(self, process: ClientProcess) -> None:
+        """CI-5, after a turn."""
+        told = self._told.get(process.name)
+        if not told:
+            return
+        self.checks += 1
+        open_leases = told - self._settled.get(process.name, set())
+        told.clear()
+        if open_leases:
+            raise InvariantError(f"CI-5: {process.name} left leases {open_leases} alone")
+
+
+def states_of(process: ClientProcess) -> bytes:
+    """Where the machines of a process are, for the digest."""
+    if process.client is None:
+        return b"-"
+    return " ".join(
+        f"{a.connection.current.name}/{a.machine.current.name}"
+        for a in process.client._conductor.attachments
+    ).encode()
+
+
+def _text(message: bytes) -> str:
+    try:
+        return str(decode(message, raw_enums=True))
+    except WireError as error:
+        return f"{message.hex()} ({error})"
+
+
