@@ -25,8 +25,11 @@ from .ports import ProvisionError
 from .services import Services
 from .stream import StreamLifecycle
 from .stream_table import StreamTable
+from .warning_limit import WarningLimit
 
 __all__ = ["AttachDesk"]
+
+REFUSALS_LOGGED = 20  # lines per second and response code: a client may retry without a pause
 
 _log = logging.getLogger(__name__)
 
@@ -44,10 +47,11 @@ _REFUSED = {
 class AttachDesk:
     """Handles attach requests on behalf of DriverLifecycle."""
 
-    __slots__ = ("_leases", "_rules", "_services", "_streams")
+    __slots__ = ("_leases", "_log_limit", "_rules", "_services", "_streams")
 
     def __init__(self, services: Services, leases: LeaseTable, streams: StreamTable) -> None:
         self._services = services
+        self._log_limit = WarningLimit(services.clock, lines=REFUSALS_LOGGED)
         self._leases = leases
         self._streams = streams
         self._rules = AdmissionRules(services, leases, streams)
@@ -73,15 +77,18 @@ class AttachDesk:
         self._services.metrics.inc(_REFUSED[refusal.code])
         attempt.dispatch(LeaseEvent.ATTACH_REJECT, refusal)
         attempt.dispatch(LeaseEvent.CLOSE)
-        _log.info(
-            "attach refused: %s %s (client %d, stream %d, role %d): %s",
-            refusal.code.name,
-            refusal.text,
-            request.client_id,
-            request.stream_id,
-            request.role,
-            refusal.hint,
-        )
+        left_out = self._log_limit.admit(refusal.code.name)
+        if left_out is not None:
+            _log.info(
+                "attach refused: %s %s (client %d, stream %d, role %d): %s",
+                refusal.code.name,
+                refusal.text,
+                request.client_id,
+                request.stream_id,
+                request.role,
+                refusal.hint,
+                extra={"left_out": left_out} if left_out else None,
+            )
 
     def _grant(self, request: ShmAttachRequest, admission: Admission) -> None:
         """The steps of D-073."""

@@ -86,6 +86,7 @@ class Driver:
             time=self._time,
             health=HealthMonitor(self._router.post),
             post=self._router.post,
+            post_first=self._router.post_first,
             observer=observer,
         )
         self._lifecycle = DriverLifecycle(self._services, self._endpoints, self._timers)

@@ -50,11 +50,6 @@ class EpochKeeper:
         self._health = health
         self._retired = False
 
-    @property
-    def on_hugetlbfs(self) -> bool:
-        """Whether regions lie on huge pages."""
-        return self._store.on_hugetlbfs
-
     def provision(self, stream: EpochOwner) -> Regions:
         """Provision the next epoch of a stream (D-095).
 

@@ -5,6 +5,7 @@ The monitor only reports changes; whether the driver is Degraded is DriverLifecy
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from .events import Condition, DriverEvent
@@ -61,8 +62,10 @@ class HealthMonitor:
             and now - self._space_checked_ns >= SPACE_CHECK_PERIOD_NS
         ):
             self._space_checked_ns = now
-            if store.free_bytes() >= self._space_wanted:
-                self._clear(Condition.SHM_SPACE)
+            # A file system that cannot be asked has no space to offer.
+            with contextlib.suppress(OSError):
+                if store.free_bytes() >= self._space_wanted:
+                    self._clear(Condition.SHM_SPACE)
 
     def _raise(self, condition: Condition) -> None:
         if condition not in self._raised:

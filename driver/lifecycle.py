@@ -65,7 +65,7 @@ class DriverLifecycle(Machine):
         self._endpoints = endpoints
         self._timers = timers
         self.streams = StreamTable(services)
-        self.leases = LeaseTable(services.realtime_ns())
+        self.leases = LeaseTable(services.clock.realtime_ns())
         self.conditions: set[Condition] = set()
         self.shutdown = Shutdown(ShutdownReason.NORMAL, "")
         self.start_error: Exception | None = None
@@ -104,11 +104,12 @@ class DriverLifecycle(Machine):
 
     @on_entry(Init)
     def _start_up(self) -> None:
+        # The outcome comes first: a stop requested meanwhile is for the state that follows.
         error = start_up(self._services, self._endpoints, self.streams)
         if error is None:
-            self._services.post(DriverEvent.START_OK, None)
+            self._services.post_first(DriverEvent.START_OK, None)
         else:
-            self._services.post(DriverEvent.START_FAILED, error)
+            self._services.post_first(DriverEvent.START_FAILED, error)
 
     @on_event(Init, DriverEvent.START_OK, target=Normal)
     def _started(self, _: object) -> None:

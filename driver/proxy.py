@@ -99,7 +99,12 @@ class Proxy:
         return self.control_backlog >= self._limit
 
     def publish(self, target: Target, message: Message) -> PublishOutcome:
-        """Offer at once if nothing waits before this message; else queue it (D-171, D-173)."""
+        """Offer at once if nothing waits before this message; else queue it (D-171, D-173).
+
+        Only an attach response raises what encoding or the transport did not foresee: its
+        request can still be refused (D-064). Any other message is dropped then, since what it
+        tells of has happened.
+        """
         entry = Entry(KINDS[type(message)], message, self._clock.monotonic_ns())
         if target is Target.ANNOUNCE:
             return self._publish_announce(entry)
@@ -156,7 +161,8 @@ class Proxy:
         self, entry: Entry, outbox: Outbox, publication: Publication | None
     ) -> PublishOutcome:
         if not outbox:
-            outcome = self._offer(entry, publication)
+            must_answer = entry.kind is Kind.ATTACH_RESPONSE
+            outcome = (self._offer if must_answer else self._offer_safely)(entry, publication)
             if outcome is not PublishOutcome.QUEUED:
                 return outcome
         if self.is_full and entry.kind in (
@@ -174,11 +180,20 @@ class Proxy:
         left = 0
         while (entry := outbox.head()) is not None:
             self._metrics.inc("publish_retries")
-            if self._offer(entry, publication) is PublishOutcome.QUEUED:
+            if self._offer_safely(entry, publication) is PublishOutcome.QUEUED:
                 break
             outbox.pop()
             left += 1
         return left
+
+    def _offer_safely(self, entry: Entry, publication: Publication | None) -> PublishOutcome:
+        try:
+            return self._offer(entry, publication)
+        except Exception:  # noqa: BLE001 - counted and logged
+            self._metrics.inc("handler_errors")
+            _log.exception("a message could not be sent", extra={"kind": entry.kind.value})
+            self._drop(entry)
+            return PublishOutcome.DROPPED
 
     def _offer(self, entry: Entry, publication: Publication | None) -> PublishOutcome:
         """Hand one message to the transport; QUEUED means that it has to wait."""

@@ -23,7 +23,7 @@ class Dispatcher(Protocol):
 class Router:
     """Feeds DriverLifecycle; an error in one event does not keep the next from being handled.
 
-    `post` may be called from any thread; everything else belongs to the loop's.
+    Events may be posted from any thread; everything else belongs to the loop's.
     """
 
     __slots__ = ("_metrics", "_posted", "machine")
@@ -37,6 +37,10 @@ class Router:
     def post(self, event: DriverEvent, arg: object = None) -> None:
         """Queue an event, to be handled after the current one (D-013)."""
         self._posted.append((event, arg))
+
+    def post_first(self, event: DriverEvent, arg: object = None) -> None:
+        """Queue an event before those that other threads may have posted already."""
+        self._posted.appendleft((event, arg))
 
     def dispatch(self, event: DriverEvent, arg: object = None) -> None:
         """Handle one event now; an unexpected exception is logged and counted (D-064)."""

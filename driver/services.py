@@ -20,10 +20,11 @@ class Services:
     """One per driver; every machine holds a reference to it.
 
     `post` puts an event for DriverLifecycle into the router's queue, to be handled after the
-    current one (D-013).
+    current one (D-013); `post_first` puts it before what waits there.
     """
 
     __slots__ = (
+        "clock",
         "config",
         "epochs",
         "health",
@@ -32,9 +33,9 @@ class Services:
         "node_ids",
         "observer",
         "post",
+        "post_first",
         "private_streams",
         "publisher",
-        "realtime_ns",
         "store",
         "time",
     )
@@ -50,18 +51,20 @@ class Services:
         time: CycleTime,
         health: HealthMonitor,
         post: Callable[[DriverEvent, object], None],
+        post_first: Callable[[DriverEvent, object], None],
         observer: object | None = None,
     ) -> None:
         self.config = config
+        self.clock = clock
         self.store = store
         self.publisher = publisher
         self.metrics = metrics
         self.time = time
         self.health = health
         self.post = post
+        self.post_first = post_first
         self.observer = observer
         self.epochs = EpochKeeper(store, clock, time, metrics, health)
         self.node_ids = NodeIds(config.policies.node_id_reuse_cooldown_ms * 1_000_000)
         self.private_streams = PrivateStreams(config.driver)
-        self.realtime_ns = clock.realtime_ns
         self.lease_duration_ns = config.policies.lease_duration_ns

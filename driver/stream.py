@@ -11,6 +11,7 @@ producer may come is decided before it gets here, so such an event is only count
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 from ..client.wire import ClockDomain, PayloadPool, ShmPoolAnnounce
 from ..hsm import ANY, HANDLED, ROOT, Machine, Outcome, State, on_event, on_initial
@@ -19,17 +20,28 @@ from .events import Cause, NewEpoch, NoSuccessor, Producer, ProducerEnd, StreamE
 from .ports import Regions, Target
 from .services import Services
 
-__all__ = ["HEADER_SLOT_BYTES", "LAYOUT_VERSION", "StreamLifecycle"]
+__all__ = ["HEADER_SLOT_BYTES", "LAYOUT_VERSION", "NO_EPOCHS", "EpochSpan", "StreamLifecycle"]
 
 LAYOUT_VERSION = 1
 HEADER_SLOT_BYTES = 256
 REMEMBERED_EPOCHS = 64
 
 
+class EpochSpan(NamedTuple):
+    """First and last of the epochs that this instance gave a stream; 0 for none."""
+
+    first: int
+    last: int
+
+
+NO_EPOCHS = EpochSpan(0, 0)
+
+
 class StreamLifecycle(Machine):
     """The state of one stream.
 
-    `profile` is None for a configured stream whose profile does not exist; nobody can attach to it.
+    `profile` is None for a configured stream whose profile does not exist; nobody can attach to
+    it. `epochs_before` are those of an earlier stream with the same id (D-165).
     """
 
     def __init__(
@@ -39,17 +51,18 @@ class StreamLifecycle(Machine):
         profile: Profile | None,
         *,
         dynamic: bool = False,
+        epochs_before: EpochSpan = NO_EPOCHS,
     ) -> None:
         self._services = services
         self.stream_id = stream_id
         self.profile = profile
         self.dynamic = dynamic
-        self.last_epoch = 0
+        self.last_epoch = epochs_before.last
         self.regions: Regions | None = None
         self.payload_pools: tuple[PayloadPool, ...] = ()
         self.producer: Producer | None = None
         self.consumers: set[int] = set()
-        self._first_epoch = 0
+        self._first_epoch = epochs_before.first
         self._recent_epochs: deque[int] = deque(maxlen=REMEMBERED_EPOCHS)
         super().__init__(observer=services.observer)
 
@@ -196,6 +209,11 @@ class StreamLifecycle(Machine):
         return self.regions.epoch if self.regions is not None else None
 
     @property
+    def epochs(self) -> EpochSpan:
+        """All epochs so far, also those of earlier streams with this id."""
+        return EpochSpan(self._first_epoch, self.last_epoch)
+
+    @property
     def label(self) -> str:
         """How logs call this machine."""
         return f"stream {self.stream_id}"
@@ -212,7 +230,8 @@ class StreamLifecycle(Machine):
         recent = self._recent_epochs
         if epoch in recent:
             return True
-        return bool(recent) and self._first_epoch <= epoch < recent[0]
+        remembered_from = recent[0] if recent else self.last_epoch + 1
+        return 0 < self._first_epoch <= epoch < remembered_from
 
     def announce(self) -> None:
         """Publish ShmPoolAnnounce, if there is a current epoch (D-150, D-152)."""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from .config import Profile
 from .events import StreamEvent
 from .rotating_ids import RotatingIds
 from .services import Services
-from .stream import StreamLifecycle
+from .stream import NO_EPOCHS, EpochSpan, StreamLifecycle
 
 __all__ = ["StreamTable"]
+
+REMEMBERED_STREAMS = 4096
 
 
 class StreamTable:
     """Every stream that is not Closed between events."""
 
-    __slots__ = ("_services", "_streams", "dynamic_ids")
+    __slots__ = ("_epochs_before", "_services", "_streams", "dynamic_ids")
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._streams: dict[int, StreamLifecycle] = {}
+        self._epochs_before: OrderedDict[int, EpochSpan] = OrderedDict()  # of removed streams
         self.dynamic_ids = RotatingIds(services.config.driver.stream_id_range)
 
     def __len__(self) -> int:
@@ -56,14 +60,27 @@ class StreamTable:
         if stream.dynamic and stream.producer is None and not stream.consumers:
             stream.dispatch(StreamEvent.CLOSE)
             del self._streams[stream.stream_id]
+            self._remember(stream)
             self.dynamic_ids.release(stream.stream_id)
             self._count()
 
     def _add(self, stream_id: int, profile: Profile | None, *, dynamic: bool) -> StreamLifecycle:
-        stream = StreamLifecycle(self._services, stream_id, profile, dynamic=dynamic)
+        stream = StreamLifecycle(
+            self._services,
+            stream_id,
+            profile,
+            dynamic=dynamic,
+            epochs_before=self._epochs_before.pop(stream_id, NO_EPOCHS),
+        )
         self._streams[stream_id] = stream
         self._count()
         return stream
+
+    def _remember(self, stream: StreamLifecycle) -> None:
+        if stream.epochs != NO_EPOCHS:
+            self._epochs_before[stream.stream_id] = stream.epochs
+            if len(self._epochs_before) > REMEMBERED_STREAMS:
+                self._epochs_before.popitem(last=False)
 
     def _count(self) -> None:
         self._services.metrics.set("streams_total", len(self._streams))

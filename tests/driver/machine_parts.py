@@ -42,6 +42,7 @@ class Recorder:
             time=self.time,
             health=HealthMonitor(self.post),
             post=self.post,
+            post_first=self.post,
         )
 
     def publish(self, target: Target, message: Message) -> PublishOutcome:

@@ -78,6 +78,21 @@ def test_D_050_other_failures_of_provisioning_do_not_degrade() -> None:
     assert rig.driver.state == NORMAL
 
 
+def test_a_file_system_that_cannot_be_asked_has_no_space() -> None:
+    """D-050, D-064"""
+    disk = SimulatedDisk(capacity_bytes=0)
+    rig = Rig(disk=disk)
+    rig.attach(1)
+
+    def fail() -> int:
+        raise OSError("gone")
+
+    rig.store.free_bytes = fail  # type: ignore[method-assign]
+    rig.run(3 * SECOND)
+    assert rig.driver.state == DEGRADED
+    assert rig.metrics["handler_errors"] == 0
+
+
 @pytest.mark.parametrize("many", [True, False])
 def test_D_050_back_pressure_degrades_by_number_or_by_age(many: bool) -> None:
     rig = Rig()

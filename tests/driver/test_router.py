@@ -29,8 +29,10 @@ from tensor_pool.client.wire import (
     ShmLeaseRevoked,
     ShmPoolAnnounce,
     ShutdownReason,
+    decode,
     encode,
 )
+from tensor_pool.driver.config import IdRange
 from tensor_pool.driver.events import DriverEvent
 
 from .harness import MS, OTHER_STREAM, SECOND, STREAM, Rig, make_config
@@ -359,8 +361,6 @@ def test_D_064_port_that_raises_on_attach_costs_only_that_request(operation: str
 
 
 def test_D_064_what_a_broken_attach_created_is_undone() -> None:
-    from tensor_pool.driver.config import IdRange
-
     rig = Rig(
         make_config(
             driver={"stream_id_range": IdRange(20000, 20000)},
@@ -434,6 +434,43 @@ def test_D_064_a_producer_that_never_got_its_seat_ends_without_an_epoch() -> Non
     assert rig.metrics["stream_unhandled"] == 0
 
 
+@pytest.mark.parametrize("kind", [ShmLeaseRevoked, ShmPoolAnnounce, ShmDetachResponse])
+def test_D_064_a_lease_ends_although_its_messages_cannot_be_sent(kind: type) -> None:
+    rig = Rig()
+    lease = rig.granted(1, Role.PRODUCER)
+    rig.granted(2)
+    (publication,) = rig.driver._endpoints._publications
+    offer = publication.offer
+
+    def fail(message: bytes | bytearray) -> Any:
+        if isinstance(decode(bytes(message)), kind):
+            raise ZeroDivisionError
+        return offer(message)
+
+    publication.offer = fail  # type: ignore[method-assign]
+    rig.say(ShmDetachRequest(1, lease.lease_id, STREAM, 1, Role.PRODUCER))
+    rig.settle()
+    assert rig.metrics["handler_errors"] == 1
+    assert [left.client_id for left in rig.snapshot().leases] == [2]
+    del publication.offer
+    assert rig.granted(3, Role.PRODUCER).epoch > lease.epoch
+
+
+def test_D_064_an_answer_that_cannot_be_sent_is_replaced_by_a_refusal() -> None:
+    rig = Rig()
+    before = rig.snapshot()
+    (publication,) = rig.driver._endpoints._publications
+    offer = publication.offer
+
+    def fail_once(message: bytes | bytearray) -> Any:
+        publication.offer = offer  # type: ignore[method-assign]
+        raise ZeroDivisionError
+
+    publication.offer = fail_once  # type: ignore[method-assign]
+    assert rig.attach(1).error_message == "internal error"
+    assert rig.snapshot().leases == before.leases
+
+
 def other_announce(stream_id: int, epoch: int) -> ShmPoolAnnounce:
     pool = PayloadPool(1, 8, 64, "shm:file?path=/x/1.pool")
     uri = "shm:file?path=/x/header.ring"
@@ -473,6 +510,24 @@ def test_D_006_our_own_announces_are_never_taken_for_anothers() -> None:
     rig.settle()
     rig.say(first)  # an echo that comes very late
     rig.cycle()
+    assert rig.metrics["foreign_announces"] == 0
+
+
+def test_D_006_late_echoes_of_a_removed_stream_are_our_own() -> None:
+    """D-006, D-165"""
+    rig = Rig(
+        make_config(
+            driver={"stream_id_range": IdRange(20000, 20000)},
+            policies={"allow_dynamic_streams": True},
+        )
+    )
+    lease = rig.granted(1, Role.PRODUCER, stream_id=0)
+    rig.detach(lease, 1, Role.PRODUCER)
+    echoes = rig.heard(ShmPoolAnnounce)
+    rig.granted(2, stream_id=0)
+    for echo in echoes:
+        rig.say(echo)
+    rig.settle()
     assert rig.metrics["foreign_announces"] == 0
 
 
@@ -525,6 +580,20 @@ def test_D_194_refusal_is_logged_with_what_would_have_succeeded(
     text = record.getMessage()
     for part in ("layout_version mismatch", "7", str(STREAM), "expected 4", "is 1", "0 accepts"):
         assert part in text
+
+
+def test_D_194_a_client_that_retries_without_a_pause_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    rig = Rig()
+    for _ in range(100):
+        rig.attach(0)
+    assert len([r for r in caplog.records if "refused" in r.getMessage()]) == 20
+    rig.clock.advance(SECOND)
+    rig.attach(0)
+    assert caplog.records[-1].left_out == 80
+    assert rig.metrics["attach_refused_invalid_params"] == 101
 
 
 def test_D_194_grants_ends_and_refusals_are_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -180,6 +180,17 @@ def test_D_141_signals_give_normal_and_requests_what_they_say() -> None:
         assert (goodbye.reason, goodbye.error_message) == expected
 
 
+def test_a_stop_requested_during_the_start_follows_it() -> None:
+    """D-141, D-190"""
+    rig = Rig(start=False)
+    rig.store.on_call = lambda *call: rig.driver.request_shutdown(ShutdownReason.ADMIN, "early")
+    rig.driver.start()
+    rig.store.on_call = None
+    assert rig.driver.is_stopped
+    assert rig.driver.shutdown == (ShutdownReason.ADMIN, "early")
+    assert rig.metrics["driver_unhandled"] == 0
+
+
 def test_the_first_reason_stands() -> None:
     """D-020, D-141"""
     rig = Rig()
