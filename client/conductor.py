@@ -96,6 +96,7 @@ class Conductor:
             freshness_ns=config.announce_freshness_ns,
         )
         self.attachments: list[Attachment] = []
+        self._leaving: list[Attachment] = []  # closed, but an answer may still grant them a lease
         self.has_own_thread = False
         self.on_wake: Callable[[], None] = lambda: None
         self._endpoints: Endpoints | None = Endpoints(transport, config)
@@ -108,7 +109,7 @@ class Conductor:
         self._runner: int | None = None
         self._closed = False
         self._handlers: dict[type, Callable[..., None]] = {
-            ShmAttachResponse: self._to_all("on_attach_response"),
+            ShmAttachResponse: self._on_attach_response,
             ShmDetachResponse: self._to_all("on_detach_response"),
             ShmDriverShutdown: self._to_all("on_driver_shutdown"),
             ShmLeaseRevoked: self._to_all("on_lease_revoked"),
@@ -218,6 +219,9 @@ class Conductor:
             if attachment.is_gone:
                 attachment.finish()
                 self.attachments.remove(attachment)
+                self._leaving.append(attachment)
+        if self._leaving:
+            self._leaving = [a for a in self._leaving if a.connection.correlations.expects(now)]
         return work
 
     def _on_fragment(self, buffer: memoryview) -> None:
@@ -261,6 +265,11 @@ class Conductor:
                     getattr(attachment, method)(message)
 
         return deliver
+
+    def _on_attach_response(self, response: ShmAttachResponse) -> None:
+        """To all, and to those already closed: a lease that comes too late is returned (C-034)."""
+        for attachment in (*self.attachments, *self._leaving):
+            attachment.on_attach_response(response)
 
     def _on_announce(self, announce: ShmPoolAnnounce) -> None:
         assert self._endpoints is not None

@@ -88,6 +88,10 @@ class Correlations:
         client_id, asked = self._remembered.pop(correlation_id, (None, 0))
         return client_id if now - asked <= _REMEMBERED_NS else None
 
+    def expects(self, now: int) -> bool:
+        """Whether the answer to a request that was given up may still come."""
+        return any(now - asked <= _REMEMBERED_NS for _, asked in self._remembered.values())
+
     def begin_detach(self, client_id: int) -> int:
         """The id of one attempt to detach."""
         correlation_id = self.new(client_id)

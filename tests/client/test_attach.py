@@ -157,6 +157,28 @@ def test_C_034_a_lease_that_comes_after_giving_up_is_returned(world: World) -> N
     assert handle.poll_ready()
 
 
+def test_C_034_a_lease_granted_to_a_handle_closed_meanwhile_is_returned(world: World) -> None:
+    """Found by simulation, seed 0: nobody was left to hear the answer."""
+    delayed: list[ShmAttachResponse] = []
+
+    def delay(r: ShmAttachResponse) -> Any:
+        delayed.append(r)
+        return b""
+
+    world.driver.change_response = delay
+    client = world.client()
+    client.begin_attach_consumer(STREAM)
+    world.run(0.05)
+    for handle in list(client._handles.values()):
+        handle.close()
+    assert client._conductor.attachments == []
+    world.driver.send(delayed[0])
+    world.run(0.05)
+    assert [d.lease_id for d in world.driver.detach_requests] == [delayed[0].lease_id]
+    world.run(11)
+    assert client._conductor._leaving == []
+
+
 def test_a_late_answer_is_adopted_when_it_is_still_useful(world: World) -> None:
     """C-015 and the late-response sequence of §13."""
     delayed: list[ShmAttachResponse] = []
