@@ -106,6 +106,12 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Silence of the driver after which it counts as lost, in ns."""
         return ns(_given(self.driver_liveness_timeout))
 
+    @property
+    def descriptors_travel_alone(self) -> bool:
+        """Whether no other logical stream is configured onto the descriptors' number."""
+        others = ("control", "announce", "qos", "metadata")
+        return self.descriptor_stream_id not in {getattr(self, f"{o}_stream_id") for o in others}
+
     def check_base_dirs(self) -> None:
         """Raise ConfigError unless every allowed base directory exists now (W-031)."""
         for directory in self.allowed_base_dirs:

@@ -88,7 +88,7 @@ class Consumer(Handle):
             newest: Frame | None = None
             while (frame := self._next()) is not None:
                 if newest is not None:
-                    counters.inc("frames_ok", -1)
+                    self._receiver.frames_ok -= 1
                     counters.inc("drops_rate")
                 newest = frame
             return newest
@@ -277,7 +277,7 @@ class Consumer(Handle):
         try:
             frame._private = frame.copy()
         except (FrameOverwrittenError, StaleFrameError):
-            self._attachment.counters.inc("frames_ok", -1)
+            self._receiver.frames_ok -= 1
             return None
         return frame
 

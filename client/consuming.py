@@ -132,6 +132,7 @@ class ConsumerAttachment(Attachment):
             counters=self.counters,
             now=self.clock.monotonic_ns,
             max_seq_gap=self.config.max_outstanding_seq_gap,
+            reads_alone=self.config.descriptors_travel_alone,
             report=self._report,
         )
         self.receiver.configure(options.mode, options.max_rate_hz)
@@ -173,6 +174,7 @@ class ConsumerAttachment(Attachment):
 
     def metrics(self) -> dict[str, int]:
         counted = self.counters.snapshot()
+        counted["frames_ok"] = self.receiver.frames_ok
         counted["bad_message"] += self.conductor.counters["bad_message"]
         return counted
 

@@ -147,13 +147,14 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
         Raises FrameOverwrittenError if the producer reused the slot meanwhile, StaleFrameError if
         the regions are unmapped (C-094).
         """
-        if self._private is not None:
-            source = self._private
-        else:
-            if not self._state.is_open:
-                self._count_late()
-                raise self._stale()
-            source = self.array
+        source = self._private
+        if source is None:
+            source = self._format.arrays.get(self._index)
+            if source is None:
+                if not self._state.is_open:
+                    self._count_late()
+                    raise self._stale()
+                source = self._format.array(self._index)
         if out is None:
             result = source.copy(order="K")
         else:

@@ -145,9 +145,14 @@ class ReadState:
         self.format = found
         return found
 
+    def shut(self) -> None:
+        """Accept no more frames of this mapping."""
+        self.is_open = False
+        self.prefix = b"no descriptor begins like this"
+
     def close(self) -> None:
         """Let go of every view, then of the mapping; views the application holds stay (W-143)."""
-        self.is_open = False
+        self.shut()
         for known in (*self._formats.values(), self.format):
             if known is not None:
                 known.arrays.clear()

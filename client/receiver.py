@@ -7,7 +7,7 @@ reports, and stops using the mapping at once; the conductor draws the consequenc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Buffer, Callable
 
 from .connection import DriverConnection
 from .counters import Counters
@@ -40,7 +40,8 @@ _decode = decoder_for([FrameDescriptor])
 class Receiver:
     """Reads the descriptor stream of one consumer.
 
-    `state` and `subscription` are exchanged by the conductor. `report` posts an event about a
+    `reads_alone` says that nothing but descriptors travels on it, each in one fragment. `state` and
+    `subscription` are exchanged by the conductor. `report` posts an event about a
     mapping to the consumer machine.
     """
 
@@ -52,6 +53,7 @@ class Receiver:
         counters: Counters,
         now: Callable[[], int],
         max_seq_gap: int,
+        reads_alone: bool,
         report: Callable[[ReadState, RoleEvent], None],
     ) -> None:
         self.state: ReadState | None = None
@@ -61,6 +63,9 @@ class Receiver:
         self.skips_are_intended = False  # a private stream with a rate cap (W-110)
         self.is_private = False
         self._successor: tuple[Subscription, bool] | None = None
+        self._poll_subscription: Callable[..., int] | None = None
+        self._handler: Callable[..., None] = self._on_fragment
+        self.frames_ok = 0
         self._gate: RateGate | None = None
         self._pending: deque[bytes] = deque()
         self._append = self._pending.append
@@ -69,6 +74,7 @@ class Receiver:
         self._counters = counters
         self._now = now
         self._max_seq_gap = max_seq_gap
+        self._reads_alone = reads_alone
         self._report = report
 
     def configure(self, mode: Mode, max_rate_hz: int) -> None:
@@ -93,6 +99,7 @@ class Receiver:
         """Read no stream any more."""
         successor, self._successor = self._successor, None
         current, self.subscription = self.subscription, None
+        self._poll_subscription = None
         if successor is not None:
             successor[0].close()
         if current is not None:
@@ -109,6 +116,13 @@ class Receiver:
             return
         subscription, private = successor
         previous, self.subscription = self.subscription, subscription
+        poll_fragments = getattr(subscription, "poll_fragments", None)
+        if self._reads_alone and poll_fragments is not None:
+            self._poll_subscription = poll_fragments
+            self._handler = self._on_raw_fragment
+        else:
+            self._poll_subscription = subscription.poll
+            self._handler = self._on_fragment
         if previous is not None:
             for _ in range(_LAST_POLLS):
                 if not previous.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
@@ -139,42 +153,93 @@ class Receiver:
             state = self.state
             if (
                 state is None
-                or not state.is_open
-                or len(raw) != FRAME_DESCRIPTOR_BYTES
                 or not raw.startswith(state.prefix)
+                or len(raw) != FRAME_DESCRIPTOR_BYTES
                 or self._now() > self._connection.deadline_ns
             ):
                 usual = self._classify(raw)
                 if usual is _NOT_OURS:
                     limit += 1
                     continue
+                state = self.state
                 if usual is None or state is None:
                     continue
                 raw = usual
             try:
-                frame = self._accept(state, raw)
+                # Rows 6 to 24 for a frame in order; straight-line, as every frame pays for it.
+                seq, publish_ns, _, trace_id = _unpack_tail(raw, FRAME_DESCRIPTOR_TAIL_OFFSET)
+                if seq == state.next_seq:
+                    state.last_seq = seq
+                    state.next_seq = seq + 1
+                elif not self._track(state, seq):
+                    continue
+                gate = self._gate
+                if gate is not None and publish_ns != NULL_U64 and not gate.passes(publish_ns):
+                    self._counters.inc("drops_rate")
+                    continue
+                index = seq & state.mask
+                words = state.words
+                word_index = state.word_indices[index]
+                word = words[word_index]
+                if word != seq << 1 | 1:
+                    self._drop_late("late_seq_mismatch" if word & 1 else "late_in_progress")
+                    continue
+                if word < state.accepted_words[index]:
+                    self._drop_late("late_rewind")
+                    continue
+                nbytes, payload_slot, pool_id, offset, timestamp, meta_version, image = (
+                    _unpack_slot(state.ring, state.body_offsets[index])
+                )
+                if words[word_index] != word:
+                    self._drop_late("late_changed")
+                    continue
+                found = state.format
+                if (
+                    found is None
+                    or image != found.image
+                    or nbytes != found.nbytes
+                    or pool_id != found.pool_id
+                    or payload_slot != index
+                    or offset
+                ):
+                    checked = state.format_for(index, nbytes, payload_slot, pool_id, offset, image)
+                    if isinstance(checked, SlotFault):
+                        self._drop_late(checked.counter)
+                        continue
+                    found = checked
+                if gate is not None and publish_ns == NULL_U64:
+                    time_ns = timestamp if timestamp != NULL_U64 else self._now()
+                    if not gate.passes(time_ns):
+                        self._counters.inc("drops_rate")
+                        continue
             except ValueError:
                 if state.is_open:
                     raise
                 self._counters.inc("drops_unmapped")  # unmapped by the conductor meanwhile
                 continue
-            if frame is not None:
-                return frame
+            # Row 23 is the frame's own: `valid` and `copy()` load the word after the payload.
+            state.accepted_words[index] = word
+            self.frames_ok += 1
+            return Frame(
+                seq, trace_id, state, found, index, word, timestamp, meta_version, publish_ns
+            )
         return None
 
     def _poll(self) -> bool:
         """Take descriptors from the transport; False if there are none."""
         if self._successor is not None:
             self._take_over()
-        subscription = self.subscription
-        while subscription is not None:
-            if not subscription.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
+        while (poll := self._poll_subscription) is not None:
+            if not poll(self._handler, _FRAGMENTS_PER_POLL):
                 return False
             if self._pending:
                 return True
         return False
 
     def _on_fragment(self, buffer: memoryview) -> None:
+        self._append(bytes(buffer))
+
+    def _on_raw_fragment(self, buffer: Buffer, _: object) -> None:
         self._append(bytes(buffer))
 
     def _classify(self, raw: bytes) -> bytes | None:
@@ -215,60 +280,6 @@ class Receiver:
             message.trace_id or 0,
         )
 
-    def _accept(self, state: ReadState, raw: bytes) -> Frame | None:
-        """Rows 6 to 24."""
-        seq, publish_ns, _, trace_id = _unpack_tail(raw, FRAME_DESCRIPTOR_TAIL_OFFSET)
-        if seq == state.next_seq:
-            state.last_seq = seq
-            state.next_seq = seq + 1
-        elif not self._track(state, seq):
-            return None
-        gate = self._gate
-        if gate is not None and publish_ns != NULL_U64 and not gate.passes(publish_ns):
-            self._counters.inc("drops_rate")
-            return None
-        index = seq & state.mask
-        words = state.words
-        word_index = state.word_indices[index]
-        word = words[word_index]
-        if word != seq << 1 | 1:
-            self._drop_late("late_seq_mismatch" if word & 1 else "late_in_progress")
-            return None
-        if word < state.accepted_words[index]:
-            self._drop_late("late_rewind")
-            return None
-        nbytes, payload_slot, pool_id, offset, timestamp, meta_version, image = _unpack_slot(
-            state.ring, state.body_offsets[index]
-        )
-        if words[word_index] != word:
-            self._drop_late("late_changed")
-            return None
-        known = state.format
-        if (
-            known is None
-            or image != known.image
-            or nbytes != known.nbytes
-            or pool_id != known.pool_id
-            or payload_slot != index
-            or offset
-        ):
-            found = state.format_for(index, nbytes, payload_slot, pool_id, offset, image)
-            if isinstance(found, SlotFault):
-                self._drop_late(found.counter)
-                return None
-            known = found
-        if gate is not None and publish_ns == NULL_U64:
-            time_ns = timestamp if timestamp != NULL_U64 else self._now()
-            if not gate.passes(time_ns):
-                self._counters.inc("drops_rate")
-                return None
-        if words[word_index] != word:
-            self._drop_late("late_changed")
-            return None
-        state.accepted_words[index] = word
-        self._counters.inc("frames_ok")
-        return Frame(seq, trace_id, state, known, index, word, timestamp, meta_version, publish_ns)
-
     def _track(self, state: ReadState, seq: int) -> bool:
         """Row 6 for what is not the next in order; False drops the frame."""
         counters = self._counters
@@ -303,5 +314,5 @@ class Receiver:
 
     def _condemn(self, state: ReadState, event: RoleEvent) -> None:
         """Stop using a mapping that a descriptor showed to be void."""
-        state.is_open = False
+        state.shut()
         self._report(state, event)

@@ -279,18 +279,33 @@ class FlippingWords:
         return self.words[index]
 
 
-@pytest.mark.parametrize("loads_before", [1, 2])
-def test_rows_11_and_23_the_word_changes_while_the_slot_is_read(
-    source: Source, loads_before: int
-) -> None:
+def test_row_11_the_word_changes_while_the_slot_is_read(source: Source) -> None:
     """W-082, W-106."""
     seq = source.write()
     state = source.consumer._receiver.state
     words = state.words
-    state.words = FlippingWords(words, 8 + 32 * (seq % 8), loads_before)
+    state.words = FlippingWords(words, 8 + 32 * (seq % 8), after=1)
     assert source.changes(lambda: source.tell(seq)) == {"late_changed": 1}
     state.words = words
     assert source.is_good()
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_row_23_the_word_changes_while_the_payload_is_read(source: Source, copied: bool) -> None:
+    """W-082, W-084, W-106: a copy is not delivered, a view says that it does not count."""
+    consumer = source.consumer
+    seq = source.write()
+    state = consumer._receiver.state
+    state.words = FlippingWords(state.words, 8 + 32 * (seq % 8), after=2)
+    source.tell(seq)
+    if copied:
+        assert consumer.poll(copy=True) is None
+        assert consumer.metrics()["frames_ok"] == 1
+    else:
+        frame = consumer.poll()
+        assert frame is not None
+        assert not frame.valid
+    assert consumer.metrics()["late_changed"] == consumer.metrics()["drops_late"] == 1
 
 
 INVALID: list[tuple[int, str, int, bytes]] = [
