@@ -62,6 +62,9 @@ diagrams: $(VENV)/.dev ## draw every machine class into diagrams/
 soak: $(VENV)/.dev ## look for torn frames between two processes, 60 s a size; SECONDS_EACH=60
 	@$(BIN)/python tests/soak/torn_read.py --seconds $(or $(SECONDS_EACH),60)
 
+docs-hsm: $(VENV)/.dev ## write the state machine reference and its table of requirements
+	@$(BIN)/python docs/hsm/generate.py
+
 soak-hsm: $(VENV)/.dev ## compare three state machine engines; CASES=1000000
 	@$(BIN)/python tests/hsm_oracle/soak.py --cases $(or $(CASES),1000000) --processes $(or $(PROCESSES),2)
 
@@ -71,4 +74,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check schemas reference fuzz diagrams soak soak-hsm coverage-matrix clean
+.PHONY: help demo test check schemas reference fuzz diagrams soak docs-hsm soak-hsm coverage-matrix clean

@@ -12,7 +12,7 @@ from pathlib import Path
 from .diagram import FORMATS, render
 from .errors import HsmError
 from .machine import Machine
-from .scxml import ScxmlError, export_scxml, import_scxml
+from .scxml import export_scxml, import_scxml
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         text = options.run(options)
-    except (HsmError, ScxmlError, _UsageError, OSError) as error:
+    except (HsmError, _UsageError, OSError) as error:
         print(f"tensor_pool.hsm: {error}", file=sys.stderr)
         return 2
     if options.output is None:

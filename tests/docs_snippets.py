@@ -82,7 +82,9 @@ def run_page(path: Path, directory: Path) -> int:
     Raises AssertionError that names page and line when one fails or prints something else.
     """
     module = types.ModuleType(f"page_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}")
+    known = set(sys.modules)
     sys.modules[module.__name__] = module  # classes defined by a page can be pickled
+    sys.path.insert(0, str(directory))  # and the files it wrote can be imported
     printed: str | None = None
     count = 0
     try:
@@ -99,7 +101,11 @@ def run_page(path: Path, directory: Path) -> int:
                     continue
                 count += 1
     finally:
-        del sys.modules[module.__name__]
+        sys.path.remove(str(directory))
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None)
+            if name == module.__name__ or (file and Path(file).is_relative_to(directory)):
+                del sys.modules[name]
     return count
 
 
@@ -125,7 +131,7 @@ def _run_doctest(snippet: Snippet, namespace: dict[str, Any]) -> str:
     )
     test.globs = namespace  # the very namespace of the page: doctest would copy it
     report = io.StringIO()
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     runner.run(test, out=report.write, clear_globs=False)
     assert runner.summarize(verbose=False).failed == 0, report.getvalue()
     return ""
