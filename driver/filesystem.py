@@ -44,7 +44,8 @@ def usability_problem(path: str) -> str | None:
     except OSError as error:
         return errno_name(error)
     # A daemon may run set-uid; the effective ids are what the kernel will judge by.
-    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+    effective_ids = os.access in os.supports_effective_ids
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=effective_ids):
         return "EACCES"
     return None
 

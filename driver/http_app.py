@@ -1,14 +1,15 @@
 """The pages of the driver's HTTP server.
 
-A page is a route here and a function from a report to a response. Reports come from the loop on
-demand (`ask`), so pages that refresh themselves only have to ask again.
+A page is a route here and a function that asks the driver's loop for what it shows. Pages that
+refresh themselves only have to ask again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from concurrent.futures import CancelledError, Future
+from typing import Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,10 +22,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .prometheus import CONTENT_TYPE, metrics_page
-from .report import DriverReport, status_document
+from .report import DriverReport, MetricsReport, status_document
 from .settings import is_loopback_host
 
-__all__ = ["create_app"]
+__all__ = ["Reporter", "create_app"]
 
 _ANSWER_TIMEOUT_S = 2.0
 
@@ -36,12 +37,20 @@ Tensor Pool driver
 """
 
 
-def create_app(request_report: Callable[[], Future[DriverReport]]) -> Starlette:
-    """The application; `request_report` asks the driver's loop for a report."""
+class Reporter(Protocol):
+    """How pages ask the driver's loop; futures are cancelled when the driver stops."""
 
-    async def ask() -> DriverReport:
+    def request_metrics(self) -> Future[MetricsReport]: ...
+
+    def request_report(self) -> Future[DriverReport]: ...
+
+
+def create_app(reporter: Reporter) -> Starlette:
+    """The application."""
+
+    async def answer[T](asked: Future[T]) -> T:
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(request_report()), _ANSWER_TIMEOUT_S)
+            return await asyncio.wait_for(asyncio.wrap_future(asked), _ANSWER_TIMEOUT_S)
         except TimeoutError:
             raise HTTPException(503, "the driver's loop did not answer in time") from None
         except (CancelledError, asyncio.CancelledError):
@@ -51,11 +60,12 @@ def create_app(request_report: Callable[[], Future[DriverReport]]) -> Starlette:
         return PlainTextResponse(_INDEX)
 
     async def metrics(_request: Request) -> Response:
-        return Response(metrics_page(await ask()), media_type=CONTENT_TYPE)
+        report = await answer(reporter.request_metrics())
+        return Response(metrics_page(report), media_type=CONTENT_TYPE)
 
     async def status(_request: Request) -> Response:
-        document = msgspec.json.encode(status_document(await ask()))
-        return Response(document, media_type="application/json")
+        document = status_document(await answer(reporter.request_report()))
+        return Response(msgspec.json.encode(document), media_type="application/json")
 
     return Starlette(
         routes=[

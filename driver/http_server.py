@@ -6,13 +6,14 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import uvicorn
 
 from .assembly import Assembly
 from .http_app import create_app
 from .loop import LoopDesk
-from .report import take_report
+from .report import DriverReport, MetricsReport, take_metrics, take_report
 
 __all__ = ["serve_http"]
 
@@ -21,9 +22,23 @@ _STOP_TIMEOUT_S = 3.0
 _log = logging.getLogger(__name__)
 
 
+class _LoopReporter:
+    """Has reports made by the loop."""
+
+    def __init__(self, assembly: Assembly, desk: LoopDesk) -> None:
+        self._assembly = assembly
+        self._desk = desk
+
+    def request_metrics(self) -> Future[MetricsReport]:
+        return self._desk.call(lambda: take_metrics(self._assembly))
+
+    def request_report(self) -> Future[DriverReport]:
+        return self._desk.call(lambda: take_report(self._assembly))
+
+
 def serve_http(listener: socket.socket, assembly: Assembly, desk: LoopDesk) -> Callable[[], None]:
     """Serve on a listening socket until the returned function is called."""
-    app = create_app(lambda: desk.call(lambda: take_report(assembly)))
+    app = create_app(_LoopReporter(assembly, desk))
     server = uvicorn.Server(
         uvicorn.Config(
             app,

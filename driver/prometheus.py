@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import CounterMetricFamily
 
 from .metric_help import METRIC_HELP
 from .metrics import GAUGES
-from .report import DriverReport
+from .report import MetricsReport
 
 __all__ = ["CONTENT_TYPE", "PREFIX", "metrics_page"]
 
@@ -21,22 +21,22 @@ PREFIX = "tensor_pool_driver_"
 class _ReportCollector:
     """Presents one report to the library."""
 
-    def __init__(self, report: DriverReport) -> None:
+    def __init__(self, report: MetricsReport) -> None:
         self._report = report
 
     def collect(self) -> Iterator[Metric]:
-        status = self._report.snapshot.status
+        report = self._report
         yield InfoMetricFamily(
             PREFIX.removesuffix("_"),
             "Which driver this is.",
-            {"instance_id": status.instance_id, "state": status.state},
+            {"instance_id": report.instance_id, "state": report.state},
         )
-        for name, value in self._report.metrics.items():
+        for name, value in report.metrics.items():
             family = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
             yield family(PREFIX + name, METRIC_HELP[name], value=value)
 
 
-def metrics_page(report: DriverReport) -> bytes:
+def metrics_page(report: MetricsReport) -> bytes:
     """Every metric: gauges by their name, counters with the customary `_total`."""
     registry = CollectorRegistry()
     registry.register(_ReportCollector(report))

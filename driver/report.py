@@ -1,4 +1,4 @@
-"""One picture of a running driver for the status page, the metrics page and the status command."""
+"""Pictures of a running driver, for its pages and for whoever embeds it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from .assembly import Assembly
 from .snapshots import DriverSnapshot, LeaseSnapshot, StreamSnapshot
 
-__all__ = ["DriverReport", "status_document", "take_report"]
+__all__ = ["DriverReport", "MetricsReport", "status_document", "take_metrics", "take_report"]
 
 
 class DriverReport(msgspec.Struct, frozen=True):
@@ -23,6 +23,23 @@ class DriverReport(msgspec.Struct, frozen=True):
     embeds_media_driver: bool
     control_channel: str
     control_stream_id: int
+
+
+class MetricsReport(msgspec.Struct, frozen=True):
+    """The part that costs the same however many leases there are."""
+
+    instance_id: str
+    state: str
+    metrics: dict[str, int]
+
+
+def take_metrics(assembly: Assembly) -> MetricsReport:
+    """The metrics now; for the thread that runs the driver."""
+    return MetricsReport(
+        instance_id=assembly.config.driver.instance_id,
+        state=assembly.driver.state,
+        metrics=assembly.metrics.snapshot(),
+    )
 
 
 def take_report(assembly: Assembly) -> DriverReport:

@@ -39,6 +39,8 @@ class TransitionLog:
         if depth > 1:
             self._open[id(machine)] = (began, depth - 1)
             return
+        if not _log.isEnabledFor(logging.INFO):
+            return
         label = getattr(machine, "label", type(machine).__name__)
         before, after = state_path(began), state_path(machine.current)
         event = str(machine.event) if machine.event is not None else ""

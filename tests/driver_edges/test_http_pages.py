@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from tensor_pool.driver import http_app
 from tensor_pool.driver.http_listener import HttpUnavailableError, listen, split_address
 from tensor_pool.driver.metrics import GAUGES, METRIC_NAMES
-from tensor_pool.driver.report import DriverReport, status_document
+from tensor_pool.driver.report import DriverReport, MetricsReport, status_document
 from tensor_pool.driver.snapshots import (
     AssignmentSnapshot,
     DriverSnapshot,
@@ -76,18 +76,37 @@ def report() -> DriverReport:
     )
 
 
+class ScriptedReporter:
+    """Answers with a report, or never, or as a driver that has stopped."""
+
+    def __init__(self, report: DriverReport | None, *, stopped: bool = False) -> None:
+        self._report = report
+        self._stopped = stopped
+
+    def request_metrics(self) -> Future[MetricsReport]:
+        report = self._report
+        if report is None:
+            return self._answer(None)
+        status = report.snapshot.status
+        return self._answer(MetricsReport(status.instance_id, status.state, report.metrics))
+
+    def request_report(self) -> Future[DriverReport]:
+        return self._answer(self._report)
+
+    def _answer(self, answer: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if answer is not None:
+            future.set_result(answer)
+        elif self._stopped:
+            future.cancel()
+        return future
+
+
 def client_of(report: DriverReport | None, **options: Any) -> TestClient:
     """A client of pages whose loop answers with `report`, or never."""
 
-    def request_report() -> Future[DriverReport]:
-        future: Future[DriverReport] = Future()
-        if report is not None:
-            future.set_result(report)
-        return future
-
-    return TestClient(
-        http_app.create_app(request_report), base_url="http://127.0.0.1:9464", **options
-    )
+    app = http_app.create_app(ScriptedReporter(report))
+    return TestClient(app, base_url="http://127.0.0.1:9464", **options)
 
 
 def test_every_metric_is_on_the_metrics_page_with_its_kind(report: DriverReport) -> None:
@@ -177,13 +196,9 @@ def test_a_loop_that_hangs_shows_as_503(
 
 
 def test_a_stopped_driver_shows_as_503() -> None:
-    def request_report() -> Future[DriverReport]:
-        future: Future[DriverReport] = Future()
-        future.cancel()
-        return future
-
-    client = TestClient(http_app.create_app(request_report), base_url="http://localhost")
-    assert client.get("/status.json").status_code == 503
+    app = http_app.create_app(ScriptedReporter(None, stopped=True))
+    client = TestClient(app, base_url="http://localhost")
+    assert client.get("/status.json").status_code == client.get("/metrics").status_code == 503
 
 
 def test_only_reading_is_possible(report: DriverReport) -> None:
