@@ -68,10 +68,13 @@ docs-hsm: $(VENV)/.dev ## write the state machine reference and its table of req
 soak-hsm: $(VENV)/.dev ## compare three state machine engines; CASES=1000000
 	@$(BIN)/python tests/hsm_oracle/soak.py --cases $(or $(CASES),1000000) --processes $(or $(PROCESSES),2)
 
+bench-hsm: $(VENV)/.bench ## how fast state machines are, here and elsewhere
+	@$(BIN)/python benchmarks/hsm.py
+
 coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 	@$(BIN)/python tests/coverage_matrix.py
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check schemas reference fuzz diagrams soak docs-hsm soak-hsm coverage-matrix clean
+.PHONY: help demo test check bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm coverage-matrix clean

@@ -2,8 +2,8 @@
 
 Seven states, `A(A1(A11, A12))` and `B(B1(B11))`. Every entry, exit and effect counts itself, which
 is the least that a behavior does, and lets the benchmark see that both did the same. The
-hand-written class is what one would write for speed without a
-framework: a table per leaf, straight-line transitions, the same re-entrancy guard.
+hand-written class is what one would write for speed without a framework: a table per leaf,
+straight-line transitions, the same re-entrancy guard.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Ours(Machine):
     B11 = State(parent=B1)
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = 0  # also what the instances of both classes hold
 
     begin = on_initial(ROOT, target=A)
     a_initial = on_initial(A, target=A1)
