@@ -15,6 +15,7 @@ from .config import DriverConfig
 from .driver import Driver
 from .metrics import DriverMetrics
 from .store import FileStore
+from .transition_log import TransitionLog
 
 __all__ = ["Assembly", "allow_many_files"]
 
@@ -22,7 +23,8 @@ __all__ = ["Assembly", "allow_many_files"]
 class Assembly:
     """Opens the media driver and the transport, and puts a driver on them; `close()` undoes it.
 
-    The driver itself is made but not started. `observer` gets the trace hooks of all machines.
+    The driver itself is made but not started. `observer` gets the trace hooks of all machines;
+    without one, transitions are logged.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Assembly:
                 transport=transport,
                 store=FileStore(config, self.clock, self.metrics),
                 metrics=self.metrics,
-                observer=observer,
+                observer=TransitionLog() if observer is None else observer,
             )
             self._opened = opened.pop_all()
 

@@ -22,7 +22,7 @@ from .config_tables import read_profiles, read_streams
 from .config_values import from_text, from_toml
 from .settings import SETTINGS, TABLES, Setting
 
-__all__ = ["STARTER", "LoadedConfig", "load_config", "parse_override"]
+__all__ = ["STARTER", "LoadedConfig", "check_config", "load_config", "parse_override"]
 
 # What a driver runs with when it is given no file: one ready stream, and more on request.
 STARTER: Mapping[str, Any] = {
@@ -67,10 +67,41 @@ def load_config(
     """
     document = _read(path) if path is not None else _deep_copy(STARTER)
     origin = "file" if path is not None else "built-in"
+    return _load(document, origin, overrides, os.environ if environ is None else environ)
+
+
+def check_config(config: DriverConfig) -> tuple[str, ...]:
+    """Judge a configuration that was made by hand by the same rules; returns the warnings.
+
+    Raises ConfigError with every problem found.
+
+    >>> check_config(DriverConfig())
+    Traceback (most recent call last):
+        ...
+    tensor_pool.driver.config.ConfigError: profiles: at least one profile is required
+    streams: at least one stream is required when policies.allow_dynamic_streams=false
+    """
+    document: dict[str, Any] = {
+        "profiles": msgspec.to_builtins(config.profiles),
+        "streams": msgspec.to_builtins(config.streams),
+    }
+    for setting in SETTINGS:
+        value = getattr(getattr(config, setting.table), setting.name)
+        if value is not None:
+            document.setdefault(setting.table, {})[setting.name] = value
+    return _load(document, "program", (), {}).warnings
+
+
+def _load(
+    document: dict[str, Any],
+    origin: str,
+    overrides: Iterable[tuple[str, object]],
+    environ: Mapping[str, str],
+) -> LoadedConfig:
     findings = Findings()
     given: dict[str, tuple[object, str]] = {}
     _take_overrides(overrides, document, given, findings)
-    _take_environment(os.environ if environ is None else environ, given)
+    _take_environment(environ, given)
     _take_file(document, given, origin, findings)
 
     for setting in SETTINGS:

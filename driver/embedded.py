@@ -9,6 +9,8 @@ clients by messages and shared memory only; clients in other processes may attac
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -16,11 +18,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..client.config import ClientConfig
-from ..client.errors import ClosedError
+from ..client.errors import ClosedError, ForkedProcessError
 from ..client.wire import ShutdownReason
 from .assembly import Assembly
 from .config import DriverConfig
+from .config_load import check_config
 from .loop import LoopDesk, run_driver
+from .pages import open_listener, open_pages
 from .report import DriverReport, take_report
 
 __all__ = ["EmbeddedDriver"]
@@ -29,34 +33,39 @@ __all__ = ["EmbeddedDriver"]
 class EmbeddedDriver:
     """One driver from construction, when it is ready for clients, to `close()`.
 
-    `config` comes from `load_config`, or is made by hand. With `threaded=False` nothing runs by
-    itself: the caller calls `do_work()` often, at least once a millisecond while it expects
-    answers. `observer` gets the trace hooks of all machines, in the driver's thread.
+    `config` comes from `load_config`, or is made by hand and checked here. With `threaded=False`
+    nothing runs by itself: the caller calls `do_work()` often, at least once a millisecond while it
+    expects answers. `observer` gets the trace hooks of all machines, in the driver's thread,
+    instead of the log.
 
-    Raises what keeps it from starting: DriverLockedError, TransportError, ProvisionError, OSError.
+    Raises what keeps it from starting: ConfigError, DriverLockedError, TransportError,
+    HttpUnavailableError, ProvisionError, OSError.
     """
 
     def __init__(
         self, config: DriverConfig, *, threaded: bool = True, observer: object | None = None
     ) -> None:
+        check_config(config)
         self._config = config
+        self._pid = os.getpid()
         self._desk = LoopDesk()
         self._error: BaseException | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._assembly = Assembly(config, observer=observer)
-        try:
-            # The thread that starts a driver may be another than the one that runs it: it is
-            # handed over before anything else can touch it.
+        with contextlib.ExitStack() as opened:
+            listener = open_listener(config.driver.http_address, opened)
+            self._assembly = Assembly(config, observer=observer)
+            opened.callback(self._assembly.close)
+            # Started by this thread, run by another: handed over before anybody else knows it.
             self._assembly.driver.start()
+            opened.callback(self._assembly.driver.close, drain=False)
+            open_pages(listener, self._assembly, self._desk, opened)
             if threaded:
                 self._thread = threading.Thread(
                     target=self._run, name="tensor-pool-driver", daemon=True
                 )
                 self._thread.start()
-        except BaseException:
-            self._assembly.close()
-            raise
+            self._opened = opened.pop_all()
 
     def _run(self) -> None:
         try:
@@ -95,8 +104,7 @@ class EmbeddedDriver:
         """One duty cycle, for `threaded=False`; returns how much there was to do."""
         if self._thread is not None:
             raise RuntimeError("this driver runs on a thread of its own; do not poll it as well")
-        if self._closed:
-            raise ClosedError("the embedded driver is closed")
+        self._check_open()
         work = self._assembly.driver.do_work()
         self._desk.serve()
         return work
@@ -120,8 +128,7 @@ class EmbeddedDriver:
         return self._in_loop(lambda: take_report(self._assembly))
 
     def _in_loop[T](self, function: Callable[[], T]) -> T:
-        if self._closed:
-            raise ClosedError("the embedded driver is closed")
+        self._check_open()
         if self._thread is None or self._thread is threading.current_thread():
             return function()
         try:
@@ -129,12 +136,21 @@ class EmbeddedDriver:
         except CancelledError:
             raise self._error or ClosedError("the embedded driver has stopped") from None
 
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedProcessError(
+                "this EmbeddedDriver belongs to the parent process; a forked child must not use it"
+            )
+        if self._closed:
+            raise ClosedError("the embedded driver is closed")
+
     def close(self, drain: bool = True) -> None:
         """Stop the driver and release everything; with `drain` let clients detach first (D-142).
 
-        Raises the error that ended the driver's thread, if one did.
+        Raises the error that ended the driver's thread, if one did. In a forked child it does
+        nothing: everything is the parent's.
         """
-        if self._closed:
+        if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
         driver = self._assembly.driver
@@ -144,11 +160,9 @@ class EmbeddedDriver:
             else:
                 self._desk.call(lambda: driver.close(drain=False))
             self._thread.join()
-        self._desk.close()
-        try:
+        with self._opened:
             driver.close(drain=drain)
-        finally:
-            self._assembly.close()
+        self._desk.close()
         if self._error is not None:
             raise self._error
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import socket
 from collections.abc import Iterator
 from types import FrameType
 
@@ -19,9 +18,9 @@ from .assembly import Assembly, allow_many_files
 from .config import DriverConfig
 from .driver import Driver
 from .loop import LoopDesk, run_driver
+from .pages import open_listener, open_pages
 from .ports import DriverLockedError, ProvisionError
 from .systemd import SystemdNotifier
-from .transition_log import TransitionLog
 
 __all__ = ["EXIT_FATAL", "EXIT_LOCKED", "EXIT_OK", "run_daemon"]
 
@@ -84,16 +83,13 @@ class _Daemon:
         desk = LoopDesk()
         with contextlib.ExitStack() as opened:
             # First, since nothing has to be undone where the address is taken.
-            listener = self._listen(opened)
-            assembly = Assembly(self._config, observer=TransitionLog())
+            listener = open_listener(self._config.driver.http_address, opened)
+            assembly = Assembly(self._config)
             opened.callback(assembly.close)
             driver = assembly.driver
             driver.start()
             opened.callback(driver.close, drain=False)
-            if listener is not None:
-                from .http_server import serve_http
-
-                opened.callback(serve_http(listener, assembly, desk))
+            open_pages(listener, assembly, desk, opened)
             self._say_ready(assembly.aeron_dir)
             run_driver(driver, assembly.clock, desk, lambda now: self._after_cycle(driver, now))
             shutdown = driver.shutdown
@@ -101,14 +97,6 @@ class _Daemon:
             _log.error("stopped by a fatal error: %s", shutdown.text)
             return EXIT_FATAL
         return EXIT_OK
-
-    def _listen(self, opened: contextlib.ExitStack) -> socket.socket | None:
-        address = self._config.driver.http_address
-        if not address:
-            return None
-        from .http_listener import listen
-
-        return opened.enter_context(listen(address))
 
     def _say_ready(self, aeron_dir: str) -> None:
         driver = self._config.driver

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from tensor_pool.client.errors import ClosedError, TransportError
+from tensor_pool.client.errors import ClosedError, ForkedProcessError, TransportError
 from tensor_pool.client.transport.media_driver import MediaDriverProcess, unique_aeron_dir
 from tensor_pool.client.wire import (
     ResponseCode,
@@ -22,7 +26,14 @@ from tensor_pool.client.wire import (
     ShmPoolAnnounce,
     ShutdownReason,
 )
-from tensor_pool.driver.config import DriverConfig, DriverTable
+from tensor_pool.driver.config import (
+    ConfigError,
+    DriverConfig,
+    DriverTable,
+    IdRange,
+    Pool,
+    Profile,
+)
 from tensor_pool.driver.driver import Driver
 from tensor_pool.driver.embedded import EmbeddedDriver
 from tensor_pool.driver.ports import DriverLockedError
@@ -221,6 +232,60 @@ def test_an_error_in_the_loop_reaches_the_application(
 def test_polling_a_driver_that_has_a_thread_is_refused(config: DriverConfig) -> None:
     with EmbeddedDriver(config) as driver, pytest.raises(RuntimeError, match="thread of its own"):
         driver.do_work()
+
+
+def test_D_181_a_configuration_made_by_hand_is_judged_by_the_same_rules(
+    config: DriverConfig, shm_dir: Path
+) -> None:
+    """D-181, D-100: before the lock, files or transport are touched."""
+    bad = msgspec.structs.replace(
+        config,
+        driver=msgspec.structs.replace(
+            config.driver, fragment_limit=0, stream_id_range=IdRange(9, 8)
+        ),
+        profiles={"small": Profile(payload_pools=(Pool(1, 65),), header_nslots=3)},
+    )
+    with pytest.raises(ConfigError) as caught:
+        EmbeddedDriver(bad)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "driver.stream_id_range: start must be <= end",
+        "driver.fragment_limit: must be in 1..1000",
+        "profiles.small.header_nslots: must be a power of two",
+        "profiles.small.payload_pools[0].stride_bytes: must be a power-of-two multiple of 64",
+    ]
+    assert list(shm_dir.iterdir()) == []
+
+
+def test_D_190_a_forked_child_cannot_use_the_driver_of_its_parent(config: DriverConfig) -> None:
+    """D-190: nor does it hang, or take anything away from the parent."""
+    with EmbeddedDriver(config) as driver:
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                driver.report()
+            except ForkedProcessError:
+                os.write(write_end, b"refused")
+            finally:
+                driver.close()
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(read_end, 100) == b"refused"
+        os.close(read_end)
+        os.close(write_end)
+        assert driver.report().snapshot.status.state == "Serving.Running.Normal"
+
+
+def test_its_pages_are_those_of_the_daemon(config: DriverConfig) -> None:
+    """D-004."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    table = msgspec.structs.replace(config.driver, http_address=address)
+    with EmbeddedDriver(msgspec.structs.replace(config, driver=table)) as driver:
+        assert driver.is_running
+        with urllib.request.urlopen(f"http://{address}/status.json") as page:
+            document = json.load(page)
+    assert document["driver"]["state"] == "Serving.Running.Normal"
 
 
 def test_D_100_a_failed_start_leaves_nothing_open(config: DriverConfig) -> None:
