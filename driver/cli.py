@@ -17,7 +17,6 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="tensor-pool",
-    help="Move camera images and tensors between processes through leased shared memory.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,9 +41,22 @@ class LogLevel(enum.StrEnum):
     ERROR = "error"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tensor-pool {version('aeron-tensor-pool')}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
-    """Keeps `driver` a subcommand, whatever other commands there are."""
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print and exit."),
+    ] = False,
+) -> None:
+    """Move camera images and tensors between processes through leased shared memory."""
 
 
 @app.command("driver")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import subprocess
 import sys
@@ -138,6 +139,12 @@ def test_checking_needs_neither_aeron_nor_numpy_and_running_no_numpy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    result = runner.invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout == f"tensor-pool {importlib.metadata.version('aeron-tensor-pool')}\n"
 
 
 def test_the_command_without_arguments_says_what_there_is() -> None:

@@ -256,6 +256,7 @@ def test_D_181_a_configuration_made_by_hand_is_judged_by_the_same_rules(
     assert list(shm_dir.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_D_190_a_forked_child_cannot_use_the_driver_of_its_parent(config: DriverConfig) -> None:
     """D-190: nor does it hang, or take anything away from the parent."""
     with EmbeddedDriver(config) as driver:

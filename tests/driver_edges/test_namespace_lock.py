@@ -85,6 +85,7 @@ def test_D_003_a_killed_driver_leaves_no_lock(stores: Stores) -> None:
     stores.open()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_D_003_a_forked_child_does_not_keep_the_lock_of_its_parent(stores: Stores) -> None:
     """D-003: a child of an embedding application may live on when the parent has been killed."""
     store = stores.open()
