@@ -50,6 +50,7 @@ DIFFERENCES = (
     Difference("wrong_answer", "handlers have no answer that could be wrong"),
     Difference("after_transition", "a handler cannot act after its own transition has ended"),
     Difference("raising", "an exception puts the old configuration back; here it faults"),
+    Difference("misuse", "sending from inside a step is not refused but queued"),
     Difference("driving", "reset, snapshot, copy and post from outside have no equal"),
     Difference("deferral", "SCXML has no deferred events"),
     Difference(

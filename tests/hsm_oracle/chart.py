@@ -29,10 +29,10 @@ class Step:
     """One thing a behaviour does.
 
     `flip` a flag, `post` an event, `raise` while a flag is set, `burn` fuel (every completion
-    does).
+    does), `misuse` the machine: dispatch to it in the middle of a step, go on when refused.
     """
 
-    what: Literal["flip", "post", "raise", "burn"]
+    what: Literal["flip", "post", "raise", "burn", "misuse"]
     bit: int = 0
     event: str = ""
 

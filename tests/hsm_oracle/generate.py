@@ -71,6 +71,7 @@ class Features:
     deferral: bool = True
     posting: bool = True
     raising: bool = True
+    misuse: bool = True
     driving: bool = True
 
     def without(self, names: Sequence[str]) -> Features:
@@ -375,6 +376,8 @@ class Generator:
             script.append(Step("flip", self.bit()))
         if self.features.posting and self.chance(10):
             script.append(Step("post", event=self.one(EVENTS)))
+        if self.features.misuse and self.chance(5):
+            script.append(Step("misuse", event=self.one(EVENTS)))
         if self.features.raising and self.chance(5):
             script.append(Step("raise", self.bit()))
         if script:

@@ -116,8 +116,8 @@ class Reference:
         self.start()
 
     def dispatch(self, event: str, arg: object = None) -> Answer:
-        if self.phase != "running":
-            raise DispatchError(self.phase)  # H-068
+        if self.in_step or self.phase != "running":
+            raise DispatchError(self.phase)  # H-068 H-160
         self.in_step = True
         try:
             self.settle()  # H-136 H-202

@@ -36,7 +36,9 @@ class HypothesisPicker:
 
 @pytest.mark.parametrize("block", range(8))
 def test_engine_and_reference_agree_on_charts_with_everything(block: int) -> None:
-    """H-080 H-101 H-110 H-120 H-121 H-134 H-140 H-150 H-161 H-162 H-172 H-177 H-201 H-212 H-221"""
+    """H-080 H-101 H-110 H-120 H-121 H-134 H-140 H-150 H-160 H-161 H-162 H-172 H-177 H-201
+    H-212 H-221
+    """
     for seed in range(block * FULL_CHARTS // 8, (block + 1) * FULL_CHARTS // 8):
         check_seed(seed, SEQUENCES, common=False)
 
@@ -85,7 +87,7 @@ def _features_of(chart: Chart, sequences: list[tuple[Op, ...]]) -> set[str]:
         "to ROOT": any(r.target == "ROOT" for r in chart.rules),
         "from ROOT": any(r.state == "ROOT" for r in chart.rules),
         **{what: any(p.what == what for p in plans) for what in ("go", "recall", "choose")},
-        **{what: what in steps for what in ("flip", "post", "raise", "burn")},
+        **{what: what in steps for what in ("flip", "post", "raise", "burn", "misuse")},
         **{
             op: any(o.what == op for ops in sequences for o in ops)
             for op in ("dispatch", "post", "reset", "roundtrip", "copy")
@@ -100,7 +102,7 @@ def test_the_drawn_charts_have_every_feature_many_times() -> None:
     for seed in range(FULL_CHARTS):
         for name in _features_of(*draw(seed, 3, common=False)):
             counts[name] = counts.get(name, 0) + 1
-    assert len(counts) == 26
+    assert len(counts) == 27
     assert min(counts.values()) >= FULL_CHARTS // 50, counts
 
 

@@ -42,6 +42,11 @@ class World:
                 if self.fuel > 0:
                     self.fuel -= 1
                     machine.post(step.event, label)
+            elif step.what == "misuse":
+                try:
+                    machine.dispatch(step.event, label)
+                except Exception as error:  # noqa: BLE001 - which error it is gets compared
+                    self.log.append(f"refused: {type(error).__name__}")
             elif step.what == "burn":
                 self.fuel -= 1
             elif self.flag(step.bit):
