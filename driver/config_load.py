@@ -87,7 +87,7 @@ def check_config(config: DriverConfig) -> tuple[str, ...]:
     }
     for setting in SETTINGS:
         value = getattr(getattr(config, setting.table), setting.name)
-        if value is not None:
+        if value != setting.default:
             document.setdefault(setting.table, {})[setting.name] = value
     return _load(document, "program", (), {}).warnings
 

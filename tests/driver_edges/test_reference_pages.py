@@ -12,6 +12,8 @@ from tensor_pool.driver.metric_help import METRIC_HELP
 from tensor_pool.driver.metrics import METRIC_NAMES
 from tensor_pool.driver.settings import SETTINGS
 
+from tests.docs_snippets import run_page, snippets
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -54,3 +56,11 @@ def _help_of_driver() -> set[str]:
 
     result = typer.testing.CliRunner().invoke(app, ["driver", "--help"])
     return set(re.findall(r"--[a-z-]+", result.output))
+
+
+@pytest.mark.process
+def test_the_page_on_embedding_does_what_it_says(tmp_path: Path) -> None:
+    """C-130, C-131: a client of the library on an embedded driver."""
+    page = DOCS / "how-to" / "embed-the-driver.md"
+    runnable = [one for one in snippets(page) if one.language in ("python", "output")]
+    assert run_page(page, tmp_path) == len(runnable) == 4
