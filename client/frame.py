@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .errors import FrameOverwrittenError, StaleFrameError
 from .shm.slot import meta_version_or_none, timestamp_or_none
-from .wire import MajorOrder
+from .wire import Dtype, MajorOrder
 
 if TYPE_CHECKING:
     from .reading import FrameFormat, ReadState
@@ -51,6 +51,11 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
     def dtype(self) -> np.dtype[Any]:
         """Element type."""
         return self._format.layout.numpy_dtype
+
+    @property
+    def wire_dtype(self) -> Dtype:
+        """Element type on the wire, which tells BYTES and BIT from bytes that are numbers."""
+        return self._format.layout.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
