@@ -10,6 +10,7 @@ producer may come is decided before it gets here, so such an event is only count
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ __all__ = ["HEADER_SLOT_BYTES", "LAYOUT_VERSION", "NO_EPOCHS", "EpochSpan", "Str
 LAYOUT_VERSION = 1
 HEADER_SLOT_BYTES = 256
 REMEMBERED_EPOCHS = 64
+
+_log = logging.getLogger(__name__)
 
 
 class EpochSpan(NamedTuple):
@@ -266,6 +269,7 @@ class StreamLifecycle(Machine):
             PayloadPool(pool.pool_id, pool.nslots, pool.stride_bytes, pool.uri)
             for pool in regions.pools
         )
+        _log.info("stream %d has epoch %d", self.stream_id, regions.epoch)
 
     def _retire(self) -> None:
         if self.regions is not None:

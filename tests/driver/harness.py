@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tensor_pool.client.clock import SimulatedClock
@@ -35,6 +35,7 @@ from tensor_pool.driver.config import (
     PoliciesTable,
     Pool,
     Profile,
+    ShmTable,
     StreamConfig,
 )
 from tensor_pool.driver.driver import Driver
@@ -64,11 +65,13 @@ def make_config(
     streams: Iterable[int] = (STREAM, OTHER_STREAM),
     driver: dict[str, Any] | None = None,
     policies: dict[str, Any] | None = None,
+    shm: dict[str, Any] | None = None,
     profiles: dict[str, Profile] | None = None,
 ) -> DriverConfig:
     """A valid configuration with two small pools a stream."""
     return DriverConfig(
         driver=DriverTable(**(driver or {})),
+        shm=ShmTable(**(shm or {})),
         policies=PoliciesTable(**(policies or {})),
         profiles=profiles
         or {
@@ -97,6 +100,7 @@ class Rig:
         disk: SimulatedDisk | None = None,
         clock: SimulatedClock | None = None,
         network: MemoryNetwork | None = None,
+        store: Callable[[DriverConfig, SimulatedClock, DriverMetrics], Any] | None = None,
         on_hugetlbfs: bool = False,
         observer: object | None = None,
         start: bool = True,
@@ -106,8 +110,12 @@ class Rig:
         self.network = network or MemoryNetwork(self.clock, seed=1)
         self.metrics = DriverMetrics()
         self.disk = disk or SimulatedDisk()
-        self.store = SimulatedStore(
-            self.disk, self.config, self.clock, self.metrics, on_hugetlbfs=on_hugetlbfs
+        self.store: Any = (
+            store(self.config, self.clock, self.metrics)
+            if store is not None
+            else SimulatedStore(
+                self.disk, self.config, self.clock, self.metrics, on_hugetlbfs=on_hugetlbfs
+            )
         )
         self.transport = self.network.transport("driver")
         self.client = self.network.transport("client")

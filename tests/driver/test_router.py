@@ -604,6 +604,7 @@ def test_D_194_grants_ends_and_refusals_are_logged(caplog: pytest.LogCaptureFixt
     text = "\n".join(r.getMessage() for r in caplog.records)
     assert f"lease {lease.lease_id} granted" in text
     assert f"lease {lease.lease_id} of client 1" in text
+    assert f"stream {STREAM} has epoch {lease.epoch}" in text
 
 
 def test_D_016_a_hello_of_several_fragments_is_handled_once() -> None:
