@@ -7,19 +7,18 @@ mistake does not cause reports of others.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from types import CodeType, FunctionType
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .chart import Chart, Rule
 from .declarations import Role
 from .errors import DefinitionError
 from .family import Member, family_of
+from .precedence import assemble
+from .signatures import accepts, has_any, is_hashable, is_plain, parameters_of
 from .states import ANY, ROOT, Final, History, State, Terminate
 
 _Place = tuple[str, int]
-_NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 def define(cls: type, *, abstract: bool, reserved: frozenset[str], rebound: list[str]) -> Chart:
@@ -56,8 +55,12 @@ class _Definition:
         self._check_states()
         self._check_parents()
         self._check_members()
-        rules = [(member, rule) for member in self.family.members for rule in self._rules(member)]
-        chart = self._assemble(rules)
+        rules = [
+            (member.rank, rule) for member in self.family.members for rule in self._rules(member)
+        ]
+        chart = assemble(
+            self.cls.__qualname__, self.states, rules, self._say, abstract=self.abstract
+        )
         if not self.abstract:
             self._check_completeness(chart)
         return chart
@@ -100,7 +103,7 @@ class _Definition:
         for event in events:
             if event is ANY:
                 self._say(what, state.place, "defer contains ANY; list the events that shall wait")
-            elif not _is_hashable(event):
+            elif not is_hashable(event):
                 self._say(what, state.place, f"defer contains the unhashable event {event!r}")
 
     def _check_parents(self) -> None:
@@ -230,7 +233,7 @@ class _Definition:
         subjects: list[State | None] = []
         if not references:
             wrong("it names no state; give at least one, or ANY")
-        elif len(references) > 1 and _has_any(references):
+        elif len(references) > 1 and has_any(references):
             wrong("ANY stands for all states; leave out the others")
         for reference in references:
             if reference is ANY:
@@ -261,7 +264,7 @@ class _Definition:
                 wrong("ANY stands for all events; leave out the others")
             elif isinstance(event, State):
                 wrong(f"{event!r} is given as an event; pass further states by name or stack")
-            elif not _is_hashable(event):
+            elif not is_hashable(event):
                 wrong(f"the event {event!r} is not hashable; use a string, an enum member, a class")
 
     def _targets(self, member: Member, wrong: Callable[[str], None]) -> tuple[State, ...]:
@@ -337,100 +340,20 @@ class _Definition:
 
     def _check_function(self, member: Member, wrong: Callable[[str], None]) -> None:
         declaration = member.declaration
-        parameters = _parameters(declaration.role, declaration.events, declaration.states)
+        parameters = parameters_of(declaration.role, declaration.events, declaration.states)
         function, guard = member.function, declaration.guard
         if function is not None:
-            if function.__code__.co_flags & _NOT_PLAIN:
+            if not is_plain(function):
                 wrong("the function is a coroutine or a generator; handlers are plain functions")
-            elif not _accepts(function, len(parameters)):
+            elif not accepts(function, len(parameters)):
                 wrong(
                     f"the function is called as ({', '.join(parameters)}); give it that signature"
                 )
         if guard is not None:
             if not callable(guard):
                 wrong(f"the guard {guard!r} is not callable; give a function")
-            elif not _accepts(guard, len(parameters)):
+            elif not accepts(guard, len(parameters)):
                 wrong(f"the guard is called as ({', '.join(parameters)}); give it that signature")
-
-    # The chart ----------------------------------------------------------------------------------
-
-    def _assemble(self, rules: list[tuple[Member, Rule]]) -> Chart:
-        singles: dict[Role, dict[Any, tuple[int, Rule]]] = {role: {} for role in Role}
-        keyed: dict[tuple[Any, ...], list[tuple[int, Rule]]] = {}
-        for member, rule in rules:
-            if rule.role is Role.EVENT:
-                keyed.setdefault((rule.state, "event", rule.event), []).append((member.rank, rule))
-            elif rule.role is Role.COMPLETION:
-                keyed.setdefault((rule.state, "completion"), []).append((member.rank, rule))
-            else:
-                key = (rule.state, rule.kind) if rule.kind is not None else rule.state
-                self._choose_single(singles[rule.role], key, member.rank, rule)
-        candidates: dict[State, dict[Hashable, tuple[Rule, ...]]] = {}
-        completions: dict[State, tuple[Rule, ...]] = {}
-        for (state, role, *event), ranked in keyed.items():
-            chosen = self._in_order(ranked)
-            if role == "event":
-                candidates.setdefault(state, {})[event[0]] = chosen
-            else:
-                completions[state] = chosen
-        chosen_singles = {
-            role: {key: rule for key, (_, rule) in found.items()} for role, found in singles.items()
-        }
-        in_force = {id(rule) for found in chosen_singles.values() for rule in found.values()}
-        in_force.update(
-            id(rule) for events in candidates.values() for each in events.values() for rule in each
-        )
-        in_force.update(id(rule) for each in completions.values() for rule in each)
-        return Chart(
-            name=self.cls.__qualname__,
-            abstract=self.abstract,
-            states=self.states,
-            rules=tuple(rule for _, rule in rules if id(rule) in in_force),
-            initials=chosen_singles[Role.INITIAL],
-            candidates=candidates,
-            completions=completions,
-            defaults=chosen_singles[Role.HISTORY_DEFAULT],
-            entries=chosen_singles[Role.ENTRY],
-            exits=chosen_singles[Role.EXIT],
-        )
-
-    def _choose_single(
-        self, chosen: dict[Any, tuple[int, Rule]], key: object, rank: int, rule: Rule
-    ) -> None:
-        """Keep the rule of the most derived class; two of one class are a mistake (H-021)."""
-        other = chosen.get(key)
-        if other is not None and other[0] == rank:
-            subject = "ANY" if rule.state is None else rule.state.name
-            self._say(
-                f"{rule.attribute} @{rule.role.value}({subject})",
-                rule.place,
-                f"{other[1].attribute!r} declares the same ({_line(other[1])}); keep one of them",
-            )
-        elif other is None or rank < other[0]:
-            chosen[key] = (rank, rule)
-
-    def _in_order(self, ranked: list[tuple[int, Rule]]) -> tuple[Rule, ...]:
-        """The candidates in the order of trial; those behind an unguarded one are dropped."""
-        ordered = sorted(ranked, key=lambda each: each[0])
-        chosen: list[Rule] = []
-        last_rank = -1
-        for rank, rule in ordered:
-            if chosen and chosen[-1].guard is None:
-                first = chosen[-1]
-                if rank != last_rank:
-                    break
-                what = "completion" if rule.role is Role.COMPLETION else f"event {rule.event!r}"
-                state = rule.state.name if rule.state else "ANY"
-                self._say(
-                    f"{rule.attribute} @{rule.role.value}({state})",
-                    rule.place,
-                    f"it is never tried for the {what}: {first.attribute!r} ({_line(first)}) comes "
-                    "first and has no guard; guard that one or remove this one",
-                )
-                continue
-            chosen.append(rule)
-            last_rank = rank
-        return tuple(chosen)
 
     def _check_completeness(self, chart: Chart) -> None:
         name = self.cls.__qualname__
@@ -462,49 +385,7 @@ def _listed(targets: object) -> tuple[Any, ...]:
     return (targets,)
 
 
-def _line(rule: Rule) -> str:
-    return f"{rule.place[0]}:{rule.place[1]}"
-
-
 def _show(reference: object) -> str:
     if isinstance(reference, State):
         return reference.name or "an unbound state"
     return repr(reference)
-
-
-def _is_hashable(value: object) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
-def _parameters(role: Role, events: Iterable[object], states: Iterable[object]) -> tuple[str, ...]:
-    """How a function or guard of a declaration is called (the table of section 2)."""
-    if role is Role.EVENT:
-        return ("self", "arg", "event") if _has_any(events) else ("self", "arg")
-    if role in (Role.ENTRY, Role.EXIT) and _has_any(states):
-        return ("self", "state")
-    return ("self",)
-
-
-def _has_any(items: Iterable[object]) -> bool:
-    return any(item is ANY for item in items)  # by identity: events may define strange equality
-
-
-def _accepts(function: Any, count: int) -> bool:
-    """Whether a call with exactly `count` positional arguments fits the signature."""
-    if isinstance(function, FunctionType) and isinstance(function.__code__, CodeType):
-        code = function.__code__
-        has_rest = bool(code.co_flags & inspect.CO_VARARGS)
-        required = code.co_argcount - len(function.__defaults__ or ())
-        keywords = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
-        return required <= count and (has_rest or count <= code.co_argcount) and not keywords
-    try:
-        inspect.signature(function).bind(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:  # a builtin that does not tell its signature
-        return True
-    return True

@@ -2,154 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakKeyDictionary
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar
 
 from . import choices, snapshots, steps
-from .chart import Chart
-from .checks import define
-from .declarations import Declaration, declarations_of
-from .errors import DefinitionError, DispatchError
-from .introspection import Edge, Finding, edges_of, lint_of, unreachable_of
-from .memories import Memories
+from .errors import DispatchError
+from .introspection import Edge, Finding, lint_of, unreachable_of
+from .machine_type import MachineType
 from .nodes import IDLE, Activation, Node, Phase
 from .states import HANDLED, UNHANDLED, History, Outcome, State
 from .steps import BLOCKED
-from .tables import Tables
-from .tracing import UNOBSERVED, Hooks, Observed, overrides_hooks
-
-
-class _Body(dict[str, Any]):
-    """The namespace of a class body; notices what would be lost silently (H-015)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rebound: list[str] = []
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        before = self.get(name)
-        if before is not None and before is not value:
-            place = _place_of(before)
-            if place is not None:
-                self.rebound.append(
-                    f"{name} ({place[0]}:{place[1]}): it is bound again in the same class body and "
-                    "would be lost; rename one of the two"
-                )
-        super().__setitem__(name, value)
-
-
-def _place_of(value: object) -> tuple[str, int] | None:
-    if isinstance(value, State | Declaration):
-        return value.place
-    if isinstance(value, FunctionType) and declarations_of(value):
-        return value.__code__.co_filename, value.__code__.co_firstlineno
-    return None
-
-
-class MachineType(type):
-    """The class of machine classes: checks and plans each class when its statement ends.
-
-    It is also what starts a machine after the most derived `__init__` has returned (H-041), whether
-    or not that calls the base's.
-    """
-
-    _hsm_chart: Chart
-    _hsm_new: Node | None
-    _hsm_plain: Tables
-    _hsm_traced: Tables
-
-    @classmethod
-    def __prepare__(cls, name: str, bases: tuple[type, ...], /, **keywords: Any) -> dict[str, Any]:
-        return _Body()
-
-    def __new__(
-        mcs,
-        name: str,
-        bases: tuple[type, ...],
-        body: dict[str, Any],
-        /,
-        *,
-        abstract: bool = False,
-        **keywords: Any,
-    ) -> MachineType:
-        cls = super().__new__(mcs, name, bases, dict(body), **keywords)
-        rebound = body.rebound if isinstance(body, _Body) else []
-        reserved = frozenset() if _is_base(cls) else _public_names()
-        chart = define(cls, abstract=abstract, reserved=reserved, rebound=rebound)
-        type.__setattr__(cls, "_hsm_chart", chart)
-        type.__setattr__(cls, "states", chart.states)
-        memories = Memories(chart)
-        plain = Tables(chart, memories, traced=False)
-        traced = Tables(chart, memories, traced=True)
-        type.__setattr__(cls, "_hsm_plain", plain)
-        type.__setattr__(cls, "_hsm_traced", traced)
-        own_new: Any = cls.__new__
-        plain.own_new = traced.own_new = own_new is not object.__new__
-        chosen = traced if overrides_hooks(cls) else plain
-        type.__setattr__(cls, "_hsm_new", None if abstract else chosen.new)
-        return cls
-
-    def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: Any) -> None:
-        super().__init__(name, bases, body)
-
-    def __setattr__(cls, name: str, value: Any) -> None:
-        if isinstance(value, State) or declarations_of(value):
-            problem = f"{name}: the class is closed; declare it in the class body or in a subclass"
-            raise DefinitionError(f"class {cls.__qualname__}", (problem,))
-        super().__setattr__(name, value)
-
-    if not TYPE_CHECKING:  # type checkers shall see the signature of __init__
-
-        def __call__(cls, *args, **keywords):
-            new = cls._hsm_new
-            if new is None:
-                raise TypeError(f"{cls.__qualname__} is abstract; instantiate a concrete subclass")
-            if new.tables.own_new:
-                machine = cls.__new__(cls, *args, **keywords)
-            else:
-                machine = _allocate(cls)
-            machine._hsm_node = new
-            machine._hsm_event = BLOCKED
-            machine._hsm_due = HANDLED
-            machine._hsm_active = IDLE
-            machine._hsm_memory = None
-            if args or keywords:
-                machine.__init__(*args, **keywords)
-            else:
-                machine.__init__()
-            node = machine._hsm_node
-            tables = node.tables
-            if node is tables.new:
-                tables.start(machine, None)
-            return machine
-
-
-_allocate = object.__new__
-
-
-def _is_base(cls: type) -> bool:
-    return not any(isinstance(base, MachineType) for base in cls.__bases__)
-
-
-def _public_names() -> frozenset[str]:
-    names = {*vars(Machine), *vars(Hooks)}
-    return frozenset(name for name in names if not name.startswith("_"))
-
-
-class _ClassProperty:
-    """A read-only attribute of classes, computed when it is first asked for."""
-
-    def __init__(self, compute: Callable[[Any], Any]) -> None:
-        self._compute = compute
-        self.__doc__ = compute.__doc__
-        self._values: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        if owner not in self._values:
-            self._values[owner] = self._compute(owner)
-        return self._values[owner]
+from .tracing import UNOBSERVED, Hooks, Observed
 
 
 class Machine(Hooks, metaclass=MachineType, abstract=True):
@@ -182,6 +45,9 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     __slots__ = ("_hsm_active", "_hsm_due", "_hsm_event", "_hsm_memory", "_hsm_node")
 
     states: ClassVar[tuple[State, ...]]
+    """All states in document order, without `ROOT` (H-001)."""
+    edges: ClassVar[tuple[Edge, ...]]
+    """All declared edges (H-230)."""
     _hsm_observer: Observed = UNOBSERVED
     _hsm_node: Node
     _hsm_event: Any
@@ -192,17 +58,16 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     def __init__(self, *, start: bool = True, observer: object = None) -> None:
         tables = self._hsm_node.tables
         if observer is not None:
+            if not hasattr(self, "__dict__"):
+                raise TypeError(
+                    f"{type(self).__qualname__} needs __dict__ among its __slots__ to be observed"
+                )
             tables = type(self)._hsm_traced
             self.__dict__["_hsm_observer"] = Observed(observer)
         if self._hsm_node.phase is Phase.NEW:
             self._hsm_node = tables.new if start else tables.held
 
     # Class level --------------------------------------------------------------------------------
-
-    @_ClassProperty
-    def edges(cls: Any) -> tuple[Edge, ...]:  # noqa: N805
-        """All declared edges of the class (H-230)."""
-        return edges_of(cls._hsm_chart)
 
     @classmethod
     def unreachable(cls) -> tuple[State, ...]:

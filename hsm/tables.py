@@ -138,6 +138,7 @@ class Tables:
         lines = Lines()
         if self.traced:
             lines.add("event = m.event")
+            lines.add("m._hsm_active = {}", self._marks[leaf])
             trace(lines, "dispatch_start", names="event, arg")
         for state in path:
             candidates = self.chart.candidates.get(state, {})

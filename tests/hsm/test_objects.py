@@ -166,6 +166,11 @@ class Slotted(Machine):
     go = on_event(A, "toggle", target=B)
 
 
+def test_H_191_a_machine_without_a_dict_cannot_be_observed() -> None:
+    with pytest.raises(TypeError, match="__dict__"):
+        Slotted(observer=Trace())
+
+
 def test_H_192_states_are_the_same_on_class_and_instance() -> None:
     assert Copied().A is Copied.A
 
@@ -356,10 +361,11 @@ def test_H_197_one_dispatch_allocates_next_to_nothing(cycle: tuple[str, ...]) ->
 def test_H_197_a_class_that_nobody_uses_is_collected() -> None:
     def define() -> weakref.ref[type]:
         class Local(SixStates):
-            pass
+            Own = State()
+            to_own = on_event(SixStates.s, "own", target=Own)
 
         machine = Local()
-        for event in "ABCDEFGHI":
+        for event in [*"ABCDEFGHI", "own"]:
             machine.dispatch(event)
         Local(observer=Trace()).dispatch("A")
         assert Local.edges
