@@ -122,7 +122,7 @@ class _Reader:
         label = _label(events, rule)
         kind: ArrowKind = "event" if events else "completion"
         if not rule.targets:
-            self._lines[rule.state].append(label)
+            self._lines[rule.state].append(_label(events or "completion", rule))
         elif rule.is_declarative:
             self._connect(source, self._entrance(_target(rule), rule.history), kind, label)
         else:
@@ -185,11 +185,12 @@ def _ids(states: Iterable[State]) -> dict[State, str]:
     """Ids that Graphviz and Mermaid take: the state's name where that is a plain word."""
     ids = {ROOT: ROOT_ID}
     for state in states:
-        ident = re.sub(r"[^0-9A-Za-z_]", "_", state.name)
+        # Two underscores in a row are kept for the vertices that belong to a state.
+        ident = re.sub(r"[^0-9A-Za-z]+", "_", state.name)
         if not ident.isidentifier() or ident.lower() in _RESERVED:
-            ident = f"state_{ident}"
-        while ident in ids.values():
-            ident += "_"
+            ident = f"state_{ident}".rstrip("_")
+        if ident in ids.values():
+            ident = f"{ident}_{len(ids)}"
         ids[state] = ident
     return ids
 
@@ -224,7 +225,8 @@ def _event_name(event: Hashable) -> str:
         return event.name
     if isinstance(event, type):
         return event.__name__
-    return str(event) if isinstance(event, str) else repr(event)
+    # An address would make each drawing different.
+    return str(event) if isinstance(event, str) else re.sub(r" at 0x[0-9a-f]+", "", repr(event))
 
 
 def _names_used(

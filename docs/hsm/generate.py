@@ -214,14 +214,9 @@ def differences_table() -> str:
 
 
 def _tests(names: list[str]) -> str:
-    """The files with the number of tests in each, fullest first."""
-    counts: dict[str, int] = {}
-    for name in names:
-        path = name.split("::")[0]
-        counts[path] = counts.get(path, 0) + 1
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"[{Path(p).name}](../../tests/{p})" + (f" ×{n}" if n > 1 else "") for p, n in ranked]
-    return ", ".join(shown) or "none"
+    """The files; `make coverage-matrix` counts, and `--tests` lists every test by name."""
+    paths = sorted({name.split("::")[0] for name in names})
+    return ", ".join(f"[{Path(p).name}](../../tests/{p})" for p in paths) or "none"
 
 
 def semantics(text: str) -> str:

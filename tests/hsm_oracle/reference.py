@@ -259,8 +259,7 @@ class Reference:
         leaf = self.current
         scope = self.lca(source, target)
         self.trace("transition_begin", leaf, target, scope)
-        with_fault = self.commit(leaf)
-        with with_fault:
+        with _Commit(self, leaf):
             self.exit_up_to(scope)
             self.trace("transition_action", leaf, target)
             for effect in effects:
@@ -295,7 +294,7 @@ class Reference:
         owner = plan.target
         scope = owner if source == owner else self.lca(source, owner)
         self.trace("choice_begin", leaf, owner)
-        with self.commit(leaf):
+        with _Commit(self, leaf):
             self.exit_up_to(scope)
             for effect in self.effects(plan.effect):
                 effect()
@@ -312,9 +311,6 @@ class Reference:
             self.enter_down_to(owner, target)
             self.activate(target)
             self.trace("choice_end", leaf, target)
-
-    def commit(self, leaf: str) -> _Commit:
-        return _Commit(self, leaf)
 
     def exit_up_to(self, scope: str) -> None:
         """Exit from the leaf up to, not including, `scope`; history remembers. H-120"""

@@ -9,7 +9,18 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from tensor_pool.hsm import ROOT, HsmError, Machine, State, diagram_svg, on_event, on_initial
+from tensor_pool.hsm import (
+    HANDLED,
+    ROOT,
+    HsmError,
+    Machine,
+    Outcome,
+    State,
+    diagram_svg,
+    on_completion,
+    on_event,
+    on_initial,
+)
 from tensor_pool.hsm.diagram import render
 from tensor_pool.hsm.diagram_outline import Outline
 from tensor_pool.hsm.diagram_reading import outline_of
@@ -191,3 +202,39 @@ def test_names_that_are_no_plain_words_are_drawn() -> None:
     assert " as state_end\n" in mermaid
     assert len({line.split(" as ")[1] for line in mermaid.splitlines() if " as " in line}) == 4
     assert "#60;x#62; #34;y#34;#59; z" in mermaid
+
+
+def test_a_state_named_like_a_generated_vertex_is_a_vertex_of_its_own() -> None:
+    class Clash(Machine):
+        On = State()
+        In = State(parent=On)
+        other = State("On__initial")
+        begin = on_initial(ROOT, target=On)
+        begin_on = on_initial(On, target=In)
+        go = on_event(In, "go", target=other)
+
+    drawn = outline_of(Clash)
+    assert len({node.id for node in drawn.nodes}) == len(drawn.nodes) == 6
+
+
+def test_events_without_a_name_are_drawn_without_their_address() -> None:
+    class Nameless(Machine):
+        A = State()
+        begin = on_initial(ROOT, target=A)
+        go = on_event(A, object(), 7, ("a", 1), target=A)
+
+    assert "A --> A : &lt;object".replace("&lt;", "#60;") in render(Nameless, "mermaid")
+    assert "0x" not in render(Nameless, "dot")
+    assert "7, ('a', 1)" in render(Nameless, "dot")
+
+
+def test_a_completion_handled_without_a_transition_stands_in_the_box() -> None:
+    class Quiet(Machine):
+        A = State()
+        begin = on_initial(ROOT, target=A)
+
+        @on_completion(A)
+        def note(self) -> Outcome:
+            return HANDLED
+
+    assert outline_of(Quiet).node("A").lines == ("completion / note",)
