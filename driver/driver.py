@@ -185,16 +185,18 @@ class Driver:
         """
         self._check_process()
         already_draining = self._lifecycle.is_in(self._lifecycle.Draining)
-        if self.is_serving:
-            self.request_shutdown()
-            if already_draining or not drain:
-                self._router.post(DriverEvent.SHUTDOWN_TIMEOUT)
-            while not self.is_stopped:
-                if self.do_work() == 0:
-                    self._pause()
-        if self._lifecycle.is_faulted:
-            self._services.store.close()
-        self._endpoints.close()
+        try:
+            if self.is_serving:
+                self.request_shutdown()
+                if already_draining or not drain:
+                    self._router.post(DriverEvent.SHUTDOWN_TIMEOUT)
+                while self.is_serving:
+                    if self.do_work() == 0:
+                        self._pause()
+        finally:
+            if self._lifecycle.is_faulted:
+                self._services.store.close()
+            self._endpoints.close()
 
     def snapshot(self) -> DriverSnapshot:
         """A copy of everything at this moment (D-191)."""

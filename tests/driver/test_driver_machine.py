@@ -26,9 +26,12 @@ from tensor_pool.driver.events import (
     Revocation,
     Shutdown,
 )
+from tensor_pool.driver.lease import LeaseLifecycle
 from tensor_pool.driver.lifecycle import DriverLifecycle
 from tensor_pool.driver.ports import Target
+from tensor_pool.driver.stream import StreamLifecycle
 from tensor_pool.driver.timers import Timers
+from tensor_pool.hsm import Machine
 
 from .harness import OTHER_STREAM, STREAM, make_config
 from .machine_parts import Recorder, where
@@ -426,3 +429,13 @@ def test_detach_of_an_unknown_lease_has_no_effect() -> None:
     scene.machine.dispatch(*scene.event("DetachRequest"))
     (answer,) = scene.recorder.published
     assert answer == ShmDetachResponse(98, ResponseCode.REJECTED, "unknown lease")
+
+
+@pytest.mark.parametrize("machine", [DriverLifecycle, StreamLifecycle, LeaseLifecycle])
+def test_every_state_can_be_reached_and_only_the_last_cannot_be_left(
+    machine: type[Machine],
+) -> None:
+    """D-010"""
+    assert machine.unreachable() == ()
+    stuck = [finding.state.name for finding in machine.lint()]
+    assert stuck == ["Stopped" if machine is DriverLifecycle else "Closed"]

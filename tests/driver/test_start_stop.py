@@ -405,6 +405,16 @@ def test_a_broken_machine_is_said_and_still_closes() -> None:
     assert not rig.disk.locked
 
 
+def test_a_driver_that_breaks_while_it_closes_lets_go_of_everything() -> None:
+    """D-064, D-190"""
+    rig = Rig()
+    rig.driver._services.config = None  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="broken"):
+        rig.driver.close()
+    assert not rig.disk.locked
+    assert rig.driver._endpoints._subscription is None
+
+
 def test_D_014_timers_follow_the_poll_and_posted_events_come_last() -> None:
     """D-014, D-015"""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tensor_pool.client.transport.faults import NO_FAULTS, Faults
@@ -52,6 +53,7 @@ class Faulty:
         """SIGKILL, with what the system then does."""
         self.traffic.forget(process.name)
         self.disk.forget(process.name)
+        self._join(process)  # the next process of that name has nothing to do with the cut
         process.kill()
 
     def crash(self, a: int, _: int) -> None:
@@ -201,7 +203,9 @@ class Faulty:
     def replay(self, a: int, b: int) -> None:
         """An old request arrives once more."""
         if self.traffic.requests:
-            self._stranger.offer(self.traffic.requests[a * (1 + b % 7) % len(self.traffic.requests)])
+            self._stranger.offer(
+                self.traffic.requests[a * (1 + b % 7) % len(self.traffic.requests)]
+            )
 
     # -- disk
 
@@ -245,6 +249,13 @@ class Faulty:
         for key in [k for k in self.disk.files if k[0] == stream_id]:
             self.disk.files[key].clear()
 
+    def _replace_deleted_files(self) -> None:
+        """What an operator does about it: new attaches need a new epoch (D-186)."""
+        driver = self.driver.driver
+        for stream in driver._lifecycle.streams if driver is not None else ():
+            if stream.epoch is not None and not self.disk.files[stream.stream_id, stream.epoch]:
+                self.turn(DRIVER, partial(driver.reprovision, stream.stream_id))
+
     # -- those in charge
 
     def revoke(self, a: int, _: int) -> None:
@@ -276,6 +287,7 @@ class Faulty:
         self.driver.is_paused = False
         self.driver_fuse = 0
         self.heal_store(0, 0)
+        self._replace_deleted_files()
         for process in self.processes:
             if process.client is None:
                 self.start(process)

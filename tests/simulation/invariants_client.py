@@ -54,7 +54,9 @@ class ClientChecks:
         self.checks += 1
         mapped = len(self._disk.mappings.get(process.name, ()))
         if mapped != in_use:
-            raise InvariantError(f"CI-10: {process.name} has {mapped} regions mapped, uses {in_use}")
+            raise InvariantError(
+                f"CI-10: {process.name} has {mapped} regions mapped, uses {in_use}"
+            )
 
     def _check_timers(self, process: ClientProcess, attachment: Attachment) -> None:
         """CI-4 and CI-8: nothing waits forever, and one question is asked at a time."""

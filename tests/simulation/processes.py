@@ -79,7 +79,8 @@ def driver_config(scenario: Scenario) -> DriverConfig:
             )
         },
         streams={
-            f"s{stream_id}": StreamConfig(stream_id, "small") for stream_id in (STREAM, OTHER_STREAM)
+            f"s{stream_id}": StreamConfig(stream_id, "small")
+            for stream_id in (STREAM, OTHER_STREAM)
         },
     )
 
@@ -157,7 +158,9 @@ class DriverProcess:
         driver.do_work()
         watch.check()
         if (errors := driver._metrics["handler_errors"]) > self.store.raised:  # type: ignore[index]
-            raise InvariantError(f"D-064: {errors} errors in handlers, {self.store.raised} provoked")
+            raise InvariantError(
+                f"D-064: {errors} errors in handlers, {self.store.raised} provoked"
+            )
         if driver.is_stopped:
             driver.close()
             self._let_go()
@@ -294,4 +297,3 @@ class ClientProcess:
             member.held.clear()
         with contextlib.suppress(TransportError):  # it may have lost its transport just before
             self._network.kill(self.name, liveness_timeout_ns=1000 * MS)
-        self.is_cut_off = False

@@ -76,14 +76,22 @@ def _ailing(world: World) -> list[str]:
             state = handle._attachment.receiver.state
             if stream is None or stream.epoch != state.epoch:
                 ailing.append(f"{member.who} reads epoch {state.epoch}, which is not current")
-            elif driver._lifecycle.leases.of_client(handle.client_id) is None:
-                ailing.append(f"{member.who} has a lease that the driver does not know")
+            elif driver._lifecycle.leases.get(lease_id := _lease_id(member)) is None:
+                if world.traffic.has_lost_notice(member.process.name, lease_id):
+                    world.count["notices_lost"] += 1
+                else:
+                    ailing.append(f"{member.who} has a lease that the driver does not know")
     for stream_id, members in seats.items():
         ready = [m for m in members if m.handle._attachment.is_ready]
         current = driver._lifecycle.streams.get(stream_id)
         if len(ready) != 1 or current is None or ready[0].handle._state.epoch != current.epoch:
             ailing.append(f"stream {stream_id} has {len(ready)} producers: {members[0].handle!r}")
     return ailing
+
+
+def _lease_id(member: Member) -> int:
+    grant = member.handle._attachment.connection.grant
+    return grant.lease_id if grant is not None else 0
 
 
 def _see_frames_flow(world: World) -> None:
@@ -114,7 +122,6 @@ def _see_frames_flow(world: World) -> None:
             raise InvariantError(
                 f"liveness: {member.who} got {got} of {published.get(handle.stream_id, 0)} frames"
             )
-
 
 
 def shut_down(world: World) -> None:

@@ -54,6 +54,8 @@ class Traffic:
         self._digest = hashlib.blake2b(digest_size=16)
         self._tell = tell
         self._asked: dict[str, set[int]] = {}
+        self._noticed: set[int] = set()
+        self._heard: dict[str, set[int]] = {}
         self._told: dict[str, set[int]] = {}
         self._settled: dict[str, set[int]] = {}
         self._descriptors: dict[tuple[int, bytes], int] = {}
@@ -68,7 +70,7 @@ class Traffic:
 
     def forget(self, process: str) -> None:
         """A process is gone; it owes nobody anything."""
-        for table in (self._asked, self._told, self._settled):
+        for table in (self._asked, self._told, self._settled, self._heard):
             table.pop(process, None)
 
     def on_network(self, event: NetworkEvent) -> None:
@@ -106,7 +108,13 @@ class Traffic:
 
     def _note_request(self, process: str, kind: str, message: bytes) -> None:
         _, template, schema, _ = _header(message)
-        if schema != 901 or process in (DRIVER, STRANGER):
+        if schema != 901 or process == STRANGER:
+            return
+        if process == DRIVER:
+            if template == _REVOKED and kind == "accepted":
+                notice = decode(message)
+                assert isinstance(notice, ShmLeaseRevoked)
+                self._noticed.add(notice.lease_id)
             return
         self.requests.append(message)
         if template == _ATTACH_REQUEST and kind == "accepted":
@@ -127,10 +135,22 @@ class Traffic:
         except WireError:
             return
         if isinstance(answer, ShmAttachResponse):
-            if answer.correlation_id in asked and answer.code is ResponseCode.OK:
-                self._told.setdefault(process, set()).add(answer.lease_id or 0)
+            if answer.correlation_id in asked:
+                # Once: requests can be heard twice (D-103), second answers are ignored (C-015).
+                asked.discard(answer.correlation_id)
+                if answer.code is ResponseCode.OK:
+                    self._told.setdefault(process, set()).add(answer.lease_id or 0)
         elif isinstance(answer, ShmLeaseRevoked):
             self._settled.setdefault(process, set()).add(answer.lease_id)
+            self._heard.setdefault(process, set()).add(answer.lease_id)
+
+    def has_lost_notice(self, process: str, lease_id: int) -> bool:
+        """Whether a notice was sent to a process that was cut off just then.
+
+        Nothing in the protocol repeats it: the driver ignores keepalives for a lease that it has
+        ended (D-083), and each ended lease has one notice (I-4).
+        """
+        return lease_id in self._noticed and lease_id not in self._heard.get(process, ())
 
     def adopted(self, process: str, lease_id: int) -> None:
         """A process took a lease into use."""
@@ -163,5 +183,3 @@ def _text(message: bytes) -> str:
         return str(decode(message, raw_enums=True))
     except WireError as error:
         return f"{message.hex()} ({error})"
-
-

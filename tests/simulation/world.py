@@ -177,8 +177,10 @@ class World(Faulty):
         producer = member.producer
         assert producer is not None
         state, loans = producer._state, producer._loans
-        return bool(loans) and state is not None and (
-            state.next_seq - next(iter(loans)) >= state.nslots
+        return (
+            bool(loans)
+            and state is not None
+            and (state.next_seq - next(iter(loans)) >= state.nslots)
         )
 
     def lend(self, a: int, b: int) -> None:
@@ -199,9 +201,7 @@ class World(Faulty):
         assert state is not None
         if not self._may_use(member):
             raise InvariantError(f"CI-1: {member.who} got a loan without a lease")
-        self.frames.write(
-            producer.stream_id, state.epoch, loan.seq, member.who, contents.tobytes()
-        )
+        self.frames.write(producer.stream_id, state.epoch, loan.seq, member.who, contents.tobytes())
         member.loan, member.loan_contents = loan, contents.tobytes()
         member.loan_filled = 0
 
