@@ -7,7 +7,6 @@ another key. The reference page is generated from this table.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +44,8 @@ def is_loopback_host(host: str) -> bool:
     """
     if host == "localhost":
         return True
+    import ipaddress  # only where the pages are used; it takes 10 ms of the start
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
