@@ -79,7 +79,7 @@ class Client:
         self._closed = False
         owns_transport = transport is None
         if transport is None:
-            transport = AeronTransport.connect(self.config.aeron_dir, self.clock)
+            transport = connect_aeron(self.config, self.clock)
         try:
             self._conductor = Conductor(
                 self.config,
@@ -347,6 +347,12 @@ class Client:
 
     def _give_up(self, handle: Handle, failure: Exception) -> NoReturn:
         handle.close()
+        mode = handle._attachment.connection.publish_mode
+        if isinstance(failure, AttachRejectedError) and mode is PublishMode.REQUIRE_EXISTING:
+            failure.add_note(
+                "A stream exists once a producer has attached to it. To attach before that, pass"
+                " publish_mode=PublishMode.EXISTING_OR_CREATE."
+            )
         raise failure
 
     def _attach_timeout(self, handle: Handle, seconds: float) -> AttachTimeoutError:
@@ -466,12 +472,18 @@ def connect(
     elif settings:
         config = msgspec.structs.replace(config, **settings)
     if transport is None and reconnect is None:
-        directory = config.aeron_dir
 
         def reconnect() -> Transport:
-            return AeronTransport.connect(directory, clock)
+            return connect_aeron(config, clock)
 
     return Client(config, transport=transport, clock=clock, reconnect=reconnect).start()
+
+
+def connect_aeron(config: ClientConfig, clock: Clock | None = None) -> Transport:
+    """A transport on the configured media driver; raises TransportError if there is none."""
+    return AeronTransport.connect(
+        config.aeron_dir, clock, driver_timeout_ms=round(config.media_driver_timeout * 1000)
+    )
 
 
 def _checked_stream_id(stream_id: int) -> int:

@@ -35,6 +35,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     aeron_dir: str | None = None  # None: the Aeron library's default directory
+    media_driver_timeout: float = 10.0  # silence of the media driver after which it counts as lost
     control_channel: str = DEFAULT_CHANNEL
     control_stream_id: int = 1000
     announce_channel: str = ""
@@ -145,6 +146,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_times(self) -> None:
         for name in (
+            "media_driver_timeout",
             "attach_timeout",
             "response_timeout",
             "backoff_base",

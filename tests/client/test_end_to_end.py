@@ -1,0 +1,419 @@
+"""Real processes, a real media driver, the real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensor_pool.client import (
+    AttachRejectedError,
+    AttachTimeoutError,
+    PublishMode,
+    PublishStatus,
+    TransportError,
+    connect,
+)
+from tensor_pool.driver.config import (
+    DriverConfig,
+    DriverTable,
+    Pool,
+    Profile,
+    ShmTable,
+    StreamConfig,
+)
+from tensor_pool.driver.embedded import EmbeddedDriver
+
+from tests.client.worker import SHAPE, image
+
+pytestmark = pytest.mark.process
+WORKER = Path(__file__).with_name("worker.py")
+PATIENCE_S = 40.0
+STREAM = 10_000
+CONFIG = """
+[profiles.small]
+header_nslots = 64
+payload_pools = [{ pool_id = 1, stride_bytes = 4096 }, { pool_id = 2, stride_bytes = 1048576 }]
+[streams.camera]
+stream_id = 10000
+profile = "small"
+"""
+
+
+def until(condition: Callable[[], Any], what: str) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.01)
+
+
+class Process:
+    """A child whose lines are collected."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.child.stdout is not None
+        self.lines.extend(iter(self.child.stdout.readline, ""))
+
+    @property
+    def said(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+
+    def latest(self, key: str) -> Any:
+        return next((s[key] for s in reversed(self.said) if key in s), None)
+
+    def kill(self) -> None:
+        self.child.kill()
+        self.child.wait()
+
+    def finish(self) -> dict[str, Any]:
+        """Ask it to end; its last words."""
+        self.child.send_signal(signal.SIGTERM)
+        self.child.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return self.said[-1]
+
+    def close(self) -> None:
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.wait()
+        self._reader.join(5)
+        for pipe in (self.child.stdin, self.child.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class Deployment:
+    """A daemon with its own directories, and the processes that use it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.base = directory / "regions"
+        self.base.mkdir()
+        self.aeron_dir = str(directory / "aeron")
+        self.config = directory / "driver.toml"
+        self.config.write_text(CONFIG)
+        self.endpoints = {
+            "aeron_dir": self.aeron_dir,
+            "allowed_base_dirs": [str(self.base)],
+            "media_driver_timeout": 2.0,
+        }
+        self.processes: list[Process] = []
+
+    def daemon(self) -> Process:
+        daemon = self._start(
+            "-m",
+            "tensor_pool.driver",
+            "driver",
+            "--config",
+            str(self.config),
+            "--log-level",
+            "error",
+            "--set",
+            f"driver.aeron_dir={self.aeron_dir}",
+            "--set",
+            f"shm.base_dir={self.base}",
+        )
+        until(lambda: any("driver ready" in line for line in daemon.lines), "daemon ready")
+        return daemon
+
+    def worker(self, role: str, **settings: Any) -> Process:
+        worker = self._start(str(WORKER), role, json.dumps(self.endpoints | settings))
+        until(lambda: worker.latest("ready"), f"{role} ready")
+        return worker
+
+    def connect(self) -> Any:
+        return connect(**self.endpoints)
+
+    def _start(self, *arguments: str) -> Process:
+        process = Process([sys.executable, *arguments])
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in reversed(self.processes):
+            process.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@pytest.fixture
+def deployment() -> Iterator[Deployment]:
+    deployment = Deployment(Path(tempfile.mkdtemp(prefix="tp-e2e-", dir="/dev/shm")))
+    yield deployment
+    deployment.close()
+
+
+PROGRAM = """
+    import numpy as np
+    from tensor_pool.client import connect
+
+    with connect() as pool:                                   # the driver's default endpoints
+        with pool.producer(stream_id=10_000) as camera:
+            camera.publish(np.zeros((480, 640), np.uint16))   # one copy into shared memory
+            with camera.loan((480, 640), np.uint16) as frame: # no copy: fill frame.array in place
+                grab_into(frame.array)
+
+        with pool.consumer(stream_id=10_000) as viewer:
+            for frame in viewer:                              # waits without burning a core
+                show(frame.array)                             # zero-copy, read-only view
+                if not frame.valid: continue                  # was it overwritten while we looked?
+"""
+
+
+class Done(Exception):  # noqa: N818 - it is no error
+    pass
+
+
+def test_the_printed_program_runs(deployment: Deployment) -> None:
+    """The program of the front page, and a camera in another process after its own."""
+    deployment.daemon()
+    grabbed: list[tuple[int, ...]] = []
+    shown: list[tuple[tuple[int, ...], str]] = []
+    cameras: list[Process] = []
+
+    def grab_into(array: Any) -> None:
+        array[:] = 7
+        grabbed.append(array.shape)
+        starter.start()
+
+    def start_camera() -> None:
+        time.sleep(0.5)
+        cameras.append(deployment.worker("producer"))
+
+    def show(array: Any) -> None:
+        assert not array.flags.writeable
+        assert (array == array[0, 0]).all()
+        shown.append((array.shape, array.dtype.name))
+        if len(shown) == 20:
+            raise Done
+
+    starter = threading.Thread(target=start_camera)
+    source = textwrap.dedent(PROGRAM).replace("connect() as", "connect(**endpoints) as")
+    names = {"grab_into": grab_into, "show": show, "endpoints": deployment.endpoints}
+    with pytest.raises(Done):
+        exec(source, names)
+    starter.join()
+    assert grabbed == [(480, 640)]
+    assert set(shown) == {(SHAPE, "uint16")}
+
+
+def test_a_killed_producer_is_replaced_and_consumers_go_on(deployment: Deployment) -> None:
+    """W-210, C-055: SIGKILL, then another producer; no consumer is restarted."""
+    deployment.daemon()
+    consumer = deployment.worker("consumer")
+    producer = deployment.worker("producer")
+    until(lambda: (consumer.latest("good") or 0) >= 50, "frames")
+    first = consumer.latest("epoch")
+    producer.kill()
+    deployment.worker("producer")  # its attach is refused until the old lease has expired
+    until(lambda: consumer.latest("epoch") > first, "a new epoch")
+    good = consumer.latest("good")
+    until(lambda: consumer.latest("good") >= good + 50, "frames again")
+    last = consumer.finish()
+    assert last["torn"] == 0
+    assert last["metrics"]["attaches"] == 1
+
+
+@pytest.mark.parametrize("orderly", [True, False], ids=["SIGTERM", "SIGKILL"])
+def test_a_restarted_daemon_takes_everybody_back(deployment: Deployment, orderly: bool) -> None:
+    """C-057, C-058, C-059, W-210: the media driver goes and comes back with it."""
+    daemon = deployment.daemon()
+    consumer = deployment.worker("consumer")
+    producer = deployment.worker("producer")
+    until(lambda: (consumer.latest("good") or 0) >= 20, "frames")
+    first = consumer.latest("epoch")
+    if orderly:
+        daemon.child.terminate()
+        daemon.child.wait(PATIENCE_S)
+    else:
+        daemon.kill()
+    deployment.daemon()
+    until(lambda: consumer.latest("epoch") > first, "a new epoch")
+    good = consumer.latest("good")
+    until(lambda: consumer.latest("good") >= good + 50, "frames again")
+    last = consumer.finish()
+    assert last["torn"] == 0
+    assert last["metrics"]["transport_losses"] >= 1
+    assert last["metrics"]["attaches"] >= 2
+    assert producer.finish()["metrics"]["transport_losses"] >= 1
+
+
+def test_a_stopped_consumer_harms_nobody_and_comes_back(deployment: Deployment) -> None:
+    """W-004, C-051: SIGSTOP beyond its lease; it resyncs and reports what it missed."""
+    deployment.daemon()
+    consumers = [deployment.worker("consumer") for _ in range(3)]
+    producer = deployment.worker("producer", rate_hz=100.0)
+    until(lambda: all((c.latest("good") or 0) >= 50 for c in consumers), "frames for all")
+    stopped, *others = consumers
+    before = [c.latest("good") for c in consumers]
+    stopped.child.send_signal(signal.SIGSTOP)
+    time.sleep(6)  # the others go on meanwhile; its lease expires after 3
+    assert all(c.latest("good") > b + 100 for c, b in zip(others, before[1:], strict=True))
+    stopped.child.send_signal(signal.SIGCONT)
+    until(lambda: stopped.latest("good") > before[0] + 50, "frames after SIGCONT")
+    metrics = producer.finish()["metrics"]
+    assert metrics["attaches"] == 1
+    last = [c.finish() for c in consumers]
+    assert [one["torn"] for one in last] == [0, 0, 0]
+    assert all(one["metrics"]["drops_gap"] == one["metrics"]["drops_late"] == 0 for one in last[1:])
+    missed = last[0]["metrics"]
+    assert missed["lease_losses_deadline_passed"] + missed["lease_losses_expired"] >= 1
+    assert missed["drops_unmapped"] + missed["drops_late"] + missed["drops_gap"] > 100
+
+
+def test_C_116_a_process_that_just_ends_returns_its_lease(deployment: Deployment) -> None:
+    """C-116: the next producer is not refused."""
+    deployment.daemon()
+    producer = deployment.worker("producer", leave_open=True)
+    producer.finish()
+    with deployment.connect() as pool:
+        at = time.monotonic()
+        with pool.producer(STREAM, attach_timeout=20.0) as following:
+            assert following.metrics()["attach_refused"] == 0
+        assert time.monotonic() - at < PATIENCE_S
+
+
+def test_without_a_daemon_the_error_says_what_to_do(deployment: Deployment) -> None:
+    """C-031, C-036: a media driver alone does not answer."""
+    with pytest.raises(TransportError, match="start the tensor-pool driver"):
+        connect(**deployment.endpoints)
+    deployment.daemon()
+    with (
+        connect(**deployment.endpoints, control_stream_id=1999) as pool,
+        pytest.raises(AttachTimeoutError, match="stream 1999.*is `tensor-pool driver` running"),
+    ):
+        pool.consumer(STREAM, attach_timeout=0.5)
+
+
+def test_a_stream_that_does_not_exist_yet_is_refused_with_advice(deployment: Deployment) -> None:
+    """C-031, C-042: the advice is a note; the driver's text stays what it is."""
+    deployment.daemon()
+    with deployment.connect() as pool:
+        with pytest.raises(AttachRejectedError, match="not provisioned") as caught:
+            pool.consumer(STREAM, attach_timeout=0.5)
+        assert "EXISTING_OR_CREATE" in caught.value.__notes__[0]
+        mode = PublishMode.EXISTING_OR_CREATE
+        assert pool.consumer(STREAM, publish_mode=mode).poll_ready()
+
+
+def embedded_config(directory: Path) -> DriverConfig:
+    return DriverConfig(
+        driver=DriverTable(
+            aeron_dir=str(directory / "aeron"), control_channel="aeron:ipc?term-length=256k"
+        ),
+        shm=ShmTable(base_dir=str(directory / "regions")),
+        profiles={"small": Profile(payload_pools=(Pool(1, 4096),), header_nslots=8)},
+        streams={"camera": StreamConfig(STREAM, "small")},
+    )
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="tp-emb-", dir="/dev/shm"))
+    (directory / "regions").mkdir()
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_C_130_client_and_embedded_driver_work_in_one_process(directory: Path) -> None:
+    """C-130, C-132: also for a consumer of another process, by the ordinary endpoints."""
+    with EmbeddedDriver(embedded_config(directory)) as driver:
+        config = driver.client_config()
+        with connect(config) as pool, pool.producer(STREAM) as producer:
+            outside = Process(
+                [
+                    sys.executable,
+                    str(WORKER),
+                    "consumer",
+                    json.dumps(
+                        {
+                            "aeron_dir": config.aeron_dir,
+                            "control_channel": config.control_channel,
+                            "control_stream_id": config.control_stream_id,
+                            "allowed_base_dirs": list(config.allowed_base_dirs),
+                        }
+                    ),
+                ]
+            )
+            try:
+                until(lambda: outside.latest("ready"), "outside consumer")
+                with pool.consumer(STREAM) as inside:
+                    until(lambda: bool(producer._bells), "hellos")
+                    seen = []
+                    for i in range(30):
+                        producer.publish(image(i))
+                        frame = inside.receive(timeout=10)
+                        assert frame is not None
+                        seen.append(int(frame.copy()[0, 0]))
+                        time.sleep(0.002)
+                    assert seen == list(range(30))
+                until(lambda: (outside.latest("good") or 0) >= 20, "frames outside")
+                assert outside.finish()["torn"] == 0
+            finally:
+                outside.close()
+
+
+def test_C_131_either_may_be_closed_first(directory: Path) -> None:
+    """C-131, C-057: after the driver clients find their leases gone, and close all the same."""
+    driver = EmbeddedDriver(embedded_config(directory))
+    pool = connect(driver.client_config())
+    with pool.producer(STREAM) as producer:
+        assert producer.publish(np.zeros(4, np.uint8))
+    pool.close()
+    driver.close()
+
+    driver = EmbeddedDriver(embedded_config(directory))
+    pool = connect(driver.client_config())
+    producer = pool.producer(STREAM)
+    driver.close()
+    until(lambda: producer.state != "Active", "the lease to end")
+    assert producer.publish(np.zeros(4, np.uint8)).status is PublishStatus.NOT_ACTIVE
+    pool.close()
+
+
+def test_C_133_one_thread_polls_both(directory: Path) -> None:
+    """C-133: nothing runs by itself, and no call deadlocks."""
+    from tensor_pool.client.client import Client
+
+    with EmbeddedDriver(embedded_config(directory), threaded=False) as driver:
+
+        def idle() -> None:
+            driver.do_work()
+
+        client = Client(driver.client_config(), idle=idle)
+        producer = client.attach_producer(STREAM, idle=idle)
+        consumer = client.attach_consumer(STREAM, idle=idle)
+        for i in range(10):
+            driver.do_work()
+            client.do_work()
+            producer.publish(np.full(3, i, np.uint8))
+            frame = None
+            while frame is None:
+                frame = consumer.poll()
+                driver.do_work()
+            assert frame.array.tolist() == [i] * 3
+        client.close()
