@@ -85,12 +85,20 @@ class FileStore:
             if policies.delete_shm_on_startup:
                 self._delete_all()
             if policies.epoch_gc_on_startup and policies.epoch_gc_enabled:
-                self._collect_due_ns = dict.fromkeys(self._collector.stream_ids(), _AT_ONCE)
-                with contextlib.suppress(OSError):  # counted, logged, and tried again
-                    self.collect(now)
+                self._collect_at_start(now)
         except BaseException:
             self._release_lock()
             raise
+
+    def _collect_at_start(self, now: int) -> None:
+        self._collect_due_ns = dict.fromkeys(self._collector.stream_ids(), _AT_ONCE)
+        try:
+            self.collect(now)
+        except OSError as error:  # no reason not to start: it is tried again
+            _log.warning(
+                "an old epoch could not be collected",
+                extra=_about(error, self._layout.namespace_dir),
+            )
 
     def _take_lock(self, allowed: AllowedBaseDirs) -> NamespaceLock:
         while True:
