@@ -59,7 +59,10 @@ def parse(text: str) -> Element:
     Raises:
         ScxmlError: it is not well-formed, has a DOCTYPE, or is too large or too deeply nested.
     """
-    data = text.encode()
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise _refused(f"it contains what is no character: {error}") from error
     if len(data) > _LARGEST_DOCUMENT_BYTES:
         raise _refused(f"it has {len(data)} bytes, more than {_LARGEST_DOCUMENT_BYTES}")
     parser = expat.ParserCreate(encoding="utf-8", namespace_separator=_SEPARATOR)

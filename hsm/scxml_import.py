@@ -122,15 +122,16 @@ class _Importer:
         title = name or self._root.attributes.get("name") or "Imported"
         body: dict[str, Any] = {"__module__": __name__, "__qualname__": title}
         called = {behaviour for behaviour, _ in self._members}
+        # Made-up attribute names contain a space, so that they are nobody else's.
         for number, (id_, state) in enumerate(self._states.items()):
-            usable = id_.isidentifier() and not hasattr(Machine, id_) and id_ not in called
-            body[id_ if usable else f"_state_{number}"] = state
+            usable = _is_plain(id_) and not hasattr(Machine, id_) and id_ not in called
+            body[id_ if usable else f"state {number}"] = state
         for number, (behaviour, declaration) in enumerate(self._members):
             if behaviour is None:
-                body[f"_edge_{number}"] = declaration
+                body[f"edge {number}"] = declaration
             else:
                 # Each use is an attribute of its own, for the order of trial is that of attributes.
-                attribute = f"_{behaviour}_{number}" if behaviour in body else behaviour
+                attribute = f"{behaviour} {number}" if behaviour in body else behaviour
                 body[attribute] = declaration(self._function(behaviour))
         made = new_class(title, (Machine,), exec_body=lambda namespace: namespace.update(body))
         assert issubclass(made, Machine)
@@ -175,9 +176,16 @@ class _Importer:
         blocks = element.find("initial")
         inner = element.find("state", "final")
         if not inner:
+            if blocks or "initial" in element.attributes:
+                self._problem(element, "an initial of a state without children")
             return
-        if blocks and blocks[0].children:
-            transition = blocks[0].children[0]
+        if blocks:
+            leads = blocks[0].children
+            if len(blocks) != 1 or len(leads) != 1 or "initial" in element.attributes:
+                self._problem(blocks[0], "an initial that is not exactly one transition")
+                return
+            transition = leads[0]
+            self._refuse_conditions(transition)
         else:
             target = element.attributes.get("initial", inner[0].attributes["id"])
             transition = Element("transition", {"target": target}, line=element.line)
@@ -191,11 +199,17 @@ class _Importer:
         for transition in element.find("transition"):
             if transition.attributes.get("hsm:implied") == "true":
                 continue
+            self._refuse_conditions(transition)
             reached = self._resolve(transition)
             if reached is not None and reached[1] is not None:
                 self._problem(transition, "a history whose default is a history")
             elif reached is not None:
                 self._add_edge(on_history_default(owner, kind, target=reached[0]), transition)
+
+    def _refuse_conditions(self, transition: Element) -> None:
+        """An initial and a history default are taken unconditionally."""
+        for name in sorted(transition.attributes.keys() - {"target"}):
+            self._problem(transition, f"{name}= on the transition of an initial or a history")
 
     # Transitions.
 
@@ -236,7 +250,11 @@ class _Importer:
         self, element: Element, source: State, target: State, history: History | None
     ) -> bool:
         """Refuse what SCXML and UML do differently (docs/hsm/semantics.md)."""
-        internal = element.attributes.get("type") == "internal"
+        kind = element.attributes.get("type", "external")
+        if kind not in ("internal", "external"):
+            self._problem(element, f"a transition of type {kind}")
+            return False
+        internal = kind == "internal"
         inside = self._is_below(target, source) or (history is not None and target is source)
         if inside and not internal:
             self._problem(element, "an external transition to the inside of its source")
@@ -280,7 +298,7 @@ class _Importer:
 
     def _add(self, declaration: Any, call: Element) -> None:
         name = call.attributes.get("name", "")
-        if not name.isidentifier():
+        if not _is_plain(name):
             self._problem(call, f"a call of {name!r}")
             return
         self._members.append((name, declaration))
@@ -298,6 +316,11 @@ class _Importer:
 
     def _problem(self, element: Element, what: str) -> None:
         self._problems.append(f"line {element.line}: {what}: not supported")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether it may be an attribute: an identifier, and none that Python itself calls."""
+    return name.isidentifier() and not name.startswith("__")
 
 
 def _missing(name: str) -> FunctionType:

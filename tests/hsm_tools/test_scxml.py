@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tensor_pool.hsm import (
     ANY,
     DEEP,
@@ -310,6 +313,26 @@ def _with(body: str) -> str:
         ),
         ("<state id='a'><history id='h' type='odd'/></state>", "a history of type odd"),
         ("<state id='a'><onexit><hsm:call name='1x'/></onexit></state>", "a call of '1x'"),
+        ("<state id='a'><onexit><hsm:call name='__del__'/></onexit></state>", "of '__del__'"),
+        ("<state id='a' initial='a'/>", "an initial of a state without children"),
+        ("<initial/><state id='a'/>", "not exactly one transition"),
+        (
+            "<initial><transition target='a'/><transition target='a'/></initial><state id='a'/>",
+            "not exactly one transition",
+        ),
+        (
+            "<initial><transition target='a' cond='c'/></initial><state id='a'/>",
+            "cond= on the transition of an initial",
+        ),
+        (
+            "<state id='a'><history id='h'><transition event='e' target='b'/></history>"
+            "<state id='b'/></state>",
+            "event= on the transition of an initial or a history",
+        ),
+        (
+            "<state id='a'><transition event='e' target='a' type='odd'/></state>",
+            "a transition of type odd",
+        ),
     ],
 )
 def test_import_names_what_it_does_not_support_with_its_line(body: str, problem: str) -> None:
@@ -348,6 +371,30 @@ def test_no_entity_is_ever_expanded(document: str) -> None:
 def test_what_is_not_xml_is_refused(document: str) -> None:
     with pytest.raises(ScxmlError, match="not well-formed"):
         import_scxml(document)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(DOCUMENT)),
+            st.integers(0, 40),
+            st.sampled_from(
+                ["", "<state id='x'>", "</state>", "a", "'", "event", "&lt;", "\ud800"]
+            ),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_document_is_read_or_refused_but_never_anything_else(
+    damages: list[tuple[int, int, str]],
+) -> None:
+    text = DOCUMENT
+    for at, length, inserted in damages:
+        text = text[:at] + inserted + text[at + length :]
+    with contextlib.suppress(HsmError):
+        assert issubclass(import_scxml(text), Machine)
 
 
 def test_nesting_and_size_are_bounded() -> None:
