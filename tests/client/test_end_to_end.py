@@ -43,6 +43,10 @@ WORKER = Path(__file__).with_name("worker.py")
 PATIENCE_S = 40.0
 STREAM = 10_000
 CONFIG = """
+[policies]
+announce_period_ms = 300
+lease_keepalive_interval_ms = 300
+lease_expiry_grace_intervals = 3
 [profiles.small]
 header_nslots = 64
 payload_pools = [{ pool_id = 1, stride_bytes = 4096 }, { pool_id = 2, stride_bytes = 1048576 }]
@@ -121,6 +125,10 @@ class Deployment:
             "aeron_dir": self.aeron_dir,
             "allowed_base_dirs": [str(self.base)],
             "media_driver_timeout": 2.0,
+            "announce_period": 0.3,
+            "driver_liveness_timeout": 1.5,
+            "reattach_after_shutdown": 0.2,
+            "backoff_max": 0.4,
         }
         self.processes: list[Process] = []
 
@@ -271,8 +279,8 @@ def test_a_stopped_consumer_harms_nobody_and_comes_back(deployment: Deployment) 
     stopped, *others = consumers
     before = [c.latest("good") for c in consumers]
     stopped.child.send_signal(signal.SIGSTOP)
-    time.sleep(6)  # the others go on meanwhile; its lease expires after 3
-    assert all(c.latest("good") > b + 100 for c, b in zip(others, before[1:], strict=True))
+    time.sleep(2.5)  # the others go on meanwhile; its lease expires after 0.9
+    assert all(c.latest("good") > b + 50 for c, b in zip(others, before[1:], strict=True))
     stopped.child.send_signal(signal.SIGCONT)
     until(lambda: stopped.latest("good") > before[0] + 50, "frames after SIGCONT")
     metrics = producer.finish()["metrics"]
@@ -282,7 +290,7 @@ def test_a_stopped_consumer_harms_nobody_and_comes_back(deployment: Deployment) 
     assert all(one["metrics"]["drops_gap"] == one["metrics"]["drops_late"] == 0 for one in last[1:])
     missed = last[0]["metrics"]
     assert missed["lease_losses_deadline_passed"] + missed["lease_losses_expired"] >= 1
-    assert missed["drops_unmapped"] + missed["drops_late"] + missed["drops_gap"] > 100
+    assert missed["drops_unmapped"] + missed["drops_late"] + missed["drops_gap"] > 50
 
 
 def test_C_116_a_process_that_just_ends_returns_its_lease(deployment: Deployment) -> None:
@@ -304,7 +312,7 @@ def test_without_a_daemon_the_error_says_what_to_do(deployment: Deployment) -> N
     deployment.daemon()
     with (
         connect(**deployment.endpoints, control_stream_id=1999) as pool,
-        pytest.raises(AttachTimeoutError, match="stream 1999.*is `tensor-pool driver` running"),
+        pytest.raises(AttachTimeoutError, match=r"stream 1999.*is `tensor-pool driver` running"),
     ):
         pool.consumer(STREAM, attach_timeout=0.5)
 
