@@ -13,6 +13,7 @@ from typing import cast
 
 from ..client.clock import Clock
 from ..client.wire import (
+    HEADER_BYTES,
     ConsumerHello,
     Message,
     ResponseCode,
@@ -25,9 +26,10 @@ from ..client.wire import (
     WireProblem,
     decoder_for,
     peek_correlation_id,
-    peek_header,
 )
 from ..client.wire.catalog import CODECS
+from ..client.wire.codec_entry import Codec
+from ..client.wire.header import header_word
 from .events import DriverEvent, Refusal, Shutdown
 from .lifecycle import DriverLifecycle
 from .ports import Metrics
@@ -53,8 +55,18 @@ _HANDLED = (
     ShmDriverShutdownRequest,
     ConsumerHello,
 )
-_IDS = {codec.kind: (codec.schema_id, codec.template_id) for codec in CODECS}
-_OTHERS_IDS = frozenset(ids for kind, ids in _IDS.items() if kind not in _HANDLED)
+_KIND_BYTES = slice(2, 6)  # template and schema id, where they stand in the header
+
+
+def _kind_of(codec: Codec) -> bytes:
+    header = header_word(0, codec.template_id, codec.schema_id, 0).to_bytes(8, "little")
+    return header[_KIND_BYTES]
+
+
+_KINDS = {codec.kind: _kind_of(codec) for codec in CODECS}
+_FOR_OTHERS = frozenset(kind for message, kind in _KINDS.items() if message not in _HANDLED)
+_ANNOUNCE = _KINDS[ShmPoolAnnounce]
+_ATTACH = _KINDS[ShmAttachRequest]
 _COUNTERS = {
     WireProblem.MALFORMED: "malformed",
     WireProblem.BAD_ENUM: "malformed",
@@ -97,6 +109,13 @@ class Adapter:
 
     def on_fragment(self, buffer: memoryview) -> None:
         """Handle one whole message; never raises."""
+        # First, since the driver hears its own answers as often as its clients' requests.
+        kind = bytes(buffer[_KIND_BYTES])
+        if kind in _FOR_OTHERS and len(buffer) >= HEADER_BYTES:
+            self._metrics.inc("ignored")
+            if kind == _ANNOUNCE:
+                self._look_for_other_driver(buffer)
+            return
         try:
             message = _decode(buffer)
         except WireError as error:
@@ -135,13 +154,6 @@ class Adapter:
     # -- everything else
 
     def _drop(self, buffer: memoryview, error: WireError) -> None:
-        if error.reason is WireProblem.UNKNOWN_TEMPLATE:
-            header = peek_header(buffer)
-            if (header.schema_id, header.template_id) in _OTHERS_IDS:
-                self._metrics.inc("ignored")
-                if (header.schema_id, header.template_id) == _IDS[ShmPoolAnnounce]:
-                    self._look_for_other_driver(buffer)
-                return
         if error.reason is WireProblem.UNSUPPORTED_VERSION and self._answers_newer_attach(buffer):
             return
         counter = _COUNTERS[error.reason]
@@ -152,10 +164,9 @@ class Adapter:
 
     def _answers_newer_attach(self, buffer: memoryview) -> bool:
         """Answer an attach request of a newer schema, if it can be told whose it is (D-061)."""
-        header = peek_header(buffer)
-        correlation_id = peek_correlation_id(buffer)
-        if (header.schema_id, header.template_id) != _IDS[ShmAttachRequest]:
+        if bytes(buffer[_KIND_BYTES]) != _ATTACH:
             return False
+        correlation_id = peek_correlation_id(buffer)
         if correlation_id is None or not self._lifecycle.is_in(self._lifecycle.Serving):
             return False
         self._metrics.inc("attach_requests")

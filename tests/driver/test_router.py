@@ -100,6 +100,7 @@ BLANK_CHANNEL = encode(HELLO).replace(b"aeron:ipc", b"aeron ipc")
 
 DROPPED: list[tuple[str, bytes, str | None]] = [
     ("1, seven bytes", b"\x00" * 7, "malformed"),
+    ("1, seven bytes of our response", header(0, 2, 901)[:7], "malformed"),
     ("1, nothing", b"", "malformed"),
     ("2", header(0, 1, 902), "foreign_schema"),
     ("3a, our response", encode(ShmDetachResponse(1, ResponseCode.OK)), "ignored"),
