@@ -166,7 +166,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             TypeError: the event is not hashable.
         """
         if self._hsm_event is not None:
-            return steps.dispatch_blocked(self, event, arg)
+            return steps.drive(self, event, arg, "dispatch")
         self._hsm_event = event
         try:
             plan = self._hsm_node.find(event)

@@ -71,7 +71,13 @@ type StateReference = State | str
 """How declarations refer to states: the object, or its name (H-003)."""
 
 
-def _is_list_of_events(defer: object) -> bool:
+def _place_of_caller() -> tuple[str, int]:
+    """File and line of the call of the function that asks."""
+    frame = sys._getframe(2)
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def _lists_events(defer: object) -> bool:
     """Whether `defer` lists events; a string is an event, and one forgot the brackets (H-029)."""
     return isinstance(defer, Iterable) and not isinstance(defer, str | bytes)
 
@@ -105,19 +111,13 @@ class State:
         defer: Iterable[Hashable] = (),
     ) -> None:
         self._name = name
-        self._parent: State | None = None
+        self._parent = parent if isinstance(parent, State) else None
         self._bindings: list[tuple[type, str]] = []
         self._defer: Any = defer
         self.parent_reference: Any = parent
-        frame = sys._getframe(1)
-        self.place = (frame.f_code.co_filename, frame.f_lineno)
-        if isinstance(parent, State):
-            self._parent = parent
-        elif parent is None:
-            self._parent = globals().get("ROOT")
-        # A string or an iterator can be walked once only; what cannot be walked is reported with
-        # the class (H-029).
-        if _is_list_of_events(defer):
+        self.place = _place_of_caller()
+        # An iterator can be walked once only; what lists no events is reported with the class.
+        if _lists_events(defer):
             self._defer = tuple(defer)
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -133,7 +133,7 @@ class State:
     @property
     def parent(self) -> State | None:
         """The enclosing state; `ROOT` at top level, None for `ROOT` itself."""
-        return self._parent
+        return ROOT if self.parent_reference is None else self._parent
 
     @property
     def defer(self) -> frozenset[Hashable]:
@@ -170,7 +170,7 @@ class State:
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if not self._bindings:
-            return object.__reduce__(self)
+            raise TypeError(f"{self!r} is bound to no class; only bound states can be pickled")
         return _bound_state, self._bindings[0]
 
 
@@ -181,8 +181,7 @@ class Final(State):
 
     def __init__(self, name: str | None = None, *, parent: StateReference | None = None) -> None:
         super().__init__(name, parent=parent)
-        frame = sys._getframe(1)
-        self.place = (frame.f_code.co_filename, frame.f_lineno)
+        self.place = _place_of_caller()
 
 
 class Terminate(State):
@@ -192,12 +191,15 @@ class Terminate(State):
 
     def __init__(self, name: str | None = None, *, parent: StateReference | None = None) -> None:
         super().__init__(name, parent=parent)
-        frame = sys._getframe(1)
-        self.place = (frame.f_code.co_filename, frame.f_lineno)
+        self.place = _place_of_caller()
 
 
 class _Root(State):
     __slots__ = ()
+
+    @property
+    def parent(self) -> None:
+        return None
 
     def __repr__(self) -> str:
         return "ROOT"

@@ -235,15 +235,15 @@ def finish(m: Any, event: Hashable, arg: Any, result: Outcome) -> Outcome:
     return result
 
 
-def dispatch_blocked(m: Any, event: Hashable, arg: Any) -> Outcome:
-    """`dispatch` on a machine that cannot take an event at once."""
-    refuse_in_step(m, "dispatch")
-    refuse_stopped(m, "dispatch")
+def drive(m: Any, event: Hashable, arg: Any, call: str) -> Outcome:
+    """A whole step, beginning with what an earlier one left over (H-202); or the refusal."""
+    refuse_in_step(m, call)
+    refuse_stopped(m, call)
     refuse_event(m, event)
     m._hsm_event = NO_EVENT
     try:
         work_off(m)
-        refuse_stopped(m, "dispatch")
+        refuse_stopped(m, call)
         result = take(m, event, arg)
         work_off(m)
     except BaseException:
@@ -262,7 +262,7 @@ def post(m: Any, event: Hashable, arg: Any) -> None:
     if new or in_step(m):
         agenda_of(m).posted.append((event, arg))
     else:
-        m.dispatch(event, arg)
+        drive(m, event, arg, "post")
 
 
 def finish_start(m: Any) -> None:

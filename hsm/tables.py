@@ -101,7 +101,8 @@ class Tables:
         for state in path:
             visible.update(dict.fromkeys(self.chart.candidates.get(state, ())))
             visible.update(dict.fromkeys(state.defer))
-        has_any = visible.pop(ANY, visible) is None
+        has_any = ANY in visible
+        visible.pop(ANY, None)
         table: dict[Hashable, Plan] = {ANY: steps.refuse_any}
         for event in visible:
             table[event] = self._plan(node, event)

@@ -201,6 +201,20 @@ def test_H_200_post_between_steps_is_processed_at_once() -> None:
         machine.post("raise")
 
 
+def test_H_200_post_does_not_go_through_an_overridden_dispatch() -> None:
+    class Counting(Posting):
+        dispatched = 0
+
+        def dispatch(self, event: Any, arg: Any = None) -> Outcome:
+            self.dispatched += 1
+            return super().dispatch(event, arg)
+
+    machine = Counting()
+    machine.taken()
+    machine.post("seen", 2)
+    assert (machine.taken(), machine.dispatched) == ("seen2", 0)
+
+
 def test_H_200_post_before_start_waits_for_the_initial_step() -> None:
     machine = Posting(start=False)
     machine.post("seen", 2)
