@@ -113,8 +113,12 @@ class EpochKeeper:
             self._collect()
 
     def collect_waiting(self) -> None:
-        """A collection pass, if retired epochs still wait to be old enough (D-126)."""
-        if self._store.has_retired():
+        """A collection pass, if retired epochs still wait to be old enough (D-126).
+
+        A pass that failed is repeated whatever the store remembers: only a good one clears the
+        health condition.
+        """
+        if self._retired or self._store.has_retired():
             self._collect()
 
     def _collect(self) -> None:
@@ -123,6 +127,7 @@ class EpochKeeper:
             self._store.collect(self._time.now)
         except Exception as error:  # noqa: BLE001 - whatever it was, collection does not work
             _log.warning("collecting old epochs failed: %s", error)
+            self._retired = True
             self._health.collected(error)
         else:
             self._health.collected(None)

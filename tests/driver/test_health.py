@@ -126,6 +126,21 @@ def test_D_050_failing_collection_degrades_until_a_pass_succeeds() -> None:
     assert rig.driver.state == NORMAL
 
 
+def test_D_050_a_failed_collection_is_repeated_though_nothing_waits() -> None:
+    """Found by simulation, seed 532: without another retirement the driver stayed Degraded."""
+    rig = Rig(make_config(policies={"epoch_gc_keep": 1}))
+    lease = rig.granted(1, Role.PRODUCER)
+    rig.store.faults.crash = {"retire"}
+    rig.store.faults.collect_error = True
+    assert rig.detach(lease, 1, Role.PRODUCER).code is ResponseCode.OK
+    assert rig.driver.state == DEGRADED
+    assert not rig.store.has_retired()
+    rig.store.faults.crash = set()
+    rig.store.faults.collect_error = False
+    rig.run(1100 * MS)
+    assert rig.driver.state == NORMAL
+
+
 def test_D_050_a_condition_that_comes_back_degrades_again() -> None:
     disk = SimulatedDisk(capacity_bytes=0)
     rig = Rig(disk=disk)
