@@ -60,7 +60,9 @@ def _ailing(world: World) -> list[str]:
     """Who is not well: consumers without a mapping, streams without their producer."""
     driver = world.driver.driver
     if driver is None or driver.state != "Serving.Running.Normal":
-        return [f"the driver is {driver.state if driver is not None else 'dead'}"]
+        conditions = sorted(driver._lifecycle.conditions) if driver is not None else []
+        state = driver.state if driver is not None else "dead"
+        return [f"the driver is {state} {conditions}"]
     ailing = []
     seats: dict[int, list[Member]] = {}
     for member in world.members:
@@ -99,7 +101,7 @@ def _see_frames_flow(world: World) -> None:
     for member in world.consumers:
         while member.handle.poll(limit=1000) is not None:
             pass
-    before = {m: m.handle._attachment.counters["frames_ok"] for m in world.consumers}
+    before = {m: m.handle.metrics()["frames_ok"] for m in world.consumers}
     published: dict[int, int] = {}
     for _ in range(_FRAMES):
         for member in world.producers:
@@ -117,7 +119,7 @@ def _see_frames_flow(world: World) -> None:
         handle = member.handle
         if handle.mode is not Mode.STREAM or handle.uses_private_stream:
             continue
-        got = handle._attachment.counters["frames_ok"] - before[member]
+        got = handle.metrics()["frames_ok"] - before[member]
         if got != published.get(handle.stream_id, 0):
             raise InvariantError(
                 f"liveness: {member.who} got {got} of {published.get(handle.stream_id, 0)} frames"
