@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from .commands.declared import add_commands
 from .demo.command import demo_command
 
 __all__ = ["app", "main"]
@@ -18,7 +19,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="tensor-pool",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -129,6 +129,7 @@ def driver_command(
 
 
 app.command("demo")(demo_command)
+add_commands(app)
 
 
 def main() -> None:
