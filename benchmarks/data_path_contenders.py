@@ -1,0 +1,332 @@
+"""Ways to move an array to another process, each with a sending and a receiving end.
+
+A sender copies the array in and lets the receiver know; a receiver sleeps while there is nothing
+(or spins, where the name says so) and gives the frame's bytes as an array of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Client as PipeClient
+from multiprocessing.connection import Listener as PipeListener
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CONTENDERS", "Place"]
+
+type Array = npt.NDArray[Any]
+type Send = Callable[[Array], object]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where two ends meet: a directory of their own, the frame size, the number of slots."""
+
+    directory: str
+    size: int
+    depth: int
+    stream_id: int
+
+    def path(self, name: str) -> str:
+        return str(Path(self.directory) / name)
+
+
+class TensorPool:
+    """This library, with the driver that the harness runs."""
+
+    spin = False
+
+    def _connect(self, place: Place) -> Any:
+        from tensor_pool.client import connect
+
+        root = Path(place.directory).parent
+        return connect(aeron_dir=str(root / "aeron"), allowed_base_dirs=(str(root / "regions"),))
+
+    def sender(self, place: Place) -> Send:
+        from tensor_pool.client import PublishMode
+
+        mode = PublishMode.EXISTING_OR_CREATE
+        self.pool = self._connect(place)
+        send: Send = self.pool.producer(place.stream_id, publish_mode=mode).publish
+        time.sleep(1.2)  # one hello: the producer knows whom to wake
+        return send
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        from tensor_pool.client import PublishMode
+
+        mode = PublishMode.EXISTING_OR_CREATE
+        self.pool = self._connect(place)
+        consumer = self.pool.consumer(place.stream_id, publish_mode=mode, spin=self.spin)
+        out = np.empty(place.size, np.uint8)
+        yield out
+        for frame in consumer:
+            yield frame.copy(out)
+
+
+class TensorPoolSpinning(TensorPool):
+    """The same, with a consumer that never sleeps."""
+
+    spin = True
+
+
+class ZeroMq:
+    """pyzmq, PUSH and PULL over ipc; `copy` as measured to be better for the size."""
+
+    def _socket(self, kind: int, place: Place) -> Any:
+        import zmq
+
+        self.context = zmq.Context()
+        end = self.context.socket(kind)
+        end.set_hwm(place.depth)
+        return end
+
+    def sender(self, place: Place) -> Send:
+        import zmq
+
+        end = self._socket(zmq.PUSH, place)
+        end.connect(f"ipc://{place.path('zmq')}")
+        copy = place.size < 65536
+        return lambda array: end.send(array, copy=copy)
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        import zmq
+
+        end = self._socket(zmq.PULL, place)
+        end.bind(f"ipc://{place.path('zmq')}")
+        out = np.empty(place.size, np.uint8)
+        yield out
+        copy = place.size < 65536
+        while True:
+            if copy:
+                yield np.frombuffer(end.recv(), np.uint8)  # its copy is the copy
+            else:
+                out[:] = np.frombuffer(end.recv(copy=False), np.uint8)
+                yield out
+
+
+class Pipe:
+    """multiprocessing's connection over a socket of the machine."""
+
+    def sender(self, place: Place) -> Send:
+        connection = PipeClient(place.path("pipe"), "AF_UNIX")
+        return connection.send_bytes
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        with PipeListener(place.path("pipe"), "AF_UNIX") as listener:
+            yield np.empty(place.size, np.uint8)
+            connection = listener.accept()
+            while True:
+                yield np.frombuffer(connection.recv_bytes(), np.uint8)
+
+
+class Zenoh:
+    """eclipse-zenoh, peers on this machine, payloads from its shared memory provider."""
+
+    def _open(self, place: Place, listen: bool) -> Any:
+        import zenoh
+
+        config = zenoh.Config()
+        address = f'["tcp/127.0.0.1:{17000 + place.stream_id % 1000}"]'
+        config.insert_json5("scouting/multicast/enabled", "false")
+        config.insert_json5("transport/shared_memory/enabled", "true")
+        config.insert_json5("listen/endpoints" if listen else "connect/endpoints", address)
+        if not listen:
+            config.insert_json5("listen/endpoints", "[]")
+        return zenoh.open(config)
+
+    def sender(self, place: Place) -> Send:
+        import zenoh
+        from zenoh import shm
+
+        self.session = self._open(place, listen=False)
+        self.publisher = self.session.declare_publisher(
+            "frames", congestion_control=zenoh.CongestionControl.BLOCK
+        )
+        slots = place.depth + 2
+        self.provider = shm.ShmProvider.default_backend(max(slots * place.size, 1 << 20))
+        policy = shm.BlockOn(shm.GarbageCollect())
+        time.sleep(1.0)  # discovery
+
+        def send(array: Array) -> None:
+            buffer = self.provider.alloc(array.nbytes, policy=policy)
+            memoryview(buffer)[:] = memoryview(array)
+            self.publisher.put(buffer)
+
+        return send
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        import zenoh
+
+        self.session = self._open(place, listen=True)
+        subscriber = self.session.declare_subscriber(
+            "frames", zenoh.handlers.FifoChannel(place.depth)
+        )
+        out = np.empty(place.size, np.uint8)
+        yield out
+        for sample in subscriber:
+            out[:] = np.frombuffer(bytes(sample.payload), np.uint8)
+            yield out
+
+
+class Iceoryx2:
+    """iceoryx2, slices of bytes with an event that wakes the receiver."""
+
+    spin = False
+
+    def _service(self, place: Place) -> tuple[Any, Any]:
+        import iceoryx2 as iox2
+
+        iox2.set_log_level(iox2.LogLevel.Error)
+        self.node = iox2.NodeBuilder.new().create(iox2.ServiceType.Ipc)
+        name = Path(place.directory).name
+        frames = (
+            self.node.service_builder(iox2.ServiceName.new(f"{name}/frames"))
+            .publish_subscribe(iox2.Slice[ctypes.c_uint8])
+            .subscriber_max_buffer_size(place.depth)
+            .subscriber_max_borrowed_samples(2)
+            .open_or_create()
+        )
+        events = (
+            self.node.service_builder(iox2.ServiceName.new(f"{name}/events"))
+            .event()
+            .open_or_create()
+        )
+        return frames, events
+
+    def sender(self, place: Place) -> Send:
+        frames, events = self._service(place)
+        publisher = frames.publisher_builder().initial_max_slice_len(place.size).create()
+        notifier = None if self.spin else events.notifier_builder().create()
+
+        def send(array: Array) -> None:
+            sample = publisher.loan_slice_uninit(array.nbytes)
+            ctypes.memmove(sample.payload_ptr, array.ctypes.data, array.nbytes)
+            sample.assume_init().send()
+            if notifier is not None:
+                notifier.notify()
+
+        return send
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        import iceoryx2 as iox2
+
+        frames, events = self._service(place)
+        subscriber = frames.subscriber_builder().create()
+        listener = None if self.spin else events.listener_builder().create()
+        patience = iox2.Duration.from_millis(50)
+        out = np.empty(place.size, np.uint8)
+        address = out.ctypes.data
+        yield out
+        while True:
+            sample = subscriber.receive()
+            if sample is None:
+                if listener is not None:
+                    listener.timed_wait(patience)
+                continue
+            ctypes.memmove(address, sample.payload_ptr, place.size)
+            sample.delete()
+            yield out
+
+
+class Iceoryx2Spinning(Iceoryx2):
+    """The same, polled without sleeping."""
+
+    spin = True
+
+
+class RawRing:
+    """Two processes, a ring in shared memory, two counters, no protocol and no checks; spinning."""
+
+    def _open(self, place: Place) -> tuple[memoryview, list[Array]]:
+        path = Path(place.path("ring"))
+        with open(path, "a+b") as file:
+            file.truncate(4096 + place.size * place.depth)
+            memory = mmap.mmap(file.fileno(), 0)
+        counters = memoryview(memory)[:4096].cast("Q")
+        slots = [
+            np.frombuffer(memory, np.uint8, place.size, 4096 + i * place.size)
+            for i in range(place.depth)
+        ]
+        return counters, slots
+
+    def sender(self, place: Place) -> Send:
+        counters, slots = self._open(place)
+        depth = place.depth
+        sent = 0
+
+        def send(array: Array) -> None:
+            nonlocal sent
+            while sent - counters[8] >= depth:
+                os.sched_yield()
+            slots[sent % depth][:] = array
+            sent += 1
+            counters[0] = sent
+
+        return send
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        counters, slots = self._open(place)
+        depth = place.depth
+        out = np.empty(place.size, np.uint8)
+        received = 0
+        yield out
+        while True:
+            while counters[0] == received:
+                os.sched_yield()
+            out[:] = slots[received % depth]
+            received += 1
+            counters[8] = received
+            yield out
+
+
+class RawAeron:
+    """pyaeron alone: the message itself, an exclusive publication and a spinning subscription."""
+
+    def _client(self, place: Place) -> Any:
+        from tensor_pool.client.transport.aeron import AeronTransport
+
+        self.transport = AeronTransport.connect(str(Path(place.directory).parent / "aeron"))
+        return self.transport
+
+    def sender(self, place: Place) -> Send:
+        publication = self._client(place).add_publication(
+            "aeron:ipc?term-length=4m", 9000 + place.stream_id % 1000
+        )
+        offer = publication.raw.offer
+        return lambda array: offer(bytearray(array))
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        subscription = self._client(place).add_subscription(
+            "aeron:ipc?term-length=4m", 9000 + place.stream_id % 1000
+        )
+        received: list[bytes] = []
+        poll = subscription.raw.poll
+
+        def take(buffer: Any, _: object) -> None:
+            received.append(bytes(buffer))
+
+        yield np.empty(place.size, np.uint8)
+        while True:
+            poll(take, 64, assemble=False)
+            while received:
+                yield np.frombuffer(received.pop(0), np.uint8)
+
+
+CONTENDERS: dict[str, Callable[[], Any]] = {
+    "tensor-pool": TensorPool,
+    "tensor-pool spinning": TensorPoolSpinning,
+    "pyzmq": ZeroMq,
+    "Pipe": Pipe,
+    "zenoh": Zenoh,
+    "iceoryx2": Iceoryx2,
+    "iceoryx2 spinning": Iceoryx2Spinning,
+    "raw ring": RawRing,
+    "raw pyaeron": RawAeron,
+}
