@@ -68,6 +68,9 @@ docs-hsm: $(VENV)/.dev ## write the state machine reference and its table of req
 soak-hsm: $(VENV)/.dev ## compare three state machine engines; CASES=1000000
 	@$(BIN)/python tests/hsm_oracle/soak.py --cases $(or $(CASES),1000000) --processes $(or $(PROCESSES),2)
 
+bench: $(VENV)/.bench ## how fast frames travel, beside other ways; ROUNDS=5
+	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5)
+
 bench-hsm: $(VENV)/.bench ## how fast state machines are, here and elsewhere
 	@$(BIN)/python benchmarks/hsm.py
 
@@ -77,4 +80,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm coverage-matrix clean
+.PHONY: help demo test check bench bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm coverage-matrix clean

@@ -156,7 +156,7 @@ class Zenoh:
 
         def send(array: Array) -> None:
             buffer = self.provider.alloc(array.nbytes, policy=policy)
-            memoryview(buffer)[:] = memoryview(array)
+            buffer[:] = array.tobytes()  # it takes nothing but bytes
             self.publisher.put(buffer)
 
         return send
