@@ -315,6 +315,22 @@ def test_H_177_exceptions_of_hooks_obey_their_position(
         assert machine.current.name == leaf
 
 
+@pytest.mark.parametrize("place", ["handler before", "completion before", "guard", "choice guard"])
+def test_H_162_a_failed_handler_leaves_no_permission_behind(place: str) -> None:
+    """H-086 H-162"""
+    event = next(event for each, event, _, _ in PLACES if each == place)
+    machine = Acting()
+    machine.place, machine.action = place, lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        machine.dispatch(event)
+    machine.place = ""
+    current = machine.current
+    with pytest.raises(TransitionError):
+        machine.transition(machine.B)
+    assert machine.current is current
+    assert machine.source is current
+
+
 def test_H_163_framework_errors_are_exceptions_like_others() -> None:
     for place, event, inside, leaf in PLACES:
         machine = Acting()

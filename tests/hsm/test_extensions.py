@@ -1,5 +1,6 @@
 """Section 19: guards, posting and deferral."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -471,6 +472,39 @@ def test_H_212_recalls_come_before_posted_events_and_after_completions() -> None
     machine.taken()
     machine.dispatch("go")
     assert machine.taken() == "-A +Passing -Passing +B x posted"
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_H_212_an_event_deferred_again_keeps_its_position(observed: bool) -> None:
+    class Choosy(Logged):
+        First = State(defer=["a", "b", "c", "d"])
+        Second = State(defer=["a", "c"])
+        begin = on_initial(ROOT, target=First)
+        go = on_event(First, "go", target=Second)
+
+        @on_event(Second, "b", "d")
+        def _take(self, arg: Any) -> Outcome:
+            self.note(f"{self.event}")
+            return HANDLED
+
+    machine = Choosy(observer=Trace() if observed else None)
+    for event in "abcd":
+        assert machine.dispatch(event) is DEFERRED
+    machine.taken()
+    machine.dispatch("go")
+    assert machine.taken() == "-First +Second b d"
+    assert machine.snapshot()["deferred"] == [["a", None], ["c", None]]
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy])
+def test_H_191_a_copy_goes_on_with_an_interrupted_recall(how: Any) -> None:
+    machine = deferring(1, "raise", 2)
+    with pytest.raises(ArithmeticError):
+        machine.dispatch("open")
+    twin = how(machine)
+    twin.taken()
+    twin.dispatch("unknown")
+    assert twin.taken() == "work2"
 
 
 def test_H_202_a_recalled_event_that_raises_is_consumed() -> None:
