@@ -314,6 +314,40 @@ def test_H_065_source_and_event_in_every_function() -> None:
     assert machine.event is None
 
 
+@pytest.mark.parametrize("observed", [False, True])
+def test_H_065_source_is_the_state_being_searched(observed: bool) -> None:
+    class Searching(Logged):
+        A = State()
+        B = State(parent=A)
+        C = State(parent=B)
+        begin = on_initial(ROOT, target=C)
+        a_initial = on_initial(A, target=C)
+        b_initial = on_initial(B, target=C)
+
+        @on_event(C, "x", guard=lambda self, arg: self.see() or False)
+        @on_event(B, "x", guard=lambda self, arg: self.see() or True)
+        @on_event(A, "x")
+        def _x(self, arg: Any) -> Outcome:
+            self.see()
+            return UNHANDLED
+
+        @on_event(ROOT, ANY)
+        def _any(self, arg: Any, event: Any) -> Outcome:
+            self.see()
+            return HANDLED
+
+        def see(self) -> None:
+            self.note(self.source.name)
+
+    machine = Searching(observer=object() if observed else None)
+    machine.taken()
+    assert machine.dispatch("x") is HANDLED
+    assert machine.taken() == "C B B A ROOT"
+    machine.dispatch("unknown")
+    assert machine.taken() == "ROOT"
+    assert machine.source is Searching.C
+
+
 class Answers(Machine):
     A = State()
     B = State()
