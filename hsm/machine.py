@@ -150,7 +150,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             )
         self._hsm_node.tables.start(self, None)
 
-    def dispatch(self, event: Hashable, arg: Any = None) -> Outcome:
+    def dispatch(self, event: Hashable | type[Any], arg: Any = None) -> Outcome:
         """Give the machine an event; return when everything that follows from it is done.
 
         Args:
@@ -182,7 +182,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             steps.abort(self)
             raise
 
-    def post(self, event: Hashable, arg: Any = None) -> None:
+    def post(self, event: Hashable | type[Any], arg: Any = None) -> None:
         """Queue an event for the end of the active step; between steps, process it (H-200).
 
         Raises:

@@ -216,7 +216,7 @@ def main() -> None:
     sent: list[Message] = []
     client = HandshakeClient(sent.append)
     client.connect()
-    arrivals = {700: Welcome(1, session=77), 3_000: Pong(77)}
+    arrivals: dict[int, Message] = {700: Welcome(1, session=77), 3_000: Pong(77)}
     for now_ms in range(100, 7_001, 100):
         before = client.current
         client.poll(now_ms)
