@@ -56,6 +56,12 @@ $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 fuzz: $(VENV)/.fuzz ## fuzz decoders, URIs, superblocks, slots; RUNS=10000000 TARGET=uri
 	@$(BIN)/python tests/fuzz/fuzz.py --runs $(or $(RUNS),600000) --target $(or $(TARGET),all)
 
+docs: $(VENV)/.dev $(VENV)/typing ## build the documentation into site/
+	@$(BIN)/mkdocs build --quiet && echo "site/index.html"
+
+docs-pictures: $(VENV)/.dev ## draw the sequence diagrams and the architecture into docs/pictures/
+	@$(BIN)/python docs/pictures/generate.py
+
 diagrams: $(VENV)/.dev ## draw every machine class into diagrams/
 	@$(BIN)/python diagrams/generate.py
 
@@ -80,4 +86,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check bench bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm coverage-matrix clean
+.PHONY: help demo test check docs docs-pictures bench bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm coverage-matrix clean

@@ -11,6 +11,8 @@ this
   interpreter and the files written before are present; the lines that follow are the expected
   output (none: not compared). A command must succeed unless it ends in `# fails`.
   `$ make target` is run in the repository as a dry run: it says that the target exists.
+  With `title="Terminal 1"` the commands go on running; see `docs_terminals.py`.
+- `py` with `title="camera.py"`: written to that file and not run; a command runs it later.
 
 Everything else (`text`, `toml`, `js`, `mermaid`, ...) is not run. Nothing can be excepted silently.
 """
@@ -29,6 +31,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.docs_terminals import Terminal
 
 REPOSITORY = Path(__file__).parent.parent
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>```+|~~~+) *(?P<info>[^`]*)$")
@@ -86,6 +90,7 @@ def run_page(path: Path, directory: Path) -> int:
     sys.modules[module.__name__] = module  # classes defined by a page can be pickled
     sys.path.insert(0, str(directory))  # and the files it wrote can be imported
     printed: str | None = None
+    terminals: dict[str, Terminal] = {}
     count = 0
     try:
         with contextlib.chdir(directory):
@@ -95,12 +100,20 @@ def run_page(path: Path, directory: Path) -> int:
                 elif snippet.language == "output":
                     assert printed is not None, f"{snippet}: output without a python block before"
                     _compare(snippet, snippet.text, printed)
+                elif snippet.language == "console" and snippet.title is not None:
+                    if snippet.title not in terminals:
+                        terminals[snippet.title] = Terminal(directory, _environment(directory))
+                    terminals[snippet.title].run_block(snippet.text, str(snippet))
                 elif snippet.language == "console":
                     _run_console(snippet, directory)
+                elif snippet.language == "py" and snippet.title is not None:
+                    (directory / snippet.title).write_text(snippet.text, encoding="utf-8")
                 else:
                     continue
                 count += 1
     finally:
+        for terminal in reversed(terminals.values()):
+            terminal.close()
         sys.path.remove(str(directory))
         for name in set(sys.modules) - known:
             file = getattr(sys.modules[name], "__file__", None)
@@ -144,13 +157,10 @@ def _run_console(snippet: Snippet, directory: Path) -> None:
             command, where = command.replace("make ", "make --dry-run ", 1), REPOSITORY
         else:
             where = directory
-        environment = dict(os.environ)
-        environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
-        environment["PYTHONPATH"] = f"{directory}:{REPOSITORY}"
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=where,
-            env=environment,
+            env=_environment(directory),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -162,6 +172,14 @@ def _run_console(snippet: Snippet, directory: Path) -> None:
         assert failed == may_fail, f"{snippet}: `{command}`: {done.returncode}\n{done.stdout}"
         if expected and where == directory:
             _compare(snippet, expected, done.stdout)
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        "PYTHONPATH": f"{directory}:{REPOSITORY}",
+    }
 
 
 def _commands(snippet: Snippet) -> Iterator[tuple[str, str]]:
