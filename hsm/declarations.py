@@ -16,12 +16,12 @@ from __future__ import annotations
 import enum
 import itertools
 import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, Protocol, overload
 
 from .errors import DefinitionError
-from .states import AnyMarker, History, Outcome, State, StateReference
+from .states import AnyMarker, EventLike, History, Outcome, State, StateReference
 
 type Targets = StateReference | Iterable[StateReference]
 type Guard = Callable[[Any, Any], object] | Callable[[Any, Any, Any], object]
@@ -211,7 +211,7 @@ def on_event(
     state: StateReference,
     event: Hashable,
     /,
-    *more_events: Hashable,
+    *more_events: EventLike,
     target: StateReference,
     targets: None = None,
     guard: Guard | None = None,
@@ -224,7 +224,7 @@ def on_event(
     state: StateReference,
     event: Hashable,
     /,
-    *more_events: Hashable,
+    *more_events: EventLike,
     target: None = None,
     targets: Targets | None = None,
     guard: Guard | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from . import choices, snapshots, steps
@@ -10,7 +10,7 @@ from .errors import DispatchError
 from .introspection import Edge, Finding, lint_of, unreachable_of
 from .machine_type import MachineType
 from .nodes import IDLE, Activation, Node, Phase
-from .states import HANDLED, UNHANDLED, History, Outcome, State
+from .states import HANDLED, UNHANDLED, EventLike, History, Outcome, State
 from .steps import BLOCKED
 from .tracing import UNOBSERVED, Hooks, Observed
 
@@ -150,7 +150,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             )
         self._hsm_node.tables.start(self, None)
 
-    def dispatch(self, event: Hashable | type[Any], arg: Any = None) -> Outcome:
+    def dispatch(self, event: EventLike, arg: Any = None) -> Outcome:
         """Give the machine an event; return when everything that follows from it is done.
 
         Args:
@@ -182,7 +182,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             steps.abort(self)
             raise
 
-    def post(self, event: Hashable | type[Any], arg: Any = None) -> None:
+    def post(self, event: EventLike, arg: Any = None) -> None:
         """Queue an event for the end of the active step; between steps, process it (H-200).
 
         Raises:

@@ -67,6 +67,9 @@ class AnyMarker:
 ANY: Constant = AnyMarker()
 
 
+type EventLike = Hashable | type[Any]
+"""What may be an event (H-006); a class is one also when its instances are not hashable."""
+
 type StateReference = State | str
 """How declarations refer to states: the object, or its name (H-003)."""
 
@@ -108,7 +111,7 @@ class State:
         name: str | None = None,
         *,
         parent: StateReference | None = None,
-        defer: Iterable[Hashable] = (),
+        defer: Iterable[EventLike] = (),
     ) -> None:
         self._name = name
         self._parent = parent if isinstance(parent, State) else None

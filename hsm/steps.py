@@ -14,13 +14,13 @@ an `Agenda`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 from .chart import Rule
 from .errors import DispatchError, TransitionError
 from .nodes import IDLE, Activation, Node, Phase
-from .states import ANY, DEFERRED, HANDLED, UNHANDLED, Final, Outcome
+from .states import ANY, DEFERRED, HANDLED, UNHANDLED, EventLike, Final, Outcome
 
 NO_EVENT: Any = type("NO_EVENT", (), {"__slots__": ()})()
 BLOCKED: Any = type("BLOCKED", (), {"__slots__": ()})()
@@ -42,8 +42,8 @@ class Agenda:
 
     def __init__(self, *, completion: bool = False) -> None:
         self.completion = completion
-        self.posted: deque[tuple[Hashable, Any]] = deque()
-        self.deferred: list[tuple[Hashable, Any]] = []
+        self.posted: deque[tuple[EventLike, Any]] = deque()
+        self.deferred: list[tuple[EventLike, Any]] = []
         self.offer: int | None = None
         self.place: int | None = None
 
@@ -198,14 +198,14 @@ def refuse_stopped(m: Any, call: str) -> None:
         )
 
 
-def refuse_event(m: Any, event: Hashable) -> None:
+def refuse_event(m: Any, event: EventLike) -> None:
     """Raise for something that cannot be an event (H-068)."""
     if event is ANY:
         refuse_any(m, None)
     hash(event)
 
 
-def take(m: Any, event: Hashable, arg: Any) -> Outcome:
+def take(m: Any, event: EventLike, arg: Any) -> Outcome:
     """Search the handler of one event and run it."""
     m._hsm_event = NO_EVENT if event is None else event
     plan = m._hsm_node.find(event)
@@ -215,7 +215,7 @@ def take(m: Any, event: Hashable, arg: Any) -> Outcome:
     return result if result is HANDLED else answer(m, event, arg, result)
 
 
-def answer(m: Any, event: Hashable, arg: Any, result: Outcome) -> Outcome:
+def answer(m: Any, event: EventLike, arg: Any, result: Outcome) -> Outcome:
     """Judge an answer other than HANDLED, and go on searching when a handler declined."""
     rest = m._hsm_node.rests.get(event)
     if rest is None:
@@ -226,7 +226,7 @@ def answer(m: Any, event: Hashable, arg: Any, result: Outcome) -> Outcome:
     return UNHANDLED if search is None else search(m, arg)
 
 
-def finish(m: Any, event: Hashable, arg: Any, result: Outcome) -> Outcome:
+def finish(m: Any, event: EventLike, arg: Any, result: Outcome) -> Outcome:
     """The end of a dispatch whose answer is not HANDLED or that left something to do."""
     if result is not HANDLED:
         result = answer(m, event, arg, result)
@@ -235,7 +235,7 @@ def finish(m: Any, event: Hashable, arg: Any, result: Outcome) -> Outcome:
     return result
 
 
-def drive(m: Any, event: Hashable, arg: Any, call: str) -> Outcome:
+def drive(m: Any, event: EventLike, arg: Any, call: str) -> Outcome:
     """A whole step, beginning with what an earlier one left over (H-202); or the refusal."""
     refuse_in_step(m, call)
     refuse_stopped(m, call)
@@ -253,7 +253,7 @@ def drive(m: Any, event: Hashable, arg: Any, call: str) -> Outcome:
     return result
 
 
-def post(m: Any, event: Hashable, arg: Any) -> None:
+def post(m: Any, event: EventLike, arg: Any) -> None:
     """`Machine.post` (H-200)."""
     new = m._hsm_node.phase is Phase.NEW
     if not new:

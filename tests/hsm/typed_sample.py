@@ -38,6 +38,12 @@ class Detach:
     reason: str
 
 
+class Unhashable:
+    """Its instances cannot be hashed, the class itself can."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Event(Enum):
     TICK = 1
 
@@ -135,5 +141,7 @@ coverage = Coverage(Sample)
 sample.tick("three")  # error
 sample.attach(Detach("x"))  # error
 sample.transition("Busy")  # error
-sample.dispatch([])  # error
+sample.dispatch({})  # error
 sample.transition(Sample.Busy, effect=3)  # error
+sample.dispatch(Unhashable)
+sample.post(Unhashable)
