@@ -26,7 +26,7 @@ from tensor_pool.client.shm.uri import parse_region_uri
 
 from .memory_store import MemoryDisk, MemoryMapping
 
-__all__ = ["isolated"]
+__all__ = ["Files", "isolated"]
 
 
 class _Secrets:
@@ -36,15 +36,25 @@ class _Secrets:
         self.randbelow = chance.randrange
 
 
+class _Steady(random.Random):
+    """Always draws the same: for exploring what order does, without what chance does."""
+
+    def randrange(self, *_: Any) -> int:
+        return 0
+
+    def uniform(self, _: float, high: float) -> float:
+        return high
+
+
 def _no_bell(*_: object, **__: object) -> NoReturn:
     raise OSError("nobody sleeps in a simulation")
 
 
-class _Files:
+class Files:
     """Stands for opening and mapping files: descriptors of /dev/null that name bytes of a disk."""
 
     def __init__(self, disk: MemoryDisk, null_fd: int) -> None:
-        self._disk = disk
+        self.disk = disk
         self._null_fd = null_fd
         self._opened: dict[int, bytearray] = {}
 
@@ -52,7 +62,7 @@ class _Files:
         self, uri: str, region: RegionGeometry, *, writable: bool, **_: object
     ) -> OpenedRegion:
         path = parse_region_uri(uri).path
-        data = self._disk.file(path)
+        data = self.disk.file(path)
         if data is None:
             raise ShmValidationError(region.name, path, 4, "ENOENT", "an existing file")
         if len(data) < region.length_bytes:
@@ -63,15 +73,18 @@ class _Files:
         return OpenedRegion(fd, path, region.length_bytes)
 
     def map_file(self, fd: int, length: int, *, writable: bool, **_: object) -> MemoryMapping:
-        return MemoryMapping(self._opened.pop(fd), length, writable, self._disk)
+        return MemoryMapping(self._opened.pop(fd), length, writable, self.disk)
 
 
 @contextlib.contextmanager
-def isolated(disk: MemoryDisk, seed: int) -> Iterator[None]:
-    """Run simulated processes inside; `disk` holds their region files."""
-    chance = random.Random(f"{seed}/secrets")
+def isolated(disk: MemoryDisk, seed: int | None) -> Iterator[Files]:
+    """Run simulated processes inside; `disk` holds their region files.
+
+    Without a seed nothing is left to chance. Another disk may be put into what is yielded.
+    """
+    chance = random.Random(f"{seed}/secrets") if seed is not None else _Steady()
     null_fd = os.open(os.devnull, os.O_RDONLY)
-    files = _Files(disk, null_fd)
+    files = Files(disk, null_fd)
     replaced: list[tuple[Any, str, object]] = [
         (identity, "secrets", _Secrets(chance)),
         (backoff, "_random", chance),
@@ -89,7 +102,7 @@ def isolated(disk: MemoryDisk, seed: int) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for module, name, stand_in in replaced:
                 stack.enter_context(mock.patch.object(module, name, stand_in))
-            yield
+            yield files
     finally:
         logging.disable(logged)
         if collecting:

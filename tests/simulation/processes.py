@@ -36,7 +36,7 @@ from tensor_pool.driver.metrics import DriverMetrics
 from .driver_watch import DriverWatch
 from .invariants_driver import History, InvariantError
 from .memory_store import MemoryDisk, MemoryStore
-from .schedule import MS, OTHER_STREAM, STREAM, Plan, Scenario
+from .schedule import MS, Plan, Scenario
 
 __all__ = ["DRIVER", "ClientProcess", "DriverProcess", "Member", "ProcessKilled"]
 
@@ -79,8 +79,7 @@ def driver_config(scenario: Scenario) -> DriverConfig:
             )
         },
         streams={
-            f"s{stream_id}": StreamConfig(stream_id, "small")
-            for stream_id in (STREAM, OTHER_STREAM)
+            f"s{stream_id}": StreamConfig(stream_id, "small") for stream_id in scenario.streams
         },
     )
 

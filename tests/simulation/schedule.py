@@ -11,7 +11,7 @@ time, nothing is ever reached.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tensor_pool.client.wire import Role
@@ -53,7 +53,7 @@ class Scenario:
     separate_announces: bool = False
     is_udp: bool = False
     fragment_limit: int = 10
-    weights: dict[str, float] = field(default_factory=dict, hash=False)
+    streams: tuple[int, ...] = (STREAM, OTHER_STREAM)
 
 
 _WORK = {

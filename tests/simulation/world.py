@@ -70,7 +70,7 @@ class World(Faulty):
         for process in self.processes:
             self.start(process)
 
-    def step(self, step: Step) -> None:
+    def step(self, step: Step | tuple[str, int, int]) -> None:
         """Carry a step out; raises InvariantError, or whatever the code under test raised."""
         name, a, b = step
         if self.tell is not None:
@@ -131,6 +131,20 @@ class World(Faulty):
     def advance(self, a: int, _: int) -> None:
         """Time passes: mostly a little."""
         self.clock.advance((1 + a % 20) * MS // 2)
+
+    def next_timer(self, _: int, __: int) -> None:
+        """Time passes until the next timer of anybody is due."""
+        now = self.clock.monotonic_ns()
+        dues: list[int] = []
+        if self.driver.driver is not None and self.driver.driver.next_due_ns is not None:
+            dues.append(self.driver.driver.next_due_ns)
+        for process in self.processes:
+            if process.client is not None:
+                for attachment in process.client._conductor.attachments:
+                    dues += attachment.timers._due_ns.values()
+        later = [due for due in dues if due > now]
+        if later:
+            self.clock.advance(min(later) - now)
 
     def idle(self) -> None:
         """A millisecond in which only the driver runs: what a blocking call waits through."""
