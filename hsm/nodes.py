@@ -49,7 +49,7 @@ class Node:
         self.state = state
         self.phase = phase
         self.passing = passing
-        self.find: Callable[[Hashable], Plan | None] = _find_nothing
+        self.find: Callable[[Any], Plan | None] = _find_nothing
         self.completes: State | None = None
         self.completion: Plan | None = None
         self.rests: dict[Hashable, tuple[Rule, Plan | None]] = {}

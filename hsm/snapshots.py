@@ -7,13 +7,12 @@ Copies and pickles carry it as state objects, snapshots by name (sections 17 and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import DispatchError
 from .nodes import IDLE, Node, Phase
-from .states import ANY, HANDLED, ROOT, Final, State
+from .states import ANY, HANDLED, ROOT, EventLike, Final, State
 from .steps import BLOCKED, COMPLETION, Agenda, refuse_in_step, rest
 
 
@@ -30,8 +29,8 @@ class Configuration:
     state: State
     history: dict[State, State] = field(default_factory=dict)
     completion: bool = False
-    posted: list[tuple[Hashable, Any]] = field(default_factory=list)
-    deferred: list[tuple[Hashable, Any]] = field(default_factory=list)
+    posted: list[tuple[EventLike, Any]] = field(default_factory=list)
+    deferred: list[tuple[EventLike, Any]] = field(default_factory=list)
     offer: int | None = None
 
 
@@ -221,7 +220,7 @@ class _Reader:
         self._require(fits, f"{name!r} does not complete in {found.state.name}")
         return True
 
-    def _queue(self, key: str) -> list[tuple[Hashable, Any]]:
+    def _queue(self, key: str) -> list[tuple[EventLike, Any]]:
         items = self.value[key]
         self._require(isinstance(items, list | tuple), f"{key} is {items!r}, not a list")
         queue = []
