@@ -112,6 +112,11 @@ class Attachment(ABC):
         """Whether frames can be published or received."""
 
     @property
+    def wants_low_latency(self) -> bool:
+        """Whether somebody waits for what the control stream brings."""
+        return self.attach_is_waiting
+
+    @property
     def stream_id(self) -> int:
         """The stream of the lease, or the one asked for."""
         return self.connection.stream_id

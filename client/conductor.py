@@ -137,6 +137,11 @@ class Conductor:
         """Whether the caller is inside `do_work()`, for instance in a callback."""
         return self._runner == threading.get_ident()
 
+    @property
+    def wants_low_latency(self) -> bool:
+        """Whether a message on the control stream should be handled within a millisecond."""
+        return any(attachment.wants_low_latency for attachment in self.attachments)
+
     def add(self, attachment: Attachment, serve: Callable[[], None]) -> None:
         """Run `serve`, then work for the attachment from the next cycle on.
 

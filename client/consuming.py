@@ -160,6 +160,10 @@ class ConsumerAttachment(Attachment):
         return self._machine.current is ConsumerMachine.Mapped
 
     @property
+    def wants_low_latency(self) -> bool:
+        return self.attach_is_waiting or self.options.supports_progress
+
+    @property
     def uses_private_stream(self) -> bool:
         """Whether a descriptor stream of its own is assigned."""
         return bool(self._assigned_descriptor[0])
