@@ -60,13 +60,14 @@ _WORK = {
     "cycle": 34.0,
     "drive": 14.0,
     "advance": 15.0,
-    "publish": 11.0,
-    "poll": 9.0,
-    "copy": 2.0,
+    "publish": 13.0,
+    "poll": 13.0,
+    "copy": 3.0,
     "latest": 0.5,
     "hold": 1.5,
     "look": 2.0,
-    "race": 3.0,
+    "race": 3.5,
+    "interrupt": 3.0,
     "lend": 1.2,
     "fill": 1.0,
     "commit": 1.5,
@@ -74,13 +75,13 @@ _WORK = {
     "describe": 0.2,
     "ask": 0.1,
     "close": 0.25,
-    "open": 0.5,
-    "revive": 0.6,
-    "resume": 0.6,
-    "revive_driver": 0.5,
-    "resume_driver": 0.5,
-    "calm_network": 0.4,
-    "heal_store": 0.4,
+    "open": 1.0,
+    "revive": 1.5,
+    "resume": 1.5,
+    "revive_driver": 1.2,
+    "resume_driver": 1.2,
+    "calm_network": 0.6,
+    "heal_store": 0.6,
 }
 """What happens in any world, and how often relative to each other."""
 
@@ -141,7 +142,7 @@ def scenario_of(seed: int) -> Scenario:
     processes += extras[: chance.randint(1, 4)]
     is_udp = chance.random() < 0.3
     possible = [name for name in FAULTS if is_udp or name not in _UDP_ONLY]
-    share = chance.choice([0.0, 0.15, 0.3, 0.5])
+    share = chance.choice([0.0, 0.1, 0.2, 0.35, 0.5])
     faults = frozenset(name for name in possible if chance.random() < share)
     return Scenario(
         seed,

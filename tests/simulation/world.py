@@ -334,17 +334,34 @@ class World(Faulty):
         if not rivals:
             return
         words = state.words
-        frames = 1 + (b >> 2) % 5  # of four slots: from the next one to all of them and more
+        frames = 1 + (b >> 3) % 5  # of four slots: from the next one to all of them and more
 
         def interfere() -> None:
             for _ in range(frames):
-                self.publish_from(rivals[0], b >> 5)
+                self.publish_from(rivals[0], b >> 6)
 
-        state.words = RacingWords(words, 1 + b % 4, interfere)
+        state.words = RacingWords(words, 1 + b % 6, interfere)
         frame = member.handle.poll()
         if frame is not None:
             self.accept(member, frame)
             self.frames.check_shared(member.handle.stream_id, frame)
+        state.words = words
+
+    def interrupt(self, a: int, b: int) -> None:
+        """Publish while the consumers receive and look, between two stores of a commit word."""
+        member = self._producer(a)
+        state = member.producer._state if member is not None and member.producer else None
+        if member is None or state is None:
+            return
+        words = state.words
+
+        def interfere() -> None:
+            for index in range(len(self.consumers)):
+                self.look(index, b >> 3)
+                self.poll(index, 0)
+
+        state.words = RacingWords(words, 1 + b % 4, interfere)
+        self.publish_from(member, b >> 2)
         state.words = words
 
     def accept(self, member: Member, frame: Frame) -> None:
