@@ -80,10 +80,16 @@ bench: $(VENV)/.bench ## how fast frames travel, beside other ways; ROUNDS=5
 bench-hsm: $(VENV)/.bench ## how fast state machines are, here and elsewhere
 	@$(BIN)/python benchmarks/hsm.py
 
+simulate: $(VENV)/.dev ## driver and clients in hostile worlds, from seeds; SEEDS=2000 STEPS=2000 FIRST=0
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000) --steps $(or $(STEPS),2000) --first $(or $(FIRST),0)
+
+simulate-exhaustive: $(VENV)/.dev ## every order of turns and timers, DEPTH=1 moves deeper than in the tests
+	@$(BIN)/python -m tests.simulation.exhaustive $(or $(DEPTH),1)
+
 coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 	@$(BIN)/python tests/coverage_matrix.py
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check docs docs-pictures bench bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm coverage-matrix clean
+.PHONY: help demo test check docs docs-pictures bench bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
