@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "connected"]
 
+_LONGEST_BACKOFF_S = 0.4  # somebody sits in front of this and waits
+
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """The connection options of one command, as given."""
@@ -80,6 +82,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             "announce_period": policies.announce_period_ms / 1000,
             "attach_timeout": self.timeout,
             "response_timeout": min(1.0, self.timeout),
+            "backoff_max": _LONGEST_BACKOFF_S,
         }
         for name in ("descriptor_stream_id", "metadata_stream_id"):
             if (value := getattr(self, name)) is not None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 
 import msgspec
-from rich.console import Console
 
 from .connecting import Connection
 from .looking import watch_pool
 from .outcome import FAILED, OK, complain
 from .overview import Overview
 from .stopping import Stop
-from .tables import driver_lines, lease_table, stream_table, unknown_lines
+from .tables import driver_lines, lease_table, stream_table, table_console, unknown_lines
 
 __all__ = ["print_leases", "print_status", "print_streams"]
 
@@ -25,7 +24,7 @@ def print_status(
     if as_json:
         _print_json(overview)
     else:
-        console = _console()
+        console = table_console()
         console.print(driver_lines(overview.driver, overview))
         console.print(unknown_lines(overview))
     if overview.driver.responds:
@@ -42,7 +41,7 @@ def print_streams(
     if as_json:
         _print_json(overview.streams)
     else:
-        console = _console()
+        console = table_console()
         console.print(stream_table(overview.streams))
         console.print(unknown_lines(overview))
     return _status(overview)
@@ -56,7 +55,7 @@ def print_leases(
     if as_json:
         _print_json(overview.leases)
     else:
-        console = _console()
+        console = table_console()
         console.print(lease_table(overview.leases))
         console.print(unknown_lines(overview))
     return _status(overview)
@@ -91,8 +90,3 @@ def _status(overview: Overview) -> int:
 
 def _print_json(document: object) -> None:
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-
-
-def _console() -> Console:
-    # A pipe has no width; lines there are as long as they are.
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)

@@ -69,8 +69,7 @@ class PoolWatcher:
         assert self._observer is not None
         self._asked = True
         answers = self._observer.observation.answers
-        asked_ns = time.monotonic_ns()
-        correlation_id = self._observer.ask_for_a_sign_of_life()
+        correlation_id, asked_ns = self._observer.ask_for_a_sign_of_life()
         deadline = time.monotonic() + self._timeout_s
         while correlation_id not in answers and time.monotonic() < deadline and not stop.requested:
             if not self._observer.poll():

@@ -6,7 +6,7 @@ import secrets
 import time
 
 from ...client.config import ClientConfig
-from ...client.transport.ports import OfferResult, Transport
+from ...client.transport.ports import OfferResult, Publication, Transport
 from ...client.wire import (
     Role,
     ShmDetachRequest,
@@ -40,7 +40,7 @@ class Observer:
         self._config = config
         self._counts_frames = frames
         self.observation = Observation(forget_after_ns)
-        self.undecodable = 0
+        self._publication: Publication | None = None
         streams = {
             (config.control_channel, config.control_stream_id),
             (config.announce_channel, config.announce_stream_id),
@@ -73,14 +73,14 @@ class Observer:
             self.observation.tick(now_ns)
         return taken
 
-    def ask_for_a_sign_of_life(self) -> int:
+    def ask_for_a_sign_of_life(self) -> tuple[int, int]:
         """Send a request that every driver answers and that changes nothing.
 
         It is a detach of a lease that does not exist. Returns its correlation id, by which
-        `observation.answers` tells the answer.
+        `observation.answers` tells the answer, and the time of sending.
         """
         correlation_id = secrets.randbits(62) + 1
-        self._send(
+        sent_ns = self._send(
             encode(
                 ShmDetachRequest(
                     correlation_id=correlation_id,
@@ -91,7 +91,7 @@ class Observer:
                 )
             )
         )
-        return correlation_id
+        return correlation_id, sent_ns
 
     def request_shutdown(self, token: str, reason: ShutdownReason, text: str) -> None:
         """Ask the driver to stop (D-143); it answers by its shutdown notice or not at all."""
@@ -106,14 +106,20 @@ class Observer:
             )
         )
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, message: bytes) -> int:
+        """Send on the control stream; returns when."""
         config = self._config
-        publication = self._transport.add_publication(
-            config.control_channel, config.control_stream_id
-        )
+        if self._publication is None:
+            self._publication = self._transport.add_publication(
+                config.control_channel, config.control_stream_id
+            )
         deadline = time.monotonic() + _CONNECT_PATIENCE_S
         # Our own subscription connects it, so this succeeds also where no driver runs.
-        while (result := publication.offer(message)) is not OfferResult.ACCEPTED:
+        while True:
+            sent_ns = time.monotonic_ns()
+            result = self._publication.offer(message)
+            if result is OfferResult.ACCEPTED:
+                return sent_ns
             if time.monotonic() > deadline:
                 raise CommandError(
                     f"the control channel {config.control_channel} stream"
@@ -125,8 +131,7 @@ class Observer:
     def _on_message(self, view: memoryview) -> None:
         try:
             message = decode(view, raw_enums=True)
-        except WireError:
-            self.undecodable += 1
+        except WireError:  # not a message of the pool, or of a version to come
             return
         self.observation.hear(message, time.monotonic_ns())
 

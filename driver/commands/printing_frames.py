@@ -80,7 +80,7 @@ def measure_rate(
     with (
         Stop() as stop,
         connection.client() as client,
-        attach_consumer(client, stream_id, stop) as consumer,
+        attach_consumer(client, stream_id, stop, patience_s=duration_s) as consumer,
     ):
         began = time.monotonic()
         report_due = began + _REPORT_PERIOD_S
@@ -194,7 +194,7 @@ def echo_stream(
     with (
         Stop() as stop,
         connection.client() as client,
-        attach_consumer(client, stream_id, stop) as consumer,
+        attach_consumer(client, stream_id, stop, patience_s=idle_s) as consumer,
     ):
         last = time.monotonic()
         while not stop.requested and (count is None or printed < count):

@@ -45,7 +45,9 @@ def record_stream(
     with (
         Stop() as stop,
         connection.client() as client,
-        attach_consumer(client, stream_id, stop) as consumer,
+        attach_consumer(
+            client, stream_id, stop, patience_s=idle_s if idle_s is not None else duration_s
+        ) as consumer,
     ):
         metadata = consumer.metadata
         about = {"source": metadata.name} if metadata is not None else {}

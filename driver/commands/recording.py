@@ -151,7 +151,10 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.path = path
         reader_module = _mcap("mcap.reader")
-        self._file = path.open("rb")
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}", USAGE) from error
         try:
             with self._explained():
                 self._reader = reader_module.make_reader(self._file, validate_crcs=True)
@@ -218,7 +221,7 @@ class Recording:
         decode = msgspec.msgpack.Decoder(RecordedFrame).decode
         with self._explained():
             for _, _, message in self._reader.iter_messages(
-                topics=self._channel.topic, start_time=times[0], end_time=times[-1] + 1
+                topics=self._channel.topic, starting_at=times[0], ending_at=times[-1]
             ):
                 yield message.publish_time, decode(message.data)
 

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from .overview import ConsumerView, DriverView, LeaseView, Overview, StreamView
 
-__all__ = ["bytes_text", "driver_lines", "lease_table", "stream_table", "unknown_lines"]
+__all__ = [
+    "bytes_text",
+    "driver_lines",
+    "lease_table",
+    "stream_table",
+    "table_console",
+    "unknown_lines",
+]
 
 UNKNOWN = "?"
+_WIDTH_OF_A_PIPE = 200
+
+
+def table_console() -> Console:
+    """Where tables are printed: as wide as the terminal, or as a pipe likes them."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE, highlight=False)
 
 
 def bytes_text(nbytes: float) -> str:

@@ -39,7 +39,7 @@ def view_stream(
     with (
         Stop() as stop,
         connection.client() as client,
-        attach_consumer(client, stream_id, stop) as consumer,
+        attach_consumer(client, stream_id, stop, patience_s=idle_s) as consumer,
     ):
         shown = 0
         while not stop.requested and (not shown or follow_hz is not None):

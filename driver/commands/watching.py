@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -15,7 +15,7 @@ from .looking import watch_pool
 from .outcome import FAILED, OK
 from .overview import EventView, Overview
 from .stopping import Stop
-from .tables import driver_lines, lease_table, stream_table, unknown_lines
+from .tables import driver_lines, lease_table, stream_table, table_console, unknown_lines
 
 __all__ = ["watch_screen", "watched"]
 
@@ -27,7 +27,7 @@ def watched(
     connection: Connection, http: str | None, *, period_s: float, updates: int | None
 ) -> int:
     """Show the pool until the user ends it, or `updates` times; FAILED if no driver answered."""
-    console = Console()
+    console = table_console()
     with (
         Stop() as stop,
         watch_pool(connection, http, listen=True, frames=True) as watcher,
