@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .client import Client, connect
     from .config import ClientConfig
     from .consumer import Consumer
-    from .consuming import ConsumerOptions
+    from .consumer_options import ConsumerOptions
     from .errors import (
         AttachRejectedError,
         AttachTimeoutError,
@@ -98,7 +98,7 @@ _MODULES = {
     "ConcurrentUseError": "errors",
     "ConfigError": "errors",
     "Consumer": "consumer",
-    "ConsumerOptions": "consuming",
+    "ConsumerOptions": "consumer_options",
     "Dtype": "wire",
     "ForkedProcessError": "errors",
     "Frame": "frame",

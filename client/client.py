@@ -18,7 +18,8 @@ from .clock import Clock, SystemClock
 from .conductor import Conductor
 from .config import ClientConfig, ns
 from .consumer import Consumer
-from .consuming import ConsumerAttachment, ConsumerOptions
+from .consumer_options import ConsumerOptions
+from .consuming import ConsumerAttachment
 from .doorbell import sweep_abandoned_bells
 from .errors import (
     AttachRejectedError,

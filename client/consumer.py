@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from .consuming import ConsumerOptions
+from .consumer_options import ConsumerOptions
 from .errors import ConcurrentUseError, FrameOverwrittenError, StaleFrameError
 from .frame import Frame
 from .handle import Handle

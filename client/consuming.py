@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from .announces import AcceptedAnnounce
+from .assigned_streams import NO_STREAM, AssignedStreams
 from .attachment import Attachment
 from .blobs import BlobAssembler
 from .config import ns
 from .consumer_machine import ConsumerMachine, ConsumerTimer
+from .consumer_options import ConsumerOptions
 from .counters import Counters
 from .doorbell import Bell, bell_name
 from .endpoints import LogicalStream
-from .errors import ConfigError, TransportError
+from .errors import TransportError
 from .grant import Grant
 from .metadata import MetadataCache
 from .private_streams import assigned
@@ -38,7 +37,6 @@ from .wire import (
     MetaBlobAnnounce,
     MetaBlobChunk,
     MetaBlobComplete,
-    Mode,
     PublishMode,
     QosConsumer,
     Role,
@@ -53,48 +51,14 @@ if TYPE_CHECKING:
     from .conductor import Conductor
     from .consumer import Consumer
 
-__all__ = ["ConsumerAttachment", "ConsumerOptions"]
+__all__ = ["ConsumerAttachment"]
 
 _log = logging.getLogger("tensor_pool.client")
 _HELLO = "hello"
 _QOS = "qos"
 _ACTIVITY = "activity"
-_NO_STREAM = 0xFFFFFFFF
 _OWN_REPORTS_KEPT = 16
 _decode_progress = decoder_for([FrameProgress])
-
-
-class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a consumer asks for in its hellos (C-097); raises ConfigError for what cannot work.
-
-    A private stream is asked for with a channel and a token that is not 0; the driver chooses the
-    number. Progress hints count only with `supports_progress`.
-    """
-
-    mode: Mode = Mode.STREAM
-    max_rate_hz: int = 0
-    supports_progress: bool = False
-    progress_interval_us: int | None = None
-    progress_bytes_delta: int | None = None
-    progress_major_delta_units: int | None = None
-    descriptor_channel: str = ""
-    descriptor_token: int = 1
-    control_channel: str = ""
-    control_token: int = 1
-
-    def __post_init__(self) -> None:
-        if self.mode is Mode.RATE_LIMITED and self.max_rate_hz <= 0:
-            raise ConfigError(
-                f"max_rate_hz: {self.max_rate_hz} must be above 0 in mode RATE_LIMITED"
-            )
-        if not 0 <= self.max_rate_hz < _NO_STREAM:
-            raise ConfigError(f"max_rate_hz: {self.max_rate_hz} must be in 0..{_NO_STREAM - 1}")
-        for half in ("descriptor", "control"):
-            channel, token = getattr(self, f"{half}_channel"), getattr(self, f"{half}_token")
-            if channel and not 0 < token < _NO_STREAM:
-                raise ConfigError(
-                    f"{half}_token: {token} with a channel; it must be in 1..{_NO_STREAM - 1}"
-                )
 
 
 class ConsumerAttachment(Attachment):
@@ -138,9 +102,12 @@ class ConsumerAttachment(Attachment):
         self.receiver.configure(options.mode, options.max_rate_hz)
         self._machine = ConsumerMachine(self, self.config)
         self._progress: ProgressReader | None = None
-        self._assigned_descriptor = ("", 0)
-        self._assigned_control = ("", 0)
-        self._control: Subscription | None = None
+        self.assigned = AssignedStreams(
+            self.receiver,
+            subscribe=lambda *address: conductor.transport.add_subscription(*address),
+            subscribe_shared=lambda: self._subscribe_shared(conductor.transport),
+            failed=self._refuse_stream,
+        )
         self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)
         self._failed_mapping = False
 
@@ -166,7 +133,7 @@ class ConsumerAttachment(Attachment):
     @property
     def uses_private_stream(self) -> bool:
         """Whether a descriptor stream of its own is assigned."""
-        return bool(self._assigned_descriptor[0])
+        return bool(self.assigned.descriptor[0])
 
     @property
     def mapping_state(self) -> str:
@@ -184,7 +151,7 @@ class ConsumerAttachment(Attachment):
 
     def finish(self) -> None:
         """The attachment is over: close what it opened."""
-        self._leave_private_streams(reopen=False)
+        self.assigned.forget()
         self.receiver.stop()
         if self.bell is not None:
             self.bell.ring()
@@ -194,9 +161,7 @@ class ConsumerAttachment(Attachment):
 
     def do_work(self, now: int) -> int:
         work = super().do_work(now)
-        if self._control is not None:
-            work += self._control.poll(self._on_private_control, self.config.fragment_limit)
-        return work
+        return work + self.assigned.poll(self._on_private_control, self.config.fragment_limit)
 
     # Transport
 
@@ -209,7 +174,7 @@ class ConsumerAttachment(Attachment):
 
     def lose_transport(self) -> None:
         super().lose_transport()
-        self._leave_private_streams(reopen=False)
+        self.assigned.forget()
         self.receiver.stop()
 
     def _subscribe_shared(self, transport: Transport) -> Subscription:
@@ -259,8 +224,10 @@ class ConsumerAttachment(Attachment):
                 self._machine.dispatch(RoleEvent.SHM_ENABLED)
             else:
                 self._machine.dispatch(RoleEvent.SHM_DISABLED, self.fallback_uri)
-        self._assign_descriptor(assigned(config.descriptor_channel, config.descriptor_stream_id))
-        self._assign_control(assigned(config.control_channel, config.control_stream_id))
+        self.assigned.assign_descriptor(
+            assigned(config.descriptor_channel, config.descriptor_stream_id)
+        )
+        self.assigned.assign_control(assigned(config.control_channel, config.control_stream_id))
 
     def on_qos_consumer(self, qos: QosConsumer) -> None:
         """Our own report coming back, or somebody with our id (W-168)."""
@@ -280,7 +247,7 @@ class ConsumerAttachment(Attachment):
 
     def on_frame_progress(self, message: FrameProgress) -> None:
         """From the shared control stream: only for who has no control stream of its own."""
-        if self.options.supports_progress and self._control is None:
+        if self.options.supports_progress and not self.assigned.control[0]:
             self._take_progress(message)
 
     def on_data_source_announce(self, announce: DataSourceAnnounce) -> None:
@@ -345,7 +312,7 @@ class ConsumerAttachment(Attachment):
 
     def lease_lost(self, why: str) -> None:
         super().lease_lost(why)
-        self._leave_private_streams(reopen=True)
+        self.assigned.leave()
 
     def _fail_mapping(self, error: Exception) -> None:
         """Shared memory cannot be used: say where else the payload is to be had (W-132)."""
@@ -378,10 +345,10 @@ class ConsumerAttachment(Attachment):
         options = self.options
         descriptor = self._asked(options.descriptor_channel, options.descriptor_token)
         control = self._asked(options.control_channel, options.control_token)
-        if descriptor[0] and self._assigned_descriptor[0]:
-            descriptor = self._assigned_descriptor
-        if control[0] and self._assigned_control[0]:
-            control = self._assigned_control
+        if descriptor[0] and self.assigned.descriptor[0]:
+            descriptor = self.assigned.descriptor
+        if control[0] and self.assigned.control[0]:
+            control = self.assigned.control
         progress = options.supports_progress
         hello = ConsumerHello(
             stream_id=self.stream_id,
@@ -429,59 +396,16 @@ class ConsumerAttachment(Attachment):
         """Change what the hellos ask for; what is withdrawn is left before the hello goes out."""
         self.options = options
         if not options.descriptor_channel:
-            self._assign_descriptor(("", 0))
+            self.assigned.assign_descriptor(NO_STREAM)
         if not options.control_channel:
-            self._assign_control(("", 0))
+            self.assigned.assign_control(NO_STREAM)
         self.receiver.configure(options.mode, options.max_rate_hz)
         self.timers.arm(_HELLO, 0)
-
-    def _assign_descriptor(self, address: tuple[str, int]) -> None:
-        if address == self._assigned_descriptor:
-            return
-        private = bool(address[0])
-        try:
-            transport = self.conductor.transport
-            subscription = (
-                transport.add_subscription(*address)
-                if private
-                else self._subscribe_shared(transport)
-            )
-        except TransportError as error:
-            self._refuse_stream(address, error)
-            return
-        self._assigned_descriptor = address
-        self.receiver.switch(subscription, private=private)
-
-    def _assign_control(self, address: tuple[str, int]) -> None:
-        if address == self._assigned_control:
-            return
-        subscription: Subscription | None = None
-        if address[0]:
-            try:
-                subscription = self.conductor.transport.add_subscription(*address)
-            except TransportError as error:
-                self._refuse_stream(address, error)
-                return
-        self._assigned_control = address
-        previous, self._control = self._control, subscription
-        if previous is not None:
-            previous.close()
 
     def _refuse_stream(self, address: tuple[str, int], error: TransportError) -> None:
         self.counters.inc("private_streams_failed")
         self.last_error = error
         _log.warning("assigned stream %s %d cannot be subscribed: %s", *address, error)
-
-    def _leave_private_streams(self, *, reopen: bool) -> None:
-        """Back to the shared streams, as after a lost lease (C-098)."""
-        if reopen:
-            with contextlib.suppress(TransportError):
-                self._assign_descriptor(("", 0))
-        self._assigned_descriptor = ("", 0)
-        self._assigned_control = ("", 0)
-        previous, self._control = self._control, None
-        if previous is not None:
-            previous.close()
 
     def _on_private_control(self, buffer: memoryview) -> None:
         try:

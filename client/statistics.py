@@ -46,7 +46,6 @@ ATTACHMENT_COUNTERS = (
 
 PRODUCER_COUNTERS = (
     *ATTACHMENT_COUNTERS,
-    "bells_rung",
     "descriptor_admin_action",
     "descriptor_backpressured",
     "descriptor_closed",

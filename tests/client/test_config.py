@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tensor_pool.client.client import Client
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.client.consuming import ConsumerOptions
+from tensor_pool.client.consumer_options import ConsumerOptions
 from tensor_pool.client.errors import ConfigError, ShmError
 from tensor_pool.client.wire import HugepagesPolicy, Mode, PublishMode
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensor_pool.client.consuming import ConsumerOptions
+from tensor_pool.client.consumer_options import ConsumerOptions
 from tensor_pool.client.frame import Frame
 from tensor_pool.client.wire import (
     ConsumerConfig,
