@@ -1,12 +1,14 @@
 """Draw every machine class of the repository: `make diagrams`.
 
 The classes are found by importing all modules of the packages and of examples/hsm, so a new machine
-is drawn without being listed anywhere. `--check` says what is stale and writes nothing.
+is drawn without being listed anywhere. The driver's web page ships pictures of its own, with states
+and events only. `--check` says what is stale and writes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import pkgutil
 import sys
@@ -19,13 +21,20 @@ sys.path.insert(0, str(REPOSITORY))
 
 import tensor_pool.client  # noqa: E402
 import tensor_pool.driver  # noqa: E402
+from tensor_pool.driver.lease import LeaseLifecycle  # noqa: E402
+from tensor_pool.driver.lifecycle import DriverLifecycle  # noqa: E402
+from tensor_pool.driver.stream import StreamLifecycle  # noqa: E402
 from tensor_pool.hsm import Machine  # noqa: E402
 from tensor_pool.hsm.chart import chart_of  # noqa: E402
 from tensor_pool.hsm.diagram import render  # noqa: E402
-from tensor_pool.hsm.diagram_svg import hash_in, source_hash  # noqa: E402
+from tensor_pool.hsm.diagram_dot import to_dot  # noqa: E402
+from tensor_pool.hsm.diagram_reading import outline_of  # noqa: E402
+from tensor_pool.hsm.diagram_svg import hash_in, source_hash, to_svg  # noqa: E402
 
 PACKAGES = (tensor_pool.driver, tensor_pool.client)
 EXAMPLES = REPOSITORY / "examples" / "hsm"
+PAGE = REPOSITORY / "driver" / "web" / "static" / "charts"
+ON_THE_PAGE = (DriverLifecycle, StreamLifecycle, LeaseLifecycle)
 
 
 def machine_classes() -> list[type[Machine]]:
@@ -101,6 +110,30 @@ def _readme(classes: list[type[Machine]]) -> str:
     return "\n".join(lines)
 
 
+def page_source(machine: type[Machine]) -> str:
+    """Graphviz source of the picture on the web page: states and what leads from one to the next.
+
+    What a state does by itself is left out, since the page shows where a machine is and how it got
+    there.
+    """
+    full = outline_of(machine)
+    nodes = tuple(dataclasses.replace(node, lines=()) for node in full.nodes)
+    arrows = tuple(
+        dataclasses.replace(
+            arrow, labels=tuple(label.partition("/")[0].strip() for label in arrow.labels)
+        )
+        for arrow in full.arrows
+    )
+    return to_dot(dataclasses.replace(full, nodes=nodes, arrows=arrows))
+
+
+def stale_on_the_page() -> list[str]:
+    """The pictures of the web page that are older than their class, missing, or left over."""
+    wanted = {f"{cls.__name__}.svg": source_hash(page_source(cls)) for cls in ON_THE_PAGE}
+    there = {path.name: hash_in(path.read_text(encoding="utf-8")) for path in PAGE.glob("*")}
+    return sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name, ""))
+
+
 def stale(classes: list[type[Machine]]) -> list[str]:
     """What differs from the classes, is missing, or belongs to no class any more."""
     wanted = texts(classes)
@@ -132,7 +165,14 @@ def write(classes: list[type[Machine]]) -> None:
             path.write_text(render(cls, "svg"), encoding="utf-8")
         else:
             path.unlink()
-    print(f"{len(classes)} machines, {len(names)} files written or removed in {HERE.name}/")
+    PAGE.mkdir(parents=True, exist_ok=True)
+    for name in (left_out := stale_on_the_page()):
+        (PAGE / name).unlink(missing_ok=True)
+    for cls in ON_THE_PAGE:
+        if f"{cls.__name__}.svg" in left_out:
+            (PAGE / f"{cls.__name__}.svg").write_text(to_svg(page_source(cls)), encoding="utf-8")
+    names += left_out
+    print(f"{len(classes)} machines, {len(names)} files written or removed")
 
 
 def main() -> int:
@@ -141,7 +181,7 @@ def main() -> int:
     options = parser.parse_args()
     classes = machine_classes()
     if options.check:
-        problems = stale(classes)
+        problems = [*stale(classes), *stale_on_the_page()]
         print("\n".join(problems) or "all diagrams are fresh")
         return 1 if problems else 0
     write(classes)

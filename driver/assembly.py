@@ -14,8 +14,10 @@ from ..client.transport.media_driver import open_media_driver
 from .config import DriverConfig
 from .driver import Driver
 from .metrics import DriverMetrics
+from .observers import observed_by
 from .store import FileStore
 from .transition_log import TransitionLog
+from .web.feed import TransitionFeed
 
 __all__ = ["Assembly", "allow_many_files"]
 
@@ -24,7 +26,7 @@ class Assembly:
     """Opens the media driver and the transport, and puts a driver on them; `close()` undoes it.
 
     The driver itself is made but not started. `observer` gets the trace hooks of all machines;
-    without one, transitions are logged.
+    without one, transitions are logged. Where pages are served, `feed` gets them as well.
     """
 
     def __init__(
@@ -33,6 +35,10 @@ class Assembly:
         self.config = config
         self.clock = SystemClock() if clock is None else clock
         self.metrics = DriverMetrics()
+        self.feed = TransitionFeed()
+        observers = [TransitionLog() if observer is None else observer]
+        if config.driver.http_address:
+            observers.append(self.feed)
         with contextlib.ExitStack() as opened:
             media_driver = open_media_driver(config.driver.aeron_dir, config.driver.media_driver)
             opened.callback(media_driver.close)
@@ -48,7 +54,7 @@ class Assembly:
                 transport=transport,
                 store=FileStore(config, self.clock, self.metrics),
                 metrics=self.metrics,
-                observer=TransitionLog() if observer is None else observer,
+                observer=observed_by(*observers),
             )
             self._opened = opened.pop_all()
 

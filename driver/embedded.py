@@ -21,6 +21,7 @@ from ..client.config import ClientConfig
 from ..client.errors import ClosedError, ForkedProcessError
 from ..client.wire import ShutdownReason
 from .assembly import Assembly
+from .client_settings import client_config_for
 from .config import DriverConfig
 from .config_load import check_config
 from .loop import LoopDesk, run_driver
@@ -85,20 +86,7 @@ class EmbeddedDriver:
 
     def client_config(self, **changes: Any) -> ClientConfig:
         """What a Client needs to reach this driver; `changes` are fields of ClientConfig."""
-        driver, policies = self._config.driver, self._config.policies
-        fields: dict[str, Any] = {
-            "aeron_dir": self.aeron_dir,
-            "control_channel": driver.control_channel,
-            "control_stream_id": driver.control_stream_id,
-            "announce_channel": driver.announce_channel,
-            "announce_stream_id": driver.announce_stream_id,
-            "qos_channel": driver.qos_channel,
-            "qos_stream_id": driver.qos_stream_id,
-            "allowed_base_dirs": self._config.shm.allowed_base_dirs,
-            "keepalive_interval": policies.lease_keepalive_interval_ms / 1000,
-            "announce_period": policies.announce_period_ms / 1000,
-        }
-        return ClientConfig(**{**fields, **changes})
+        return client_config_for(self._config, self.aeron_dir, **changes)
 
     def do_work(self) -> int:
         """One duty cycle, for `threaded=False`; returns how much there was to do."""

@@ -1,7 +1,7 @@
 """The pages of the driver's HTTP server.
 
-A page is a route here and a function that asks the driver's loop for what it shows. Pages that
-refresh themselves only have to ask again.
+A page is a route here and a function that asks the driver's loop for what it shows. The page for
+people, at `/`, is in `web/`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .prometheus import CONTENT_TYPE, metrics_page
 from .report import DriverReport, MetricsReport, status_document
 from .settings import is_loopback_host
+from .web.feed import TransitionFeed
+from .web.hub import Hub
+from .web.routes import SecurityHeaders, page_routes
+from .web.viewer_process import Viewer
 
 __all__ = ["Reporter", "create_app"]
 
 _ANSWER_TIMEOUT_S = 2.0
-
-_INDEX = """\
-Tensor Pool driver
-
-/metrics       Prometheus metrics
-/status.json   state, streams, leases and metrics
-"""
 
 
 class Reporter(Protocol):
@@ -45,8 +42,10 @@ class Reporter(Protocol):
     def request_report(self) -> Future[DriverReport]: ...
 
 
-def create_app(reporter: Reporter) -> Starlette:
-    """The application."""
+def create_app(reporter: Reporter, hub: Hub | None = None) -> Starlette:
+    """The application; without a hub its page shows reports only, no history and no frames."""
+    if hub is None:
+        hub = Hub(reporter, TransitionFeed(), Viewer())
 
     async def answer[T](asked: Future[T]) -> T:
         try:
@@ -55,9 +54,6 @@ def create_app(reporter: Reporter) -> Starlette:
             raise HTTPException(503, "the driver's loop did not answer in time") from None
         except (CancelledError, asyncio.CancelledError):
             raise HTTPException(503, "the driver has stopped") from None
-
-    async def index(_request: Request) -> Response:
-        return PlainTextResponse(_INDEX)
 
     async def metrics(_request: Request) -> Response:
         report = await answer(reporter.request_metrics())
@@ -69,11 +65,11 @@ def create_app(reporter: Reporter) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", index),
             Route("/metrics", metrics),
             Route("/status.json", status),
+            *page_routes(hub),
         ],
-        middleware=[Middleware(LoopbackHostOnly)],
+        middleware=[Middleware(LoopbackHostOnly), Middleware(SecurityHeaders)],
     )
 
 

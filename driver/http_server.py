@@ -11,9 +11,12 @@ from concurrent.futures import Future
 import uvicorn
 
 from .assembly import Assembly
+from .client_settings import client_config_for
 from .http_app import create_app
 from .loop import LoopDesk
 from .report import DriverReport, MetricsReport, take_metrics, take_report
+from .web.hub import Hub
+from .web.viewer_process import ViewerProcess
 
 __all__ = ["serve_http"]
 
@@ -38,7 +41,10 @@ class _LoopReporter:
 
 def serve_http(listener: socket.socket, assembly: Assembly, desk: LoopDesk) -> Callable[[], None]:
     """Serve on a listening socket until the returned function is called."""
-    app = create_app(_LoopReporter(assembly, desk))
+    reporter = _LoopReporter(assembly, desk)
+    viewer = ViewerProcess(client_config_for(assembly.config, assembly.aeron_dir))
+    hub = Hub(reporter, assembly.feed, viewer)
+    app = create_app(reporter, hub)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -60,6 +66,7 @@ def serve_http(listener: socket.socket, assembly: Assembly, desk: LoopDesk) -> C
     _log.info("pages on http://%s:%d/", f"[{host}]" if ":" in host else host, port)
 
     def stop() -> None:
+        hub.close_soon()  # open pages would keep the server waiting
         server.should_exit = True
         thread.join(_STOP_TIMEOUT_S)
 

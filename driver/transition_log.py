@@ -1,4 +1,4 @@
-"""One log line for every transition of every machine, taken from the machines' own trace hooks.
+"""What the machines' own trace hooks tell, one line for every transition of every machine.
 
 An event that enters a composite state takes several transitions, the initial ones nested in the
 first; the line names where the machine was before and where it came to rest. Internal transitions
@@ -7,18 +7,19 @@ first; the line names where the machine was before and where it came to rest. In
 
 from __future__ import annotations
 
+import abc
 import logging
 
 from ..hsm import Machine, State
 from .snapshots import state_path
 
-__all__ = ["TransitionLog"]
+__all__ = ["TransitionLog", "TransitionWatch"]
 
 _log = logging.getLogger(__name__)
 
 
-class TransitionLog:
-    """An observer for the machines of a driver, each of which has a `label`."""
+class TransitionWatch(abc.ABC):
+    """An observer that is told of a transition once, when the machine has come to rest."""
 
     def __init__(self) -> None:
         # Machines inside a transition: where it began and how deep it is nested.
@@ -38,7 +39,18 @@ class TransitionLog:
         began, depth = self._open.pop(id(machine), (origin, 1))
         if depth > 1:
             self._open[id(machine)] = (began, depth - 1)
-            return
+        else:
+            self.settled(machine, began)
+
+    @abc.abstractmethod
+    def settled(self, machine: Machine, began: State) -> None:
+        """`machine` went from `began` to its current state; `machine.event` made it."""
+
+
+class TransitionLog(TransitionWatch):
+    """An observer for the machines of a driver, each of which has a `label`."""
+
+    def settled(self, machine: Machine, began: State) -> None:
         if not _log.isEnabledFor(logging.INFO):
             return
         label = getattr(machine, "label", type(machine).__name__)
