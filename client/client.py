@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
+from .attaching import wait_until_ready
 from .attachment import Attachment
 from .clock import Clock, SystemClock
 from .conductor import Conductor
@@ -22,8 +23,6 @@ from .consumer_options import ConsumerOptions
 from .consuming import ConsumerAttachment
 from .doorbell import sweep_abandoned_bells
 from .errors import (
-    AttachRejectedError,
-    AttachTimeoutError,
     ClosedError,
     ConcurrentUseError,
     ConfigError,
@@ -38,13 +37,12 @@ from .shm.paths import AllowedBaseDirs
 from .threaded import ConductorThread
 from .transport.aeron import AeronTransport
 from .transport.ports import Transport
-from .wire import PublishMode, ResponseCode
+from .wire import PublishMode
 
 __all__ = ["Client", "connect"]
 
 _log = logging.getLogger("tensor_pool.client")
 _IDLE_S = 0.001
-_PERMANENT = (ResponseCode.UNSUPPORTED, ResponseCode.INVALID_PARAMS)
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -93,6 +91,7 @@ class Client:
             if owns_transport:
                 transport.close()
             raise
+        self._conductor.on_lost = self._fail
         self._pid = os.getpid()
         sweep_abandoned_bells()
         _clients.add(self)
@@ -122,11 +121,7 @@ class Client:
         self._check_open()
         if self.is_threaded:
             raise ConcurrentUseError("do_work() is the conductor thread's business after start()")
-        try:
-            return self._conductor.do_work()
-        except TransportError as error:
-            self._fail(error)
-            raise
+        return self._conductor.do_work()
 
     def close(self) -> None:
         """Close all handles, stop the thread, leave the transport; may be called again."""
@@ -181,7 +176,7 @@ class Client:
             on_shutdown=on_shutdown,
             on_refused=on_refused,
         )
-        self._wait_for_attach(producer, attach_timeout, idle)
+        wait_until_ready(self, producer, attach_timeout, idle)
         return producer
 
     def begin_attach_producer(
@@ -259,7 +254,7 @@ class Client:
             on_blob=on_blob,
             **wishes,
         )
-        self._wait_for_attach(consumer, attach_timeout, idle)
+        wait_until_ready(self, consumer, attach_timeout, idle)
         return consumer
 
     def begin_attach_consumer(
@@ -322,54 +317,9 @@ class Client:
         self._handles[attachment] = handle
         self._conductor.wake()
 
-    def _wait_for_attach(
-        self, handle: Handle, timeout: float | None, idle: Callable[[], object] | None
-    ) -> None:
-        attachment = handle._attachment
-        seconds = self.config.attach_timeout if timeout is None else timeout
-        deadline_ns = self.clock.monotonic_ns() + ns(seconds)
-        attachment.attach_is_waiting = True
-        try:
-            while not attachment.is_ready:
-                failure = attachment.attach_failure
-                if isinstance(failure, AttachRejectedError) and (
-                    failure.code in _PERMANENT or not self.config.retry_refused
-                ):
-                    self._give_up(handle, failure)
-                if self.clock.monotonic_ns() >= deadline_ns:
-                    self._give_up(handle, failure or self._attach_timeout(handle, seconds))
-                self._run_once(idle)
-                handle._check_open()
-        except BaseException:
-            handle.close()
-            raise
-        finally:
-            attachment.attach_is_waiting = False
-
-    def _give_up(self, handle: Handle, failure: Exception) -> NoReturn:
-        handle.close()
-        mode = handle._attachment.connection.publish_mode
-        if isinstance(failure, AttachRejectedError) and mode is PublishMode.REQUIRE_EXISTING:
-            failure.add_note(
-                "A stream exists once a producer has attached to it. To attach before that, pass"
-                " publish_mode=PublishMode.EXISTING_OR_CREATE."
-            )
-        raise failure
-
-    def _attach_timeout(self, handle: Handle, seconds: float) -> AttachTimeoutError:
-        config = self.config
-        directory = (
-            f"aeron_dir {config.aeron_dir}" if config.aeron_dir else "default Aeron directory"
-        )
-        return AttachTimeoutError(
-            f"attach timed out: no driver answered on {config.control_channel} stream"
-            f" {config.control_stream_id} within {seconds:g} s (stream {handle.stream_id}); is"
-            f" `tensor-pool driver` running with the same control channel and {directory}?"
-        )
-
     # What handles need
 
-    def _run_once(self, idle: Callable[[], object] | None = None) -> None:
+    def run_once(self, idle: Callable[[], object] | None = None) -> None:
         """One round of a blocking call."""
         if not self.is_threaded and self._conductor.is_running_here:
             raise ConcurrentUseError("a blocking call cannot be made from within a callback")
@@ -404,7 +354,7 @@ class Client:
                 attachment.finished.wait(0.01)
             else:
                 try:
-                    self._run_once()
+                    self.run_once()
                 except TensorPoolError as error:
                     _log.info("while closing stream %d: %s", attachment.stream_id, error)
                     break

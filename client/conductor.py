@@ -99,6 +99,7 @@ class Conductor:
         self._leaving: list[Attachment] = []  # closed, but an answer may still grant them a lease
         self.has_own_thread = False
         self.on_wake: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[TransportError], None] = lambda _: None
         self._endpoints: Endpoints | None = Endpoints(transport, config)
         self._endpoints.open()
         self._reconnect = reconnect
@@ -298,11 +299,13 @@ class Conductor:
         for attachment in self.attachments:
             attachment.lose_transport()
         if self._reconnect is None:
+            error = TransportError(f"transport lost, all attachments are closed: {text}")
             for attachment in self.attachments:
-                attachment.abandon(TransportError(f"transport lost: {text}"))
+                attachment.abandon(error)
             self.attachments.clear()
             self._closed = True
-            raise TransportError(f"transport lost, all attachments are closed: {text}")
+            self.on_lost(error)
+            raise error
         self._reconnect_due_ns = self.clock.monotonic_ns() + _RECONNECT_PERIOD_NS
         return 1
 

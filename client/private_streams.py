@@ -24,6 +24,8 @@ __all__ = ["ConsumerEntry", "ConsumersBook", "PrivateDescriptors", "assigned"]
 
 _log = logging.getLogger("tensor_pool.client")
 
+_MAX_CONSUMERS = 4096  # known at once; hellos are not authenticated
+
 type _Address = tuple[str, int]
 
 
@@ -93,6 +95,8 @@ class ConsumersBook:
 
     def on_hello(self, hello: ConsumerHello, now: int) -> None:
         """A consumer lives, and says what it wants; a request no longer made is withdrawn."""
+        if len(self.entries) >= _MAX_CONSUMERS and hello.consumer_id not in self.entries:
+            return
         entry = self._entry(hello.consumer_id)
         entry.heard_ns = now
         before = entry.hello

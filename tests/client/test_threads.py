@@ -496,3 +496,21 @@ def test_a_client_that_was_closed_says_so(world: World) -> None:
         client.do_work()
     with pytest.raises(ClosedError), client:
         pass
+
+
+def test_C_121_a_conductor_thread_that_loses_the_transport_closes_everything(
+    live: LiveWorld,
+) -> None:
+    """C-121: iteration ends, and every call says why."""
+    client = live.client()
+    consumer = client.attach_consumer(STREAM)
+    ended: list[str] = []
+    thread = threading.Thread(target=lambda: ended.extend("frame" for _ in consumer))
+    thread.start()
+    with live.lock:
+        live.network.fail("client-0", "media driver lost")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert ended == []
+    with pytest.raises(ClosedError, match="media driver lost"):
+        consumer.poll()

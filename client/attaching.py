@@ -1,0 +1,69 @@
+"""The blocking form of attach: how long to wait, and what to raise (C-030, C-031)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from .config import ns
+from .errors import AttachRejectedError, AttachTimeoutError
+from .handle import Handle
+from .wire import PublishMode, ResponseCode
+
+if TYPE_CHECKING:
+    from .client import Client
+
+__all__ = ["wait_until_ready"]
+
+_PERMANENT = (ResponseCode.UNSUPPORTED, ResponseCode.INVALID_PARAMS)
+
+
+def wait_until_ready(
+    client: Client, handle: Handle, timeout: float | None, idle: Callable[[], object] | None
+) -> None:
+    """Run the client until the handle is ready; `timeout` in seconds, None as configured.
+
+    Permanent refusals are raised at once, temporary ones and whatever else kept the last attempt
+    from succeeding at the timeout. The handle is closed then.
+    """
+    attachment = handle._attachment
+    config = client.config
+    seconds = config.attach_timeout if timeout is None else timeout
+    deadline_ns = client.clock.monotonic_ns() + ns(seconds)
+    attachment.attach_is_waiting = True
+    try:
+        while not attachment.is_ready:
+            failure = attachment.attach_failure
+            if isinstance(failure, AttachRejectedError) and (
+                failure.code in _PERMANENT or not config.retry_refused
+            ):
+                _refuse(handle, failure)
+            if client.clock.monotonic_ns() >= deadline_ns:
+                _refuse(handle, failure or _silence(client, handle, seconds))
+            client.run_once(idle)
+            handle._check_open()
+    except BaseException:
+        handle.close()
+        raise
+    finally:
+        attachment.attach_is_waiting = False
+
+
+def _refuse(handle: Handle, failure: Exception) -> NoReturn:
+    mode = handle._attachment.connection.publish_mode
+    if isinstance(failure, AttachRejectedError) and mode is PublishMode.REQUIRE_EXISTING:
+        failure.add_note(
+            "A stream exists once a producer has attached to it. To attach before that, pass"
+            " publish_mode=PublishMode.EXISTING_OR_CREATE."
+        )
+    raise failure
+
+
+def _silence(client: Client, handle: Handle, seconds: float) -> AttachTimeoutError:
+    config = client.config
+    directory = f"aeron_dir {config.aeron_dir}" if config.aeron_dir else "default Aeron directory"
+    return AttachTimeoutError(
+        f"attach timed out: no driver answered on {config.control_channel} stream"
+        f" {config.control_stream_id} within {seconds:g} s (stream {handle.stream_id}); is"
+        f" `tensor-pool driver` running with the same control channel and {directory}?"
+    )
