@@ -108,6 +108,7 @@ class DriverTable(msgspec.Struct, frozen=True, kw_only=True):
     aeron_dir: str = ""
     media_driver: str = "auto"
     http_address: str = ""
+    http_images: bool = True
     control_channel: str = DEFAULT_CHANNEL
     control_stream_id: int = 1000
     announce_channel: str = ""

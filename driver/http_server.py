@@ -43,7 +43,7 @@ def serve_http(listener: socket.socket, assembly: Assembly, desk: LoopDesk) -> C
     """Serve on a listening socket until the returned function is called."""
     reporter = _LoopReporter(assembly, desk)
     viewer = ViewerProcess(client_config_for(assembly.config, assembly.aeron_dir))
-    hub = Hub(reporter, assembly.feed, viewer)
+    hub = Hub(reporter, assembly.feed, viewer, shows_frames=assembly.config.driver.http_images)
     app = create_app(reporter, hub)
     server = uvicorn.Server(
         uvicorn.Config(

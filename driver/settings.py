@@ -160,8 +160,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "driver.http_address",
         "str",
-        "Loopback `host:port` of the metrics and status pages; empty is off, port 0 any free one.",
+        "Loopback `host:port` of the web page, metrics and status; empty is off, port 0 any free "
+        "one.",
         _HTTP_ADDRESS,
+    ),
+    Setting(
+        "driver.http_images",
+        "bool",
+        "Show the newest frames on the web page, to the driver's own user, while it is open.",
     ),
     Setting(
         "driver.control_channel",

@@ -96,7 +96,10 @@ class Watcher:
 class Hub:
     """Serves watchers; everything but `close_soon()` is for the server's event loop."""
 
-    def __init__(self, reporter: Reporter, feed: TransitionFeed, viewer: Viewer) -> None:
+    def __init__(
+        self, reporter: Reporter, feed: TransitionFeed, viewer: Viewer, *, shows_frames: bool = True
+    ) -> None:
+        self.shows_frames = shows_frames
         self._reporter = reporter
         self._feed = feed
         self._viewer = viewer

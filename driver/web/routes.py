@@ -67,6 +67,8 @@ def page_routes(hub: Hub) -> list[BaseRoute]:
         refusal = _refusal(request, hub)
         if refusal is not None:
             return refusal
+        if not hub.shows_frames:
+            return PlainTextResponse("images are switched off by driver.http_images\n", 403)
         if not is_same_user(request.client, request.scope.get("server")):
             return PlainTextResponse(
                 "frames are shown to the driver's own user only, as the region files are\n", 403
