@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import platform
 import shutil
+import signal
 import statistics
 import sys
 import time
@@ -204,7 +205,8 @@ def _consumer(config: ClientConfig, stop: Stop, *, copies: bool) -> Iterator[tup
 def _process(function: Any, *arguments: Any) -> Iterator[Pipe]:
     ours, theirs = _processes.Pipe()
     process = _processes.Process(target=function, args=(theirs, *arguments), daemon=True)
-    process.start()
+    with _ctrl_c_is_ours():
+        process.start()
     theirs.close()
     try:
         yield ours
@@ -214,6 +216,16 @@ def _process(function: Any, *arguments: Any) -> Iterator[Pipe]:
         if process.is_alive():
             process.kill()
             process.join()
+
+
+@contextlib.contextmanager
+def _ctrl_c_is_ours() -> Iterator[None]:
+    """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all of them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end(pipe: Pipe) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import time
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
@@ -29,7 +29,6 @@ def run_driver(
     """Serve until the pipe says or ends; sends the client configuration, or an error's text."""
     from ..embedded import EmbeddedDriver
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     pools = tuple(Pool(pool_id=n, stride_bytes=stride) for n, stride in enumerate(strides, 1))
     config = DriverConfig(
         driver=DriverTable(instance_id="bench", aeron_dir=aeron_dir, media_driver="embedded"),
@@ -41,11 +40,12 @@ def run_driver(
     try:
         driver = EmbeddedDriver(config)
     except Exception as error:  # noqa: BLE001 - told to the parent, which says it
-        pipe.send(str(error))
+        with _parent_may_be_gone():
+            pipe.send(str(error))
         return
-    with driver:
+    with driver, _parent_may_be_gone():
         pipe.send(driver.client_config())
-        _wait_for_the_end(pipe)
+        pipe.recv()
 
 
 def run_consumer(
@@ -55,9 +55,12 @@ def run_consumer(
 
     Sends "ready" once mapped, and at the end the latencies in ns and how many frames were lost.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     latencies: list[int] = []
-    with connect(config) as client, client.attach_consumer(stream_id) as consumer:
+    with (
+        connect(config) as client,
+        client.attach_consumer(stream_id) as consumer,
+        _parent_may_be_gone(),
+    ):
         pipe.send("ready")
         out = None
         while not pipe.poll():
@@ -73,11 +76,8 @@ def run_consumer(
                     continue
             taken.value += 1
         metrics = consumer.metrics()
-    pipe.send((latencies, metrics["drops_gap"] + metrics["drops_late"]))
+        pipe.send((latencies, metrics["drops_gap"] + metrics["drops_late"]))
 
 
-def _wait_for_the_end(pipe: Pipe) -> None:
-    try:
-        pipe.recv()
-    except EOFError:  # the parent is gone
-        return
+def _parent_may_be_gone() -> contextlib.AbstractContextManager[None]:
+    return contextlib.suppress(BrokenPipeError, EOFError)

@@ -45,7 +45,6 @@ class DiagramFormat(enum.StrEnum):
     MERMAID = "mermaid"
     DOT = "dot"
     SVG = "svg"
-    SCXML = "scxml"
 
 
 def add_tool_commands(app: typer.Typer) -> None:

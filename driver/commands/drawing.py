@@ -10,7 +10,6 @@ from pathlib import Path
 from ...hsm import Machine
 from ...hsm.diagram import Format, render
 from ...hsm.diagram_svg import RendererMissingError
-from ...hsm.scxml import export_scxml
 from .outcome import OK, USAGE, CommandError
 
 __all__ = ["draw_machine"]
@@ -29,16 +28,13 @@ def draw_machine(machine: enum.StrEnum, format_: enum.StrEnum, output: Path | No
     """Write the diagram to a file or to standard output."""
     module, name = _MACHINES[machine.value]
     cls: type[Machine] = getattr(importlib.import_module(module), name)
-    if format_.value == "scxml":
-        text = export_scxml(cls)
-    else:
-        formats: dict[str, Format] = {"mermaid": "mermaid", "dot": "dot", "svg": "svg"}
-        try:
-            text = render(cls, formats[format_.value])
-        except RendererMissingError as error:
-            raise CommandError(
-                f"SVG needs Graphviz: pip install 'aeron-tensor-pool[diagrams]' ({error})", USAGE
-            ) from None
+    formats: dict[str, Format] = {"mermaid": "mermaid", "dot": "dot", "svg": "svg"}
+    try:
+        text = render(cls, formats[format_.value])
+    except RendererMissingError as error:
+        raise CommandError(
+            f"SVG needs Graphviz: pip install 'aeron-tensor-pool[diagrams]' ({error})", USAGE
+        ) from None
     if output is None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     else:

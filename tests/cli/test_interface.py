@@ -1,0 +1,98 @@
+"""What all commands have in common, found by walking the program itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+from tensor_pool.driver.cli import app
+
+from tests.cli.pools import run
+
+ROOT = typer.main.get_command(app)
+SCRIPT = "import sys; sys.argv[0] = 'tensor-pool'; from tensor_pool.driver.cli import main; main()"
+HEAVY = ("numpy", "pyaeron", "av", "PIL", "mcap", "starlette", "uvicorn")
+
+
+def commands(group: Any = ROOT, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command by its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+ALL = list(commands())
+
+
+def test_the_commands_that_users_expect_are_there() -> None:
+    expected = (
+        *("driver", "demo", "status", "streams", "leases", "watch", "hz", "echo", "view"),
+        *("publish", "record", "replay", "bench", "shutdown", "diagram"),
+    )
+    nested = [
+        ("shm", "inspect"),
+        ("shm", "gc"),
+        *(("config", c) for c in ("check", "show", "init")),
+    ]
+    assert {(name,) for name in expected} | set(nested) <= set(ALL)
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_help_page_has_an_exit_status(words: tuple[str, ...]) -> None:
+    outcome = run(*words, "--help")
+    assert outcome.status == 0
+    assert "Exit status:" in outcome.stdout
+    assert "\n\n  Exit status: 0 " in outcome.stdout
+
+
+@pytest.mark.parametrize("words", [w for w in ALL if w[0] not in ("driver", "demo")], ids=" ".join)
+def test_every_help_page_has_an_example_with_options_that_exist(words: tuple[str, ...]) -> None:
+    outcome = run(*words, "--help")
+    (example,) = re.findall(r"Example: tensor-pool (.*)", outcome.stdout)
+    assert example.startswith(" ".join(words))
+    for option in re.findall(r"--[a-z-]+|(?<= )-[a-z]\b", example):
+        assert option in outcome.stdout.replace(example, "")
+
+
+@pytest.mark.parametrize("words", ["status", "streams", "leases"])
+def test_lists_can_be_had_as_json(words: str) -> None:
+    assert "--json" in run(words, "--help").stdout
+
+
+@pytest.mark.process
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\nsys.argv = ['tensor-pool', '--help']\n"
+        "from tensor_pool.driver.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.process
+def test_stream_ids_are_completed_from_the_configuration() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={
+            "_TENSOR_POOL_COMPLETE": "complete_bash",
+            "COMP_WORDS": "tensor-pool hz 1",
+            "COMP_CWORD": "2",
+            "PATH": "",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "10000" in done.stdout.split(), done
