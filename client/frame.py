@@ -112,7 +112,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
             if not self._state.is_open:
                 raise self._stale()
             array = self._format.array(self._index)
-        return array
+        return array.view()  # of one that is kept: its shape and type are the caller's to change
 
     @property
     def payload(self) -> memoryview:
