@@ -1,0 +1,270 @@
+"""Wrong clients: leases, announces, frames."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+_ROWS = "tests/client/test_receive_rows.py"
+_LEASES = "tests/client/test_leases.py"
+_CONNECTION = "tests/client/test_connection_machine.py"
+_CONSUMER = "tests/client/test_consumer_machine.py"
+_ANNOUNCES = "tests/client/test_announces.py"
+_PUBLISH = "tests/client/test_publish.py"
+
+MUTANTS = (
+    # Leases
+    Mutant(
+        "a keepalive does not move the deadline",
+        "client/connection.py",
+        "                self.deadline_ns = now + self._extension_ns\n",
+        "                self.deadline_ns += 0\n",
+        (_CONNECTION, _LEASES),
+    ),
+    Mutant(
+        "keepalives are as rare as configured, however short the lease",
+        "client/connection.py",
+        "min(self._keepalive_ns, self._extension_ns // 3)",
+        "self._keepalive_ns",
+        (_CONNECTION, _LEASES),
+    ),
+    Mutant(
+        "a lease is kept when its driver is lost",
+        "client/connection.py",
+        '        self._lose_lease("driver lost")\n        self._return_own_lease()\n',
+        '        self._lose_lease("driver lost")\n',
+        (_CONNECTION,),
+    ),
+    Mutant(
+        "a late answer to somebody else is adopted",
+        "client/connection.py",
+        "return late.grant is not None and late.client_id == self.identity.client_id",
+        "return late.grant is not None",
+        (_CONNECTION, "tests/client/test_attach_response.py"),
+    ),
+    Mutant(
+        "a refused client id is used again",
+        "client/connection.py",
+        "            self.identity.renew()\n",
+        "            self.identity.client_id += 0\n",
+        (_CONNECTION,),
+    ),
+    Mutant(
+        "a blocked keepalive ends the lease at once",
+        "client/connection.py",
+        "if result in _MOMENTARY and now - self._keepalive_blocked_since < self._keepalive_ns:",
+        "if result in _MOMENTARY and now > self._keepalive_blocked_since + self._keepalive_ns:",
+        (_CONNECTION,),
+    ),
+    Mutant(
+        "a detach is repeated once too often",
+        "client/connection.py",
+        "return self._detach_attempts < self.config.detach_attempts",
+        "return self._detach_attempts <= self.config.detach_attempts",
+        (_CONNECTION,),
+    ),
+    Mutant(
+        "a lease that has run out is accepted",
+        "client/grant.py",
+        "expiry is None or expiry > now",
+        "expiry is None or expiry >= now",
+        ("tests/client/test_attach_response.py",),
+    ),
+    # Announces and mappings
+    Mutant(
+        "an announce of an earlier epoch is believed",
+        "client/announces.py",
+        "            or announce.epoch < self.highest_epoch\n",
+        "            or announce.epoch < self.highest_epoch - 1\n",
+        (_ANNOUNCES,),
+    ),
+    Mutant(
+        "an announce is stale at the end of its window already",
+        "client/announces.py",
+        "return now - timestamp_ns <= self._freshness_ns",
+        "return now - timestamp_ns < self._freshness_ns",
+        (_ANNOUNCES,),
+    ),
+    Mutant(
+        "an announce from before joining is believed",
+        "client/announces.py",
+        "            if timestamp_ns < join_time_ns:\n",
+        "            if timestamp_ns < join_time_ns - 1:\n",
+        (_ANNOUNCES,),
+    ),
+    Mutant(
+        "a lost producer's epoch may be mapped again",
+        "client/consumer_machine.py",
+        "        self._unmap()\n        self.min_epoch = self.port.highest_epoch + 1\n",
+        "        self._unmap()\n        self.min_epoch = self.port.highest_epoch\n",
+        (_CONSUMER,),
+    ),
+    Mutant(
+        "a notice older than the mapping unmaps it",
+        "client/consumer_machine.py",
+        "return notice_timestamp_ns > self.mapped_announce_ts",
+        "return notice_timestamp_ns >= self.mapped_announce_ts",
+        (_CONSUMER,),
+    ),
+    Mutant(
+        "the epoch waited for is not good enough",
+        "client/consumer_machine.py",
+        "return announce.epoch >= self.min_epoch",
+        "return announce.epoch > self.min_epoch",
+        (_CONSUMER,),
+    ),
+    Mutant(
+        "memory of a lost lease stays mapped",
+        "client/consumer_machine.py",
+        "    def _lose_lease(self, why: str) -> None:\n        self._unmap()\n",
+        "    def _lose_lease(self, why: str) -> None:\n        self.mapping = None\n",
+        (_CONSUMER,),
+    ),
+    Mutant(
+        "a mapping that comes too late is never released",
+        "client/consumer_machine.py",
+        "    def _release_late(self, mapping: StreamMapping) -> Outcome:\n"
+        "        self.port.release(mapping)\n",
+        "    def _release_late(self, mapping: StreamMapping) -> Outcome:\n",
+        (_CONSUMER,),
+    ),
+    # Receiving
+    Mutant(
+        "a frame is given out after the lease",
+        "client/receiver.py",
+        "                or len(raw) != FRAME_DESCRIPTOR_BYTES\n"
+        "                or self._now() > self._connection.deadline_ns\n",
+        "                or len(raw) != FRAME_DESCRIPTOR_BYTES\n",
+        (_ROWS, "tests/client/test_receiving.py"),
+    ),
+    Mutant(
+        "a slot changed while it was read is accepted",
+        "client/receiver.py",
+        "                if words[word_index] != word:\n",
+        "                if words[word_index] < word:\n",
+        (_ROWS,),
+    ),
+    Mutant(
+        "a slot that is being written is accepted",
+        "client/receiver.py",
+        "                if word != seq << 1 | 1:\n",
+        "                if word >> 1 != seq:\n",
+        (_ROWS,),
+    ),
+    Mutant(
+        "a commit word that went back is accepted",
+        "client/receiver.py",
+        "                if word < state.accepted_words[index]:\n",
+        "                if word < 0:\n",
+        (_ROWS,),
+    ),
+    Mutant(
+        "a gap counts one frame too many",
+        "client/receiver.py",
+        "            gap = seq - state.last_seq - 1\n",
+        "            gap = seq - state.last_seq\n",
+        (_ROWS,),
+    ),
+    Mutant(
+        "the largest gap allowed resynchronises",
+        "client/receiver.py",
+        "gap > self._max_seq_gap:",
+        "gap >= self._max_seq_gap:",
+        (_ROWS,),
+    ),
+    Mutant(
+        "a sequence that went back is only counted",
+        "client/receiver.py",
+        "            self._condemn(state, RoleEvent.INVALID_SEQ_REGRESSION)\n",
+        "",
+        (_ROWS,),
+    ),
+    Mutant(
+        "a newer epoch in a descriptor is only counted",
+        "client/receiver.py",
+        "            if message.epoch > state.epoch:\n",
+        "            if message.epoch < state.epoch:\n",
+        (_ROWS,),
+    ),
+    Mutant(
+        "a frame stays valid when its slot is written again",
+        "client/frame.py",
+        "                and state.words[state.word_indices[self._index]] == self._word\n",
+        "                and state.words[state.word_indices[self._index]] >= self._word\n",
+        ("tests/client/test_receiving.py", _ROWS),
+    ),
+    Mutant(
+        "a frame stays valid after the lease",
+        "client/frame.py",
+        "                and state.now() <= state.connection.deadline_ns\n",
+        "",
+        ("tests/client/test_receiving.py", _ROWS, _LEASES),
+    ),
+    Mutant(
+        "a copy is not checked",
+        "client/frame.py",
+        "        if not self.valid:\n            if not self._state.is_open:\n",
+        "        if not self._state.is_open:\n            if not self._state.is_open:\n",
+        ("tests/client/test_receiving.py", _ROWS),
+    ),
+    Mutant(
+        "the rate gate is one nanosecond too slow",
+        "client/rate.py",
+        "time_ns - last >= self.period_ns",
+        "time_ns - last > self.period_ns",
+        ("tests/client/test_receiving.py", _ROWS, "tests/client/test_private_streams.py"),
+    ),
+    # Publishing
+    Mutant(
+        "the committed word is stored before the header",
+        "client/publishing.py",
+        "        index = seq & self.mask\n        _pack_slot(\n",
+        "        index = seq & self.mask\n"
+        "        self.words[self.word_indices[index]] = seq << 1 | 1\n"
+        "        _pack_slot(\n",
+        (_PUBLISH,),
+    ),
+    Mutant(
+        "no word says that a slot is being written",
+        "client/publishing.py",
+        "        self.words[self.word_indices[seq & self.mask]] = seq << 1\n",
+        "",
+        (_PUBLISH, "tests/client/test_loans.py"),
+    ),
+    Mutant(
+        "a frame that just fits goes to the next larger pool",
+        "client/publishing.py",
+        "            if pool.stride_bytes >= nbytes:\n",
+        "            if pool.stride_bytes > nbytes:\n",
+        (_PUBLISH,),
+    ),
+    Mutant(
+        "frames go to the largest pool",
+        "client/publishing.py",
+        "sorted(pools, key=lambda pool: pool.stride_bytes)",
+        "sorted(pools, key=lambda pool: -pool.stride_bytes)",
+        (_PUBLISH,),
+    ),
+    Mutant(
+        "a loan overtakes an older one that is still open",
+        "client/producer.py",
+        "        while self._held and self._held[0].seq < oldest_open:\n",
+        "        while self._held and self._held[0].seq < oldest_open + 8:\n",
+        ("tests/client/test_loans.py",),
+    ),
+    Mutant(
+        "a loan is committed into memory of another lease",
+        "client/producer.py",
+        "            if self._state is not state or loan.seq not in self._loans:\n",
+        "            if loan.seq not in self._loans:\n",
+        ("tests/client/test_loans.py",),
+    ),
+    Mutant(
+        "a loan is committed after the lease",
+        "client/producer.py",
+        "            if now > self._connection.deadline_ns:\n                loan._finish()\n",
+        "            if now > self._connection.deadline_ns + 10**15:\n                loan._finish()\n",
+        ("tests/client/test_loans.py", _LEASES),
+    ),
+)

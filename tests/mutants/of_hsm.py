@@ -1,0 +1,161 @@
+"""Wrong state machines."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+MUTANTS = (
+    Mutant(
+        "outer states are left before inner ones",
+        "hsm/routes.py",
+        "        for state in exited:\n",
+        "        for state in reversed(exited):\n",
+        ("tests/hsm/test_transitions.py",),
+    ),
+    Mutant(
+        "inner states are entered before outer ones",
+        "hsm/routes.py",
+        "for state in reversed(self.chart.between(target, scope)):",
+        "for state in self.chart.between(target, scope):",
+        ("tests/hsm/test_transitions.py",),
+    ),
+    Mutant(
+        "the effect runs before the exits",
+        "hsm/routes.py",
+        "        self._leave(script, leaf, scope)\n"
+        "        self._act(script, leaf, target, effect, default)\n",
+        "        self._act(script, leaf, target, effect, default)\n"
+        "        self._leave(script, leaf, scope)\n",
+        ("tests/hsm/test_transitions.py",),
+    ),
+    Mutant(
+        "shallow history goes as deep as deep history",
+        "hsm/routes.py",
+        "target = self.chart.between(remembered, owner)[-1]",
+        "target = remembered",
+        ("tests/hsm/test_history.py",),
+    ),
+    Mutant(
+        "a final state leaves the history of its composite",
+        "hsm/routes.py",
+        '            script.add("if memory is not None: memory.{} = None", name)\n',
+        "",
+        ("tests/hsm/test_history.py",),
+    ),
+    Mutant(
+        "a composite that completes is remembered by its final state",
+        "hsm/routes.py",
+        "memory = None if isinstance(leaf, Final) else leaf",
+        "memory = leaf",
+        ("tests/hsm/test_history.py",),
+    ),
+    Mutant(
+        "the initial of a composite is not taken",
+        "hsm/routes.py",
+        "        if initial is not None:\n            self._take_initial(script, initial, target)",
+        "        if initial is not None and target is ROOT:\n"
+        "            self._take_initial(script, initial, target)",
+        ("tests/hsm/test_transitions.py",),
+    ),
+    Mutant(
+        "deferred events are not offered again after a transition",
+        "hsm/steps.py",
+        "        due.offer = 0\n",
+        "        due.offer = None\n",
+        ("tests/hsm/test_extensions.py",),
+    ),
+    Mutant(
+        "an event deferred again goes to the end of the queue",
+        "hsm/steps.py",
+        "agenda.deferred.insert(agenda.place, item)",
+        "agenda.deferred.append(item)",
+        ("tests/hsm/test_extensions.py",),
+    ),
+    Mutant(
+        "the last posted event comes first",
+        "hsm/steps.py",
+        "take(m, *due.posted.popleft())",
+        "take(m, *due.posted.pop())",
+        ("tests/hsm/test_dispatch.py", "tests/hsm/test_extensions.py"),
+    ),
+    Mutant(
+        "posted events overtake recalled ones",
+        "hsm/steps.py",
+        "        elif due.offer is not None:\n"
+        "            _offer(m, due)\n"
+        "        elif due.posted:\n"
+        "            take(m, *due.posted.popleft())\n",
+        "        elif due.posted:\n"
+        "            take(m, *due.posted.popleft())\n"
+        "        elif due.offer is not None:\n"
+        "            _offer(m, due)\n",
+        ("tests/hsm/test_extensions.py",),
+    ),
+    Mutant(
+        "posted events overtake completions",
+        "hsm/steps.py",
+        "        elif due.completion:\n            due.completion = False\n            _complete(m)\n",
+        "        elif due.completion and not due.posted:\n"
+        "            due.completion = False\n"
+        "            _complete(m)\n",
+        ("tests/hsm/test_completion.py", "tests/hsm/test_extensions.py"),
+    ),
+    Mutant(
+        "a machine runs on after an exception in a transition",
+        "hsm/steps.py",
+        "        m._hsm_node = Node(node.tables, node.state, Phase.FAULTED, passing=False)\n",
+        "",
+        ("tests/hsm/test_exceptions.py",),
+    ),
+    Mutant(
+        "what an aborted step was in the middle of stays active",
+        "hsm/steps.py",
+        "    m._hsm_active = IDLE\n    rest(m)\n",
+        "    rest(m)\n",
+        ("tests/hsm/test_exceptions.py",),
+    ),
+    Mutant(
+        "a handler may decline after it has taken a transition",
+        "hsm/steps.py",
+        "    if m._hsm_active.spent:",
+        "    if m._hsm_active.spent and False:",
+        ("tests/hsm/test_dispatch.py", "tests/hsm/test_transitions.py"),
+    ),
+    Mutant(
+        "a step may begin within a step",
+        "hsm/steps.py",
+        "    if in_step(m):\n        raise DispatchError(",
+        "    if in_step(m) and call == 'start':\n        raise DispatchError(",
+        ("tests/hsm/test_dispatch.py", "tests/hsm/test_lifecycle.py"),
+    ),
+    Mutant(
+        "a base class's handler goes before the derived one's",
+        "hsm/precedence.py",
+        "sorted(ranked, key=lambda each: each[0])",
+        "sorted(ranked, key=lambda each: -each[0])",
+        ("tests/hsm/test_families.py",),
+    ),
+    Mutant(
+        "a reset machine remembers its history",
+        "hsm/machine.py",
+        "        self._hsm_memory = None\n        if start:",
+        "        if start:",
+        ("tests/hsm/test_lifecycle.py", "tests/hsm/test_history.py"),
+    ),
+    Mutant(
+        "a state is active only while it is the leaf",
+        "hsm/machine.py",
+        "state in node.tables.chart.paths[node.state]",
+        "state is node.state",
+        ("tests/hsm/test_lifecycle.py", "tests/hsm/test_transitions.py"),
+    ),
+    Mutant(
+        "a snapshot brings back no history",
+        "hsm/memories.py",
+        "            self._writers[owner](memory, leaf)\n",
+        "            self._writers[owner](memory, None)\n",
+        ("tests/hsm/test_snapshots.py",),
+    ),
+)
