@@ -85,7 +85,7 @@ class Faulty:
         self.driver.kill()
 
     def kill_driver_inside(self, a: int, _: int) -> None:
-        """The driver will die in its next turn, at some message."""
+        """The driver will die in its next turn, at some message or call of its store."""
         self.driver_fuse = 1 + a % 8
 
     def pause_driver(self, _: int, __: int) -> None:

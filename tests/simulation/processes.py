@@ -75,7 +75,10 @@ def driver_config(scenario: Scenario) -> DriverConfig:
         profiles={
             "small": Profile(
                 header_nslots=4,
-                payload_pools=(Pool(pool_id=1, stride_bytes=64), Pool(pool_id=2, stride_bytes=256)),
+                payload_pools=tuple(
+                    Pool(pool_id=n, stride_bytes=256 if n == 2 else 64)
+                    for n in range(1, scenario.pools + 1)
+                ),
             )
         },
         streams={
@@ -110,7 +113,12 @@ class DriverProcess:
     """The driver's process: at most one driver at a time, with all checks around it."""
 
     def __init__(
-        self, scenario: Scenario, clock: SimulatedClock, network: MemoryNetwork, disk: MemoryDisk
+        self,
+        scenario: Scenario,
+        clock: SimulatedClock,
+        network: MemoryNetwork,
+        disk: MemoryDisk,
+        on_store_call: Callable[..., None],
     ) -> None:
         self.config = driver_config(scenario)
         self.history = History()
@@ -121,6 +129,7 @@ class DriverProcess:
         self.watch: DriverWatch | None = None
         self.driver: Driver | None = None
         self.store: MemoryStore
+        self._on_store_call = on_store_call
         self._clock = clock
         self._network = network
         self._disk = disk
@@ -131,6 +140,7 @@ class DriverProcess:
         disk = self._disk
         metrics = DriverMetrics()
         self.store = MemoryStore(disk, self.config, self._clock, metrics, pid=1000 + self.runs)
+        self.store.on_call = self._on_store_call
         driver = Driver(
             self.config,
             clock=self._clock,

@@ -33,9 +33,10 @@ def recover(world: World) -> int:
     """
     world.put_right()
     start_ns = world.clock.monotonic_ns()
-    if world.scenario.faults & {"delay", "loss"}:
-        while world.clock.monotonic_ns() - start_ns < _LATEST_NS:
-            _round(world)
+    delayed = bool(world.scenario.faults & {"delay", "loss"})
+    _round(world)  # at least, for what was asked for last
+    while delayed and world.clock.monotonic_ns() - start_ns < _LATEST_NS:
+        _round(world)
     while world.clock.monotonic_ns() - start_ns <= BOUND_NS:
         for member in world.members:
             if member.handle is None:
@@ -77,7 +78,7 @@ def _ailing(world: World) -> list[str]:
             ailing.append(f"{member.who} is not attached")
         elif member.producer is not None:
             seats.setdefault(member.plan.stream_id, []).append(member)
-        elif not handle._attachment.is_ready:
+        elif not (handle._attachment.is_ready and world.may_use(member)):
             ailing.append(f"{member.who} is {handle!r}")
         else:
             stream = driver._lifecycle.streams.get(handle.stream_id)
@@ -90,7 +91,7 @@ def _ailing(world: World) -> list[str]:
                 else:
                     ailing.append(f"{member.who} has a lease that the driver does not know")
     for stream_id, members in seats.items():
-        ready = [m for m in members if m.handle._attachment.is_ready]
+        ready = [m for m in members if m.handle._attachment.is_ready and world.may_use(m)]
         current = driver._lifecycle.streams.get(stream_id)
         if len(ready) != 1 or current is None or ready[0].handle._state.epoch != current.epoch:
             ailing.append(f"stream {stream_id} has {len(ready)} producers: {members[0].handle!r}")

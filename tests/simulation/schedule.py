@@ -52,6 +52,7 @@ class Scenario:
     faults: frozenset[str]
     separate_announces: bool = False
     is_udp: bool = False
+    pools: int = 2
     fragment_limit: int = 10
     streams: tuple[int, ...] = (STREAM, OTHER_STREAM)
 
@@ -150,6 +151,7 @@ def scenario_of(seed: int) -> Scenario:
         faults,
         separate_announces=chance.random() < 0.5,
         is_udp=is_udp,
+        pools=chance.choice([2, 2, 2, 2, 2, 14]),  # 14: answers and announces in two fragments
         fragment_limit=chance.choice([1, 3, 10, 10]),
     )
 

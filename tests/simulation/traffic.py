@@ -93,6 +93,10 @@ class Traffic:
                 self._note_request(transport, kind, message)
         elif kind == "accepted" and len(message) == FRAME_DESCRIPTOR_BYTES:
             self._check_descriptor(session_id, message)
+        self.burn()
+
+    def burn(self, *_: object) -> None:
+        """Something happened in the turn of the process that has it."""
         if self.fuse:
             self.fuse -= 1
             if not self.fuse:

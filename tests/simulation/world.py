@@ -56,7 +56,9 @@ class World(Faulty):
         self.frames = FrameBook()
         self.count: Counter[str] = Counter()
         self.checks = ClientChecks(self.disk)
-        self.driver = DriverProcess(scenario, self.clock, self.network, self.disk)
+        self.driver = DriverProcess(
+            scenario, self.clock, self.network, self.disk, self.traffic.burn
+        )
         config = client_config(scenario)
         self.processes = [
             ClientProcess(f"client-{n}", plans, config, self.clock, self.network, self.idle)
@@ -170,7 +172,7 @@ class World(Faulty):
         assert producer is not None
         contents = self.frames.contents(size)
         state = producer._state
-        lives = self._may_use(member)
+        lives = self.may_use(member)
         if state is not None and lives and not self._ring_is_full(member):
             self.frames.write(
                 producer.stream_id, state.epoch, state.next_seq, member.who, contents.tobytes()
@@ -183,7 +185,7 @@ class World(Faulty):
             raise InvariantError(f"CI-1: {member.who} published without a lease, or twice {before}")
         return committed
 
-    def _may_use(self, member: Member) -> bool:
+    def may_use(self, member: Member) -> bool:
         connection = member.handle._attachment.connection
         return connection.is_attached and self.clock.monotonic_ns() <= connection.deadline_ns
 
@@ -213,7 +215,7 @@ class World(Faulty):
         if loan is None:
             return
         assert state is not None
-        if not self._may_use(member):
+        if not self.may_use(member):
             raise InvariantError(f"CI-1: {member.who} got a loan without a lease")
         self.frames.write(producer.stream_id, state.epoch, loan.seq, member.who, contents.tobytes())
         member.loan, member.loan_contents = loan, contents.tobytes()
@@ -240,7 +242,7 @@ class World(Faulty):
         self._fill(member, len(member.loan_contents))
         loan, member.loan = member.loan, None
         size = len(member.loan_contents)
-        lives = self._may_use(member)
+        lives = self.may_use(member)
         try:
             result = loan.commit(size, shape=(size // 4,), dtype="uint32")
         except StaleLoanError:
@@ -371,7 +373,7 @@ class World(Faulty):
         self.count["frames_accepted"] += 1
         if state is None or frame._state is not state or frame.epoch != state.mapping.epoch:
             raise InvariantError(f"C-091: {member.who} accepted a frame of epoch {frame.epoch}")
-        if not self._may_use(member):
+        if not self.may_use(member):
             raise InvariantError(f"CI-1: {member.who} accepted a frame without a lease")
         if member.state_read is not state:
             member.state_read, member.last_seq = state, -1
