@@ -94,9 +94,10 @@ def _figures(client: Client, seconds: float, stop: Stop) -> Iterator[Figure]:
     with client.attach_producer(STREAM_ID, idle=stop.idle) as producer:
         for size in SIZES:
             yield _publish(producer, size, seconds, stop)
-        for size in SIZES:
-            yield _receive(producer, client.config, size, seconds, stop)
-        yield _latency(producer, client.config, seconds, stop)
+        with _consumer(client.config, stop) as consumer:
+            for size in SIZES:
+                yield _receive(producer, consumer, size, seconds, stop)
+            yield _latency(producer, consumer, seconds, stop)
 
 
 def _publish(producer: Producer, size: int, seconds: float, stop: Stop) -> Figure:
@@ -124,39 +125,38 @@ def _publish(producer: Producer, size: int, seconds: float, stop: Stop) -> Figur
 
 
 def _receive(
-    producer: Producer, config: ClientConfig, size: int, seconds: float, stop: Stop
+    producer: Producer, consumer: _Consumer, size: int, seconds: float, stop: Stop
 ) -> Figure:
     array = _noise(size)
-    with _consumer(config, stop, copies=True) as (pipe, taken):
-        sent = 0
-        began = time.monotonic()
-        while time.monotonic() - began < seconds:
-            stop.check()
-            if sent - taken.value < SLOTS // 2:
-                producer.publish(array)
-                sent += 1
-            else:
-                time.sleep(20e-6)
-        rate = taken.value / (time.monotonic() - began)
-        _, lost = _end(pipe)
+    consumer.begin(stop, copies=True)
+    sent = consumer.seen
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        stop.check()
+        if sent - consumer.seen < SLOTS // 2:
+            sent = (producer.publish(array).seq or 0) + 1
+        else:
+            time.sleep(20e-6)
+    _, taken, lost = consumer.result(stop)
+    rate = taken / (time.monotonic() - began)
     return Figure(
         measure="receive",
         frame_bytes=size,
-        frames=taken.value,
+        frames=taken,
         frames_per_s=rate,
         bytes_per_s=rate * size,
         lost=lost,
     )
 
 
-def _latency(producer: Producer, config: ClientConfig, seconds: float, stop: Stop) -> Figure:
+def _latency(producer: Producer, consumer: _Consumer, seconds: float, stop: Stop) -> Figure:
     array = _noise(LATENCY_BYTES)
-    with _consumer(config, stop, copies=False) as (pipe, _taken):
-        for _ in range(round(seconds * LATENCY_RATE_HZ)):
-            stop.check()
-            producer.publish(array)
-            time.sleep(1 / LATENCY_RATE_HZ)
-        latencies, lost = _end(pipe)
+    consumer.begin(stop, copies=False)
+    for _ in range(round(seconds * LATENCY_RATE_HZ)):
+        stop.check()
+        producer.publish(array)
+        time.sleep(1 / LATENCY_RATE_HZ)
+    latencies, _, lost = consumer.result(stop)
     if len(latencies) < 2:
         raise CommandError("the consumer of the latency measurement received nothing")
     p50_us, p99_us = _quantiles(latencies)
@@ -193,12 +193,36 @@ def _own_pool(stop: Stop) -> Iterator[ClientConfig]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+class _Consumer:
+    """The consumer process; see `run_consumer`."""
+
+    def __init__(self, pipe: Pipe, counter: Any) -> None:
+        self._pipe = pipe
+        self._counter = counter
+
+    @property
+    def seen(self) -> int:
+        """How far it is: the latest sequence, and 1."""
+        return int(self._counter.value)
+
+    def begin(self, stop: Stop, *, copies: bool) -> None:
+        """Begin a measurement."""
+        self._pipe.send(copies)
+        _answer(self._pipe, stop, "the consumer")
+
+    def result(self, stop: Stop) -> tuple[list[int], int, int]:
+        """Latencies in ns, and how many frames were taken and lost."""
+        self._pipe.send("result")
+        latencies, taken, lost = _answer(self._pipe, stop, "the consumer")
+        return latencies, taken, lost
+
+
 @contextlib.contextmanager
-def _consumer(config: ClientConfig, stop: Stop, *, copies: bool) -> Iterator[tuple[Pipe, Any]]:
-    taken = _processes.Value("q", 0, lock=False)
-    with _process(run_consumer, config, STREAM_ID, copies, taken) as pipe:
+def _consumer(config: ClientConfig, stop: Stop) -> Iterator[_Consumer]:
+    counter = _processes.Value("q", 0, lock=False)
+    with _process(run_consumer, config, STREAM_ID, counter) as pipe:
         _answer(pipe, stop, "the consumer")
-        yield pipe, taken
+        yield _Consumer(pipe, counter)
 
 
 @contextlib.contextmanager
@@ -220,19 +244,15 @@ def _process(function: Any, *arguments: Any) -> Iterator[Pipe]:
 
 @contextlib.contextmanager
 def _ctrl_c_is_ours() -> Iterator[None]:
-    """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all of them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all of them.
+
+    What is blocked stays so in a child; here it waits until it is let through again.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _end(pipe: Pipe) -> Any:
-    pipe.send("end")
-    if not pipe.poll(_PATIENCE_S):
-        raise CommandError("the consumer does not end")
-    return pipe.recv()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _answer(pipe: Pipe, stop: Stop, who: str) -> Any:
@@ -240,11 +260,11 @@ def _answer(pipe: Pipe, stop: Stop, who: str) -> Any:
     while not pipe.poll(0.05):
         stop.check()
         if time.monotonic() > deadline:
-            raise CommandError(f"{who} did not start within {_PATIENCE_S:g} s")
+            raise CommandError(f"{who} did not answer within {_PATIENCE_S:g} s")
     try:
         return pipe.recv()
     except EOFError:
-        raise CommandError(f"{who} ended before it was ready") from None
+        raise CommandError(f"{who} has ended") from None
 
 
 def _noise(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -48,35 +48,46 @@ def run_driver(
         pipe.recv()
 
 
-def run_consumer(
-    pipe: Pipe, config: ClientConfig, stream_id: int, copies: bool, taken: Any
-) -> None:
-    """Receive until told to end; `taken` counts frames, copied out if `copies`.
+def run_consumer(pipe: Pipe, config: ClientConfig, stream_id: int, seen: Any) -> None:
+    """Receive until the pipe ends; `seen` is how far it is: the latest sequence, and 1.
 
-    Sends "ready" once mapped, and at the end the latencies in ns and how many frames were lost.
+    Sends "ready" once mapped. A boolean that comes says whether to copy from now on, and begins a
+    measurement; "result" is answered with the latencies in ns and the numbers of frames taken and
+    lost in it.
     """
+    copies = False
+    taken = 0
     latencies: list[int] = []
+    lost_before = 0
+    out = None
     with (
         connect(config) as client,
         client.attach_consumer(stream_id) as consumer,
         _parent_may_be_gone(),
     ):
         pipe.send("ready")
-        out = None
-        while not pipe.poll():
-            frame = consumer.receive(0.05)
+        while True:
+            if pipe.poll():
+                order = pipe.recv()
+                metrics = consumer.metrics()
+                lost = metrics["drops_gap"] + metrics["drops_late"]
+                if order == "result":
+                    pipe.send((latencies, taken, lost - lost_before))
+                else:
+                    copies, latencies, taken, lost_before = order, [], 0, lost
+                    pipe.send("ready")
+            frame = consumer.receive(0.01)
             if frame is None:
                 continue
             if frame.timestamp_ns is not None:
                 latencies.append(time.monotonic_ns() - frame.timestamp_ns)
-            if copies:
-                try:
+            try:
+                if copies:
                     out = frame.copy(out if out is not None and out.shape == frame.shape else None)
-                except (FrameOverwrittenError, StaleFrameError):
-                    continue
-            taken.value += 1
-        metrics = consumer.metrics()
-        pipe.send((latencies, metrics["drops_gap"] + metrics["drops_late"]))
+                taken += 1
+            except (FrameOverwrittenError, StaleFrameError):
+                pass  # counted as lost by the library
+            seen.value = frame.seq + 1
 
 
 def _parent_may_be_gone() -> contextlib.AbstractContextManager[None]:
