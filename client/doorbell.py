@@ -33,6 +33,7 @@ __all__ = ["Bell", "BellRope", "bell_name", "sweep_abandoned_bells"]
 _PREFIX = "tensor-pool-bell-"
 _DIRECTORY = Path("/dev/shm")  # where Linux keeps named semaphores
 _FILE_PREFIX = "sem."
+_ATTEMPTS = 5
 
 
 def bell_name(aeron_dir: str | None, address: str, stream_id: int, consumer_id: int) -> str:
@@ -50,19 +51,42 @@ class Bell:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        _remove_if_abandoned(name)
-        try:
-            self._semaphore = posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=0o660)
-        except posix_ipc.Error as error:
-            raise OSError(f"semaphore {name}: {error}") from error
         self._guard = threading.Lock()
         self._is_slept_at = False
         self._closed = False
         self._lock_fd = -1
-        with contextlib.suppress(OSError):
-            self._lock_fd = os.open(_file(name), os.O_RDWR | os.O_CLOEXEC)
-            fcntl.flock(self._lock_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _remove_if_abandoned(name)
+        try:
+            for _ in range(_ATTEMPTS):
+                self._semaphore = posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=0o660)
+                if self._lock_file():
+                    break
+            else:
+                raise OSError(f"semaphore {name}: others keep removing it")
+        except posix_ipc.Error as error:
+            raise OSError(f"semaphore {name}: {error}") from error
         self._pid = os.getpid()
+
+    def _lock_file(self) -> bool:
+        """Show that the bell has an owner; False if somebody has just swept it away unlocked."""
+        path = _file(self.name)
+        try:
+            self._lock_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(self._lock_fd), os.stat(path)):
+                return True
+        except FileNotFoundError:
+            if not _DIRECTORY.is_dir():
+                return True  # semaphores live elsewhere here, and nobody sweeps
+        except OSError:
+            pass  # somebody is looking at it with a lock of his own
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+        self._semaphore.close()
+        with contextlib.suppress(posix_ipc.Error):
+            posix_ipc.unlink_semaphore(self.name)
+        return False
 
     def empty(self) -> bool:
         """Take a ring out if there is one, so that the next one wakes; False if there was none."""

@@ -27,9 +27,9 @@ __all__ = ["DRIVER_TIMEOUT_MS", "AeronPublication", "AeronSubscription", "AeronT
 
 DRIVER_TIMEOUT_MS = 10_000  # Aeron's default: silence after which the media driver counts as lost
 
-# Each wake of the C client's own thread searches all counters of the media driver, about 0.9 ms with
-# the default size; at the default of 16 ms that is 5 % of a core for a client that does nothing.
-_IDLE_SLEEP_NS = 100_000_000
+# Each wake of the C client's own thread searches all counters of the media driver, about 0.9 ms
+# with the default size; at the default of 16 ms that is 5 % of a core for a client that does
+# nothing. _IDLE_SLEEP_NS = 100_000_000
 
 _REFUSALS = {
     pyaeron.BACK_PRESSURED: OfferResult.BACK_PRESSURED,

