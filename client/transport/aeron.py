@@ -29,7 +29,8 @@ DRIVER_TIMEOUT_MS = 10_000  # Aeron's default: silence after which the media dri
 
 # Each wake of the C client's own thread searches all counters of the media driver, about 0.9 ms
 # with the default size; at the default of 16 ms that is 5 % of a core for a client that does
-# nothing. _IDLE_SLEEP_NS = 100_000_000
+# nothing.
+_IDLE_SLEEP_NS = 100_000_000
 
 _REFUSALS = {
     pyaeron.BACK_PRESSURED: OfferResult.BACK_PRESSURED,
