@@ -32,6 +32,7 @@ from .web.viewer_process import Viewer
 __all__ = ["Reporter", "create_app"]
 
 _ANSWER_TIMEOUT_S = 2.0
+_EVENTS_IN_STATUS = 50
 
 
 class Reporter(Protocol):
@@ -61,6 +62,7 @@ def create_app(reporter: Reporter, hub: Hub | None = None) -> Starlette:
 
     async def status(_request: Request) -> Response:
         document = status_document(await answer(reporter.request_report()))
+        document["events"] = hub.latest_records(_EVENTS_IN_STATUS)
         return Response(msgspec.json.encode(document), media_type="application/json")
 
     return Starlette(

@@ -260,14 +260,11 @@ def _add_consumers(
 
 
 def _events(document: dict[str, Any] | None, observation: Observation | None) -> list[EventView]:
-    if document is not None and "transitions" in document:
-        return [_transition(told) for told in document["transitions"]]
+    if document is not None and "events" in document:
+        return [
+            EventView(told["at_ms"] / 1000, f"{told['machine']}: {told['text']}")
+            for told in document["events"]
+        ]
     if observation is None:
         return []
     return [EventView(event.at, event.text) for event in observation.events]
-
-
-def _transition(told: dict[str, Any]) -> EventView:
-    event = f" on {told['event']}" if told.get("event") else ""
-    text = f"{told.get('machine', '?')}: {told.get('from') or '(start)'} -> {told.get('to')}{event}"
-    return EventView(told.get("at"), text)

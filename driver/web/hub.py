@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..report import DriverReport, status_document
-from .feed import TransitionFeed
+from .feed import FeedRecord, TransitionFeed
 from .viewer_process import Viewer
 
 __all__ = ["Hub"]
@@ -118,6 +118,10 @@ class Hub:
     def has_room(self) -> bool:
         """Whether one more can be served."""
         return not self._closed and len(self._watchers) < _WATCHERS
+
+    def latest_records(self, count: int) -> list[FeedRecord]:
+        """The last things that happened in the driver, oldest first."""
+        return self._feed.since(0)[-count:]
 
     async def watch(self, stream_ids: Iterable[int] | None = None) -> AsyncIterator[bytes]:
         """Events for one page: all news, or the frames of some streams where these are given."""

@@ -94,6 +94,15 @@ def test_watch_shows_driver_streams_leases_and_what_changes(
         assert text in outcome.stdout
 
 
+def test_watch_shows_the_transitions_that_the_driver_tells(
+    pool: DriverProcess, camera: Command
+) -> None:
+    outcome = pool.run("watch", "--period", "0.1", "--updates", "1", "--http", pool.http)
+    assert outcome.status == 0, outcome
+    assert "stream 10000: " in outcome.stdout
+    assert " → ProducerAttached" in outcome.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watch_ends_with_a_signal_in_order(pool: DriverProcess, number: signal.Signals) -> None:
     with pool.running("watch", "--period", "0.1") as command:
