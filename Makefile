@@ -38,7 +38,19 @@ $(VENV)/typing: | $(BIN)/python
 demo: $(VENV)/.demo ## stream real images through leased shared memory; DURATION=20 INPUT=dir|file
 	@$(BIN)/tensor-pool demo --duration $(DURATION) $(if $(INPUT),--input '$(INPUT)')
 
-test: $(VENV)/.dev $(VENV)/typing ## run all tests
+# The web page is tested in a real browser; without it those tests fail and say so.
+system-packages: ## install the browser that the tests need (apt-get, root or sudo), if it is missing
+	@if command -v chromedriver >/dev/null && command -v chromium >/dev/null; then exit 0; fi; \
+	sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
+	if ! command -v apt-get >/dev/null || ! { [ -z "$$sudo" ] || $$sudo true 2>/dev/null; }; then \
+	  echo "chromium and chromedriver are missing and cannot be installed from here; the browser tests will fail." >&2; \
+	  echo "Install them, for example as root: apt-get install chromium chromium-driver" >&2; exit 0; fi; \
+	echo "Installing chromium for the browser tests"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null \
+	  || echo "apt-get could not install chromium; the browser tests will fail." >&2
+
+test: $(VENV)/.dev $(VENV)/typing system-packages ## run all tests
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.dev $(VENV)/typing ## format, lint and type check
@@ -47,8 +59,8 @@ check: $(VENV)/.dev $(VENV)/typing ## format, lint and type check
 schemas: $(VENV)/.dev ## write codecs and the message reference from schemas/*.xml
 	@$(BIN)/python -m tensor_pool.client.wire.generate
 
-reference: $(VENV)/.dev ## write the driver's configuration and metrics reference
-	@$(BIN)/python docs/reference/driver_pages.py
+reference: $(VENV)/.dev ## write the reference of commands, configuration and metrics
+	@$(BIN)/python docs/reference/driver_pages.py && $(BIN)/python docs/reference/cli_page.py
 
 $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' && touch $@
@@ -57,7 +69,7 @@ fuzz: $(VENV)/.fuzz ## fuzz decoders, URIs, superblocks, slots; RUNS=10000000 TA
 	@$(BIN)/python tests/fuzz/fuzz.py --runs $(or $(RUNS),600000) --target $(or $(TARGET),all)
 
 docs: $(VENV)/.dev $(VENV)/typing ## build the documentation into site/
-	@$(BIN)/mkdocs build --quiet && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "site/index.html"
 
 docs-pictures: $(VENV)/.dev ## draw the sequence diagrams and the architecture into docs/pictures/
 	@$(BIN)/python docs/pictures/generate.py
@@ -92,4 +104,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo test check docs docs-pictures bench bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo system-packages test check docs docs-pictures bench bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

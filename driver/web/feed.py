@@ -31,7 +31,7 @@ _ENDS = {
 }
 
 
-class FeedRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FeedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened.
 
     `kind` is "state", "grant", "end", "refusal" or "epoch". `chart` is the machine's class, `event`

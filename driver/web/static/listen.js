@@ -5,16 +5,23 @@ const AGAIN_MS = 1000;
 const KINDS = ["hello", "happened", "report", "rates", "problem", "trouble"];
 
 export function listen(parts) {
-  const source = new EventSource("/events");
-  source.onopen = () => parts.link("live");
-  source.onerror = () => {
-    parts.link("lost");
-    source.close();
-    setTimeout(() => listen(parts), AGAIN_MS);
+  let source = null;
+  const open = () => {
+    source = new EventSource("/events");
+    source.onopen = () => parts.link("live");
+    source.onerror = () => {
+      parts.link("lost");
+      source.close();
+      setTimeout(open, AGAIN_MS);
+    };
+    for (const kind of KINDS) {
+      source.addEventListener(kind, (event) => parts[kind](JSON.parse(event.data)));
+    }
   };
-  for (const kind of KINDS) {
-    source.addEventListener(kind, (event) => parts[kind](JSON.parse(event.data)));
-  }
+  open();
+  // A browser may keep a page that was left, its connections with it.
+  addEventListener("pagehide", () => source.close());
+  addEventListener("pageshow", (event) => event.persisted && open());
 }
 
 /** Frames of some streams, for as long as they are the ones that matter. */
@@ -33,7 +40,9 @@ export class Frames {
     if (streams === this.#streams) return;
     this.#streams = streams;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#open(), 100);
+    // At once where nothing is wanted: a page that is left runs no timers.
+    if (streams) this.#timer = setTimeout(() => this.#open(), 100);
+    else this.#open();
   }
 
   #open() {
