@@ -21,6 +21,8 @@ from typing import NoReturn
 
 import typer
 
+from .stopping import StopRequestedError
+
 __all__ = [
     "DRIVER_RUNS",
     "FAILED",
@@ -93,5 +95,7 @@ def _status_of(function: Callable[[], int]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         complain(f"{where}{error.strerror or error}")
         return FAILED
+    except StopRequestedError as error:
+        return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED

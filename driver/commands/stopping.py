@@ -17,6 +17,10 @@ _PAUSE_S = 0.001
 class StopRequestedError(KeyboardInterrupt):
     """The user ended a command that was still waiting for something to begin with."""
 
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_status = 128 + number
+
 
 class Stop:
     """Remembers the first signal that asks to end; a second one ends the program at once.
@@ -36,7 +40,7 @@ class Stop:
     def check(self) -> None:
         """Raise StopRequestedError if the user wants the command to end."""
         if self._number is not None:
-            raise StopRequestedError
+            raise StopRequestedError(self._number)
 
     def idle(self) -> None:
         """For calls that wait: a short pause, ended by the user's wish to end."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tensor_pool.driver.cli import app
 
 from tests.cli.pools import run
 
+REPOSITORY = Path(__file__).parents[2]
 ROOT = typer.main.get_command(app)
 SCRIPT = "import sys; sys.argv[0] = 'tensor-pool'; from tensor_pool.driver.cli import main; main()"
 HEAVY = ("numpy", "pyaeron", "av", "PIL", "mcap", "starlette", "uvicorn")
@@ -96,3 +99,9 @@ def test_stream_ids_are_completed_from_the_configuration() -> None:
         timeout=60,
     )
     assert "10000" in done.stdout.split(), done
+
+
+def test_the_page_of_the_reference_is_not_stale() -> None:
+    """Run `make reference` when this fails."""
+    page = runpy.run_path(str(REPOSITORY / "docs" / "reference" / "cli_page.py"))
+    assert page["PAGE"].read_text() == page["page"](), "cli.md is stale: make reference"
