@@ -47,7 +47,7 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 	  echo "Install them, for example as root: apt-get install chromium chromium-driver" >&2; exit 0; fi; \
 	echo "Installing chromium for the browser tests"; \
 	export DEBIAN_FRONTEND=noninteractive; \
-	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null \
+	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-liberation; } >/dev/null \
 	  || echo "apt-get could not install chromium; the browser tests will fail." >&2
 
 test: $(VENV)/.dev $(VENV)/typing system-packages ## run all tests
@@ -77,7 +77,9 @@ docs-pictures: $(VENV)/.dev ## draw the sequence diagrams and the architecture i
 diagrams: $(VENV)/.dev ## draw every machine class into diagrams/
 	@$(BIN)/python diagrams/generate.py
 
-soak: $(VENV)/.dev ## look for torn frames between two processes, 60 s a size; SECONDS_EACH=60
+soak: soak-torn soak-hsm soak-clients ## run everything that takes long, one after the other
+
+soak-torn: $(VENV)/.dev ## look for torn frames between two processes, 60 s a size; SECONDS_EACH=60
 	@$(BIN)/python tests/soak/torn_read.py --seconds $(or $(SECONDS_EACH),60)
 
 docs-hsm: $(VENV)/.dev ## write the state machine reference and its table of requirements
@@ -85,6 +87,15 @@ docs-hsm: $(VENV)/.dev ## write the state machine reference and its table of req
 
 soak-hsm: $(VENV)/.dev ## compare three state machine engines; CASES=1000000
 	@$(BIN)/python tests/hsm_oracle/soak.py --cases $(or $(CASES),1000000) --processes $(or $(PROCESSES),2)
+
+soak-clients: $(VENV)/.dev ## clients, crashes and driver restarts for ten minutes; SECONDS=600
+	@$(BIN)/python -m tests.soak.clients --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
+
+chaos: $(VENV)/.dev ## break a real deployment in every way; DURATION=300 SEED=1
+	@$(BIN)/python -m tests.chaos --seconds $(if $(filter file,$(origin DURATION)),300,$(DURATION)) --seed $(or $(SEED),1)
+
+mutants: $(VENV)/.dev ## show that the tests notice wrong code; ONLY=lease
+	@$(BIN)/python -m tests.mutants --only '$(ONLY)'
 
 bench: $(VENV)/.bench ## how fast frames travel, beside other ways; ROUNDS=5
 	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5)
@@ -104,4 +115,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo system-packages test check docs docs-pictures bench bench-hsm schemas reference fuzz diagrams soak docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo system-packages test check docs docs-pictures bench bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

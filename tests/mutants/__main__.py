@@ -32,7 +32,7 @@ _PACKAGES = ("hsm", "client", "driver", "schemas")
 _COPIED = (*_PACKAGES, "tests", "docs", "examples", "diagrams", "pyproject.toml", "README.md")
 _TEST_TIMEOUT_S = 60
 _RUN_TIMEOUT_S = 300
-_FAILED = re.compile(r"^(FAILED|ERROR) (\S+?)(?: - .*)?$", re.MULTILINE)
+_FAILED = re.compile(r"^(FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 _TESTS_FAILED = 1  # pytest's status; others mean that no test was judged
 
 
@@ -140,13 +140,13 @@ def _run(mutants: list[Mutant], directory: Path, jobs: int) -> int:
     copies: SimpleQueue[Copy] = SimpleQueue()
     for number in range(jobs):
         copies.put(Copy(directory / str(number)))
-    copy = copies.get()
-    used = sorted({test for mutant in mutants for test in mutant.tests})
-    failures = copy.passes(used)
-    copies.put(copy)
-    if failures:
-        print(f"the tests do not pass as they are:\n{failures}")
-        return 1
+
+    def passes(tests: list[str]) -> str:
+        copy = copies.get()
+        try:
+            return copy.passes(tests)
+        finally:
+            copies.put(copy)
 
     def judge(mutant: Mutant) -> Verdict:
         copy = copies.get()
@@ -157,6 +157,10 @@ def _run(mutants: list[Mutant], directory: Path, jobs: int) -> int:
 
     lost = 0
     with ThreadPoolExecutor(jobs) as pool:
+        for failures in pool.map(passes, _by_area(mutants)):
+            if failures:
+                print(f"the tests do not pass as they are:\n{failures}")
+                return 1
         for number, verdict in enumerate(pool.map(judge, mutants), 1):
             lost += not verdict.caught
             mark = "caught" if verdict.caught else "LOST  "
@@ -165,6 +169,14 @@ def _run(mutants: list[Mutant], directory: Path, jobs: int) -> int:
     seconds = time.monotonic() - began
     print(f"{len(mutants) - lost} of {len(mutants)} mutants caught in {seconds:.0f} s")
     return 1 if lost else 0
+
+
+def _by_area(mutants: list[Mutant]) -> list[list[str]]:
+    """The test files that are used, those of one directory together."""
+    areas: dict[str, set[str]] = {}
+    for test in (test for mutant in mutants for test in mutant.tests):
+        areas.setdefault(str(Path(test).parent), set()).add(test)
+    return [sorted(tests) for tests in areas.values()]
 
 
 if __name__ == "__main__":
