@@ -1,7 +1,8 @@
 """Everything on the wire: the trace of a run, and what has to hold for messages themselves.
 
 CI-5: every lease that a process is told of is used, given back or ended. CI-6: the descriptors of
-one producer in one epoch rise.
+one producer in one epoch rise. C-021, C-053: once its end was heard of, a lease is neither used nor
+kept alive.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tensor_pool.client.wire import (
     ShmAttachRequest,
     ShmAttachResponse,
     ShmDetachRequest,
+    ShmLeaseKeepalive,
     ShmLeaseRevoked,
     WireError,
     decode,
@@ -37,7 +39,7 @@ DESCRIPTORS = 1100
 _REPLAYED = 64
 _header = Struct("<HHHH").unpack_from
 _stamp = Struct("<qiiq").pack
-_ATTACH_REQUEST, _ATTACH_RESPONSE, _DETACH_REQUEST, _REVOKED = 1, 2, 3, 7
+_ATTACH_REQUEST, _ATTACH_RESPONSE, _DETACH_REQUEST, _KEEPALIVE, _REVOKED = 1, 2, 3, 5, 7
 _ANSWERS = (_ATTACH_RESPONSE, _REVOKED)
 
 
@@ -129,6 +131,12 @@ class Traffic:
             detach = decode(message)
             assert isinstance(detach, ShmDetachRequest)
             self._settled.setdefault(process, set()).add(detach.lease_id)
+        elif template == _KEEPALIVE:
+            self.checks += 1
+            keepalive = decode(message)
+            assert isinstance(keepalive, ShmLeaseKeepalive)
+            if keepalive.lease_id in self._heard.get(process, ()):
+                raise InvariantError(f"C-021: {process} keeps lease {keepalive.lease_id} alive")
 
     def _note_answer(self, process: str, message: bytes) -> None:
         asked = self._asked.get(process)
@@ -161,7 +169,15 @@ class Traffic:
         self._settled.setdefault(process, set()).add(lease_id)
 
     def check_leases(self, process: ClientProcess) -> None:
-        """CI-5, after a turn."""
+        """CI-5 and C-053, after a turn: whose end was heard of, that lease is not used."""
+        heard = self._heard.get(process.name)
+        if heard and process.client is not None:
+            for attachment in process.client._conductor.attachments:
+                self.checks += 1
+                connection = attachment.connection
+                grant = connection.grant
+                if connection.is_attached and grant is not None and grant.lease_id in heard:
+                    raise InvariantError(f"C-053: {process.name} uses lease {grant.lease_id}")
         told = self._told.get(process.name)
         if not told:
             return
