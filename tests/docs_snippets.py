@@ -12,7 +12,7 @@ this
   output (none: not compared). A command must succeed unless it ends in `# fails`.
   `$ make target` is run in the repository as a dry run: it says that the target exists.
   With `title="Terminal 1"` the commands go on running; see `docs_terminals.py`.
-- `py` with `title="camera.py"`: written to that file and not run; a command runs it later.
+- `py` or `toml` with a title: written to that file and not run; a command uses it later.
 
 Everything else (`text`, `toml`, `js`, `mermaid`, ...) is not run. Nothing can be excepted silently.
 """
@@ -106,7 +106,7 @@ def run_page(path: Path, directory: Path) -> int:
                     terminals[snippet.title].run_block(snippet.text, str(snippet))
                 elif snippet.language == "console":
                     _run_console(snippet, directory)
-                elif snippet.language == "py" and snippet.title is not None:
+                elif snippet.language in ("py", "toml") and snippet.title is not None:
                     (directory / snippet.title).write_text(snippet.text, encoding="utf-8")
                 else:
                     continue

@@ -69,8 +69,12 @@ class Terminal:
 
     def _start(self, command: str, where: str) -> None:
         if self._process is not None:
-            running = self._process.poll() is None
-            assert not running, f"{where}: {command!r} is typed while another command runs"
+            try:  # killed from another terminal, it may need a moment to be gone
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                raise AssertionError(
+                    f"{where}: {command!r} is typed while another command runs"
+                ) from None
             self.close()
         self._printed, self._seen = "", 0
         self._process = subprocess.Popen(

@@ -1,0 +1,34 @@
+"""A place of its own for what the pages start with default settings."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Driver and clients that are told nothing meet here, and nowhere else.
+
+    Aeron's default directory is named after `USER`; region files go to a namespace of their own
+    below the driver's default base directory, which a reader's own driver may be using.
+    """
+    name = f"tensor-pool-docs-{uuid.uuid4().hex[:8]}"
+    monkeypatch.setenv("USER", name)
+    monkeypatch.setenv("SHM_NAMESPACE", name)
+    monkeypatch.delenv("AERON_DIR", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    yield
+    shutil.rmtree(f"/dev/shm/aeron-{name}", ignore_errors=True)
+    base = Path("/dev/shm/tensorpool")
+    owned = base / f"tensorpool-{pwd.getpwuid(os.getuid()).pw_name}"
+    shutil.rmtree(owned / name, ignore_errors=True)
+    for empty in (owned, base):
+        if empty.is_dir() and not os.listdir(empty):
+            empty.rmdir()
