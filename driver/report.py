@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ __all__ = ["DriverReport", "MetricsReport", "status_document", "take_metrics", "
 
 
 class DriverReport(msgspec.Struct, frozen=True):
-    """Immutable: made in the loop's thread, read in any."""
+    """Immutable: made in the loop's thread, read in any. `cost_ns` is what it took of its time."""
 
     snapshot: DriverSnapshot
     metrics: dict[str, int]
@@ -23,6 +24,7 @@ class DriverReport(msgspec.Struct, frozen=True):
     embeds_media_driver: bool
     control_channel: str
     control_stream_id: int
+    cost_ns: int = 0
 
 
 class MetricsReport(msgspec.Struct, frozen=True):
@@ -44,15 +46,18 @@ def take_metrics(assembly: Assembly) -> MetricsReport:
 
 def take_report(assembly: Assembly) -> DriverReport:
     """The state of the driver now; for the thread that runs it."""
+    began_ns = time.thread_time_ns()
     driver = assembly.config.driver
+    snapshot = assembly.driver.snapshot()
     return DriverReport(
-        snapshot=assembly.driver.snapshot(),
+        snapshot=snapshot,
         metrics=assembly.metrics.snapshot(),
         taken_ns=assembly.clock.monotonic_ns(),
         aeron_dir=assembly.aeron_dir,
         embeds_media_driver=assembly.embeds_media_driver,
         control_channel=driver.control_channel,
         control_stream_id=driver.control_stream_id,
+        cost_ns=time.thread_time_ns() - began_ns,
     )
 
 

@@ -191,7 +191,6 @@ class Hub:
         self._look_at_what_is_wanted()
 
     async def _ask(self) -> None:
-        asked = time.monotonic()
         try:
             report = await asyncio.wait_for(
                 asyncio.wrap_future(self._reporter.request_report()), _PATIENCE_S
@@ -205,7 +204,7 @@ class Hub:
             self._broadcast("trouble", {"text": "the driver has stopped"})
             return
         answered = time.monotonic()
-        pause = (answered - asked) / _REPORT_SHARE
+        pause = report.cost_ns / 1e9 / _REPORT_SHARE
         self._report_due = answered + max(_REPORT_S, pause)
         self._report_earliest = answered + max(_REPORT_SOON_S, pause)
         self._report = report

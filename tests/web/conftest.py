@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -22,7 +23,7 @@ from tests.web.browser import Browser
 
 __all__ = ["media_driver"]
 
-INTERVAL_MS = 200
+INTERVAL_MS = 400
 
 
 @pytest.fixture(scope="session")
@@ -92,18 +93,30 @@ class Site:
         self.daemon.close()
 
 
-@pytest.fixture
-def base_dir() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="tp-web-", dir="/dev/shm"))
-    yield path
-    shutil.rmtree(path)
+@contextlib.contextmanager
+def running_site(directory: Path, aeron_dir: str) -> Iterator[Site]:
+    base_dir = Path(tempfile.mkdtemp(prefix="tp-web-", dir="/dev/shm"))
+    try:
+        with contextlib.closing(Site(directory, base_dir, aeron_dir)) as site:
+            yield site
+    finally:
+        shutil.rmtree(base_dir)
 
 
 @pytest.fixture
-def site(tmp_path: Path, base_dir: Path, media_driver: MediaDriverProcess) -> Iterator[Site]:
-    site = Site(tmp_path, base_dir, media_driver.directory)
-    yield site
-    site.close()
+def site(tmp_path: Path, media_driver: MediaDriverProcess) -> Iterator[Site]:
+    """A daemon of the test's own."""
+    with running_site(tmp_path, media_driver.directory) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def quiet_site(
+    tmp_path_factory: pytest.TempPathFactory, media_driver: MediaDriverProcess
+) -> Iterator[Site]:
+    """A daemon for tests that only look at its page."""
+    with running_site(tmp_path_factory.mktemp("site"), media_driver.directory) as site:
+        yield site
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ def main() -> None:
         control_stream_id=int(control_stream_id),
         qos_channel="aeron:ipc?term-length=4m",
         allowed_base_dirs=(base_dir,),
-        keepalive_interval=0.2,
-        announce_period=0.2,
+        keepalive_interval=0.4,
+        announce_period=0.4,
         qos_interval=0.2,
     )
     with connect(config) as client:

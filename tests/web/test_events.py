@@ -183,20 +183,15 @@ def test_the_driver_is_asked_for_all_pages_together_and_not_at_all_without_one()
     run(scenario())
 
 
-def test_a_report_that_takes_long_is_asked_for_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_that_costs_the_loop_much_is_asked_for_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The driver's loop is to spend a small part of its time on pages."""
     clock = [0.0]
     monkeypatch.setattr(hub_module.time, "monotonic", lambda: clock[0])
 
     async def scenario() -> None:
-        scene = Scene(report_of())
-        answer = scene.reporter.request_report
-
-        def slowly() -> Future[DriverReport]:
-            clock[0] += 0.5
-            return answer()
-
-        monkeypatch.setattr(scene.reporter, "request_report", slowly)
+        scene = Scene(msgspec.structs.replace(report_of(), cost_ns=500_000_000))
         await scene.hub._turn(clock[0])
         for _ in range(9):
             clock[0] += 1.0
