@@ -250,7 +250,7 @@ def test_C_036_a_request_the_transport_refuses_backs_off() -> None:
 
 
 def test_C_050_keepalives_go_out_three_times_a_lease() -> None:
-    machine, port = into("Attached")
+    machine, port = into("Attached", keepalive_interval=5.0)
     assert port.armed[ConnectionTimer.KEEPALIVE] == LEASE_NS // 3
     assert machine.deadline_ns == port.time + LEASE_NS
     port.time += 700_000_000

@@ -357,3 +357,30 @@ def test_formats_may_alternate(world: World) -> None:
             assert frame is not None
             assert np.array_equal(frame.array, array)
             assert frame.dtype == array.dtype
+
+
+@pytest.mark.parametrize("how", ["publish", "loan"])
+def test_W_081_the_slot_is_in_progress_before_anything_of_the_frame_is_written(
+    world: World, how: str
+) -> None:
+    """W-081: in-progress word, payload, header, committed word, descriptor, in that order."""
+    producer, _ = world.pair()
+    stream = world.driver.streams[STREAM]
+    state = producer._state
+    assert state is not None
+    words = state.words
+    stores: list[tuple[int, bytes, bytes]] = []
+
+    class Recording:
+        def __setitem__(self, index: int, word: int) -> None:
+            words[index] = word
+            stores.append((word, stream.peek(1, 64, 4), stream.peek(0, 64 + 8, 4)))
+
+    state.words = Recording()  # type: ignore[assignment]
+    if how == "publish":
+        producer.publish(np.full(4, 9, np.uint8))
+    else:
+        with producer.loan((4,), np.uint8) as loan:
+            loan.array[:] = 9
+    state.words = words
+    assert stores == [(0, bytes(4), bytes(4)), (1, b"\x09" * 4, b"\x04\0\0\0")]
