@@ -3,9 +3,9 @@
     python -m tests.chaos --seconds 300 --seed 7
 
 Rounds of faults alternate with quiet times, in which every client has to be well again within a
-bound and may hold nothing that it does not need. Consumers check the contents of every frame. At the
-end nothing may be left: no file, map, process, semaphore. The seed decides which faults come when;
-what they meet is up to the machine. Exit status 1 if anything was wrong.
+bound and may hold nothing that it does not need. Consumers check the contents of every frame. At
+the end nothing may be left: no file, map, process, semaphore. The seed decides which faults come
+when; what they meet is up to the machine. Exit status 1 if anything was wrong.
 """
 
 from __future__ import annotations

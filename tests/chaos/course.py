@@ -14,11 +14,11 @@ import msgspec
 from tests.chaos.deployment import Deployment
 from tests.chaos.faults import HOSTILE, Fault
 
-__all__ = ["Outcome", "Weather", "chaos"]
+__all__ = ["STARTED_WITHIN_S", "Outcome", "Weather", "chaos", "settle"]
 
 ROUND_S = 15.0
 WELL_WITHIN_S = 30.0
-_STARTED_WITHIN_S = 90.0
+STARTED_WITHIN_S = 240.0  # so many processes take their time on a busy machine
 SETTLED_WITHIN_S = 10.0
 _MEAN_PAUSE_S = 0.7
 
@@ -122,7 +122,7 @@ def chaos(
     recoveries: list[float] = []
     try:
         weather = Weather(deployment, HOSTILE, random.Random(seed))
-        deployment.wait_until_well(_STARTED_WITHIN_S)
+        deployment.wait_until_well(STARTED_WITHIN_S)
         began = time.monotonic()
         while not deployment.problems and time.monotonic() - began < seconds:
             weather.storm(min(round_s, seconds))

@@ -64,7 +64,7 @@ class Member:
 class Deployment:
     """Starts everything at once; `tend()` keeps it going, `close()` ends it."""
 
-    def __init__(self, seed: int, *, streams: int = 2, consumers: int = 2, rate_hz: float = 150.0):
+    def __init__(self, seed: int, *, streams: int = 2, consumers: int = 2, rate_hz: float = 100.0):
         self.rng = random.Random(seed)
         self.directory = Path(tempfile.mkdtemp(prefix="tp-chaos-", dir="/dev/shm"))
         self.base = self.directory / "regions"

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from tensor_pool.client.errors import TransportError
 from tensor_pool.client.transport.aeron import AeronTransport

@@ -264,7 +264,8 @@ MUTANTS = (
         "a loan is committed after the lease",
         "client/producer.py",
         "            if now > self._connection.deadline_ns:\n                loan._finish()\n",
-        "            if now > self._connection.deadline_ns + 10**15:\n                loan._finish()\n",
+        "            if now > self._connection.deadline_ns + 10**15:\n"
+        "                loan._finish()\n",
         ("tests/client/test_loans.py", _LEASES),
     ),
 )

@@ -300,8 +300,8 @@ MUTANTS = (
     Mutant(
         "retired epochs stay mapped by the driver",
         "driver/store.py",
-        "        for region in self._regions.pop((stream_id, epoch), ()):\n            region.close()\n",
-        "        for region in self._regions.pop((stream_id, epoch), ()):\n            region.path\n",
+        "self._regions.pop((stream_id, epoch), ()):\n            region.close()\n",
+        "self._regions.pop((stream_id, epoch), ()):\n            region.geometry\n",
         (_GC, "tests/driver_edges/test_store_provision.py"),
     ),
 )

@@ -96,7 +96,9 @@ MUTANTS = (
     Mutant(
         "posted events overtake completions",
         "hsm/steps.py",
-        "        elif due.completion:\n            due.completion = False\n            _complete(m)\n",
+        "        elif due.completion:\n"
+        "            due.completion = False\n"
+        "            _complete(m)\n",
         "        elif due.completion and not due.posted:\n"
         "            due.completion = False\n"
         "            _complete(m)\n",

@@ -16,7 +16,12 @@ from tensor_pool.client.shm.superblock import (
     write_superblock,
 )
 from tensor_pool.client.wire.enums import RegionType
-from tensor_pool.client.wire.flyweights import NULL_U32, SUPERBLOCK, SUPERBLOCK_BYTES
+from tensor_pool.client.wire.flyweights import (
+    NULL_U32,
+    SUPERBLOCK,
+    SUPERBLOCK_BYTES,
+    SUPERBLOCK_MAGIC,
+)
 
 RING = RegionGeometry(stream_id=10000, epoch=7, nslots=8)
 POOL = RegionGeometry(10000, 7, 8, 1, 4096, RegionType.PAYLOAD_POOL)
@@ -164,7 +169,7 @@ def test_W_014_the_magic_is_stored_last() -> None:
             self.view = view
 
         def __setitem__(self, key: object, value: object) -> None:
-            stores.append(key)
+            stores.append(key if isinstance(key, slice) else (key, value))
             self.view[key] = value  # type: ignore[index, assignment]
 
     record = bytearray(altered(RING, epoch=3))
@@ -176,7 +181,7 @@ def test_W_014_the_magic_is_stored_last() -> None:
         pid=1,
         now_ns=2,
     )
-    assert stores == [0, slice(8, 64, None), 0]
+    assert stores == [(0, 0), slice(8, 64, None), (0, SUPERBLOCK_MAGIC)]
     assert bytes(record) == encode_superblock(RING, pid=1, now_ns=2)
 
 

@@ -18,7 +18,7 @@ import time
 
 import msgspec
 
-from tests.chaos.course import Outcome, Weather, settle
+from tests.chaos.course import STARTED_WITHIN_S, Outcome, Weather, settle
 from tests.chaos.deployment import Deployment
 from tests.chaos.faults import GENTLE
 from tests.chaos.processes import Holdings
@@ -80,7 +80,7 @@ def soak(
     seconds: float, seed: int, *, first_level_s: float = _FIRST_LEVEL_S, storm_s: float = _STORM_S
 ) -> tuple[Outcome, list[str]]:
     """The outcome, and lines that tell first and last level of each process."""
-    deployment = Deployment(seed, consumers=3, rate_hz=100.0)
+    deployment = Deployment(seed, consumers=3, rate_hz=60.0)
     recoveries: list[float] = []
     lines: list[str] = []
     began = time.monotonic()
@@ -92,7 +92,7 @@ def soak(
                 )
                 spared.is_spared = role == "consumer" or stream_id == deployment.stream_ids[0]
         weather = Weather(deployment, GENTLE, random.Random(seed), _MEAN_PAUSE_S)
-        deployment.wait_until_well(90.0)
+        deployment.wait_until_well(STARTED_WITHIN_S)
         began = time.monotonic()
         first: dict[str, Level] = {}
         while not deployment.problems and time.monotonic() - began < seconds:
