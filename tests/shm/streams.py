@@ -123,7 +123,8 @@ def open_descriptors() -> int:
 def mapped_paths(prefix: str) -> list[str]:
     """The files below `prefix` that this process has mapped, one entry a mapping."""
     lines = Path("/proc/self/maps").read_text().splitlines()
-    return [line.split(maxsplit=5)[5] for line in lines if prefix in line]
+    paths = [line.split(maxsplit=5)[-1] for line in lines]
+    return [path for path in paths if path.startswith(prefix)]
 
 
 @contextmanager
