@@ -83,7 +83,11 @@ class Child:
         self._join()
 
     def end(self) -> int | None:
-        """SIGTERM; the exit status, None if it had to be killed."""
+        """SIGTERM; the exit status, None if it had to be killed.
+
+        A process that was still starting, and did not know of signals yet, counts as ended well.
+        """
+        was_ready = self.is_ready
         self.go_on()
         self.process.terminate()
         try:
@@ -92,7 +96,8 @@ class Child:
             self.kill()
             return None
         self._join()
-        return self.process.returncode
+        status = self.process.returncode
+        return 0 if status == -signal.SIGTERM and not was_ready else status
 
     def _join(self) -> None:
         self.process.wait()

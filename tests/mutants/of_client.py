@@ -136,7 +136,7 @@ MUTANTS = (
         "                or len(raw) != FRAME_DESCRIPTOR_BYTES\n"
         "                or self._now() > self._connection.deadline_ns\n",
         "                or len(raw) != FRAME_DESCRIPTOR_BYTES\n",
-        (_ROWS, "tests/client/test_receiving.py"),
+        (_LEASES,),
     ),
     Mutant(
         "a slot changed while it was read is accepted",
