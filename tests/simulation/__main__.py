@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .campaign import campaign, describe, report
+from .campaign import Finding, campaign, describe, report
 from .run import Failure, run_steps
 from .schedule import scenario_of, steps_of
 
@@ -25,9 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seed is not None:
         return _one(options)
     seeds = range(options.first, options.first + options.seeds)
-    result = campaign(seeds, options.steps, options.processes)
+    result = campaign(seeds, options.steps, options.processes, _tell)
     print(report(result))
     return 1 if result.findings else 0
+
+
+def _tell(finding: Finding) -> None:
+    print(f"FAILED {finding}", file=sys.stderr, flush=True)
 
 
 def _one(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import gc
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .minimise import minimised
@@ -48,12 +48,19 @@ class Result:
     elapsed_s: float = 0.0
 
 
-def campaign(seeds: Iterable[int], steps: int, processes: int | None = None) -> Result:
-    """Run the seeds; after a few findings the rest is left out."""
+def campaign(
+    seeds: Iterable[int],
+    steps: int,
+    processes: int | None = None,
+    on_finding: Callable[[Finding], object] = lambda _: None,
+) -> Result:
+    """Run the seeds; after a few findings, each told when it is made, the rest is left out."""
     started = time.monotonic()
     result = Result(processes=processes or os.cpu_count() or 1)
     for figures, findings in _outcomes(list(seeds), steps, result.processes):
         result.figures.add(figures)
+        for finding in findings:
+            on_finding(finding)
         result.findings += findings
         if len(result.findings) >= _ENOUGH_FINDINGS:
             break
