@@ -242,13 +242,11 @@ class Recording:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        from mcap.exceptions import McapError
-
         try:
             yield
         except CommandError:
             raise
-        except (McapError, msgspec.DecodeError, EOFError, ValueError, OSError) as error:
+        except Exception as error:  # decompressors raise whatever a damaged chunk makes them
             raise self._not_one(str(error) or type(error).__name__) from error
 
     def _not_one(self, why: str) -> CommandError:

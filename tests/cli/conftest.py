@@ -51,10 +51,10 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(7).integers(0, 256, (40, 60, 3), np.uint8)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def camera(pool: DriverProcess, picture: Path) -> Iterator[Command]:
-    """`publish --loop` of the picture on stream 10000, 100 Hz."""
-    arguments = ("10000", str(picture), "--loop", "--rate", "100", "--name", "cam")
+    """`publish --loop` of the picture on stream 10000, 50 Hz."""
+    arguments = ("10000", str(picture), "--loop", "--rate", "50", "--name", "cam")
     with pool.running("publish", *arguments) as command:
         until(lambda: pool.has_producer(10000), "the camera's attach")
         yield command
