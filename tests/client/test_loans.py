@@ -185,6 +185,36 @@ def test_C_077_a_loan_of_an_earlier_mapping_is_stale(world: World) -> None:
     assert producer.publish(b"x").seq == 0
 
 
+def test_C_077_a_loan_of_an_earlier_mapping_is_not_taken_for_one_with_its_sequence(
+    world: World,
+) -> None:
+    """Each mapping counts from 0, so loans of two mappings may have the same number."""
+    producer, consumer = world.pair()
+    former = producer.loan((4,), np.uint8)
+    world.driver.revoke(world.driver.lease_of(producer.client_id))
+    world.run(0.5)
+    present = producer.loan((4,), np.uint8)
+    assert former.seq == present.seq == 0
+    present.array[:] = 5
+    with pytest.raises(StaleLoanError):
+        former.commit()
+    assert consumer.poll() is None
+    assert present.commit()
+    frame = consumer.poll()
+    assert frame is not None
+    assert frame.copy().tolist() == [5] * 4
+
+
+def test_C_051_a_loan_filled_past_the_lease_reaches_nobody(world: World) -> None:
+    """C-051: the deadline counts at the commit, whenever the loan was taken."""
+    producer, _ = world.pair()
+    loan = producer.loan((4,), np.uint8)
+    slot = world.driver.streams[STREAM].peek(0, 64, 256)
+    world.clock.advance(10_000_000_000)
+    assert loan.commit().status is PublishStatus.NOT_ACTIVE
+    assert world.driver.streams[STREAM].peek(0, 64, 256) == slot
+
+
 def test_C_077_a_finished_loan_is_stale(world: World) -> None:
     producer, _ = world.pair()
     loan = producer.loan(4)
