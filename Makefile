@@ -51,7 +51,7 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 	  || echo "apt-get could not install chromium; the browser tests will fail." >&2
 
 test: $(VENV)/.dev $(VENV)/typing system-packages ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: $(VENV)/.dev $(VENV)/typing ## format, lint and type check
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=$(VENV)/typing $(BIN)/mypy -p tensor_pool
