@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from tensor_pool.client.errors import TransportError
 from tensor_pool.client.transport.aeron import AeronTransport
@@ -85,20 +86,25 @@ def delete_region_files(deployment: Deployment, rng: random.Random) -> Undo | No
 
     So undoing it is what an operator would do: have the stream's producer attach anew.
     """
-    files = sorted(deployment.base.rglob("*.ring")) + sorted(deployment.base.rglob("*.pool"))
-    if not files:
+    file = _region_file(deployment, rng)
+    if file is None:
         return None
-    file = rng.choice(files)
     victim = rng.choice((file, file.parent, file.parent.parent))
-    stream_id = int(file.parent.parent.name)
     if victim.is_dir():
         shutil.rmtree(victim, ignore_errors=True)
     else:
         victim.unlink(missing_ok=True)
-    producer = next(
-        m for m in deployment.members if m.role == "producer" and m.stream_id == stream_id
-    )
-    return rng.uniform(0.5, 3.0), lambda: deployment.end_member(producer, 0.0)
+    return rng.uniform(0.5, 3.0), lambda: _renew_epoch(deployment, file)
+
+
+def truncate_region_files(deployment: Deployment, rng: random.Random) -> Undo | None:
+    """Under everybody who has it mapped: touching what is gone raises SIGBUS."""
+    file = _region_file(deployment, rng)
+    if file is None:
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        os.truncate(file, rng.choice((0, 64, file.stat().st_size // 2)))
+    return rng.uniform(0.5, 3.0), lambda: _renew_epoch(deployment, file)
 
 
 def send_garbage(deployment: Deployment, rng: random.Random) -> None:
@@ -117,6 +123,19 @@ def send_garbage(deployment: Deployment, rng: random.Random) -> None:
             transport.close()
 
 
+def _region_file(deployment: Deployment, rng: random.Random) -> Path | None:
+    files = sorted(deployment.base.rglob("*.ring")) + sorted(deployment.base.rglob("*.pool"))
+    return rng.choice(files) if files else None
+
+
+def _renew_epoch(deployment: Deployment, file: Path) -> None:
+    stream_id = int(file.parent.parent.name)
+    producer = next(
+        m for m in deployment.members if m.role == "producer" and m.stream_id == stream_id
+    )
+    deployment.end_member(producer, 0.0)
+
+
 def _member(deployment: Deployment, rng: random.Random) -> Member:
     return rng.choice([member for member in deployment.members if not member.is_spared])
 
@@ -131,6 +150,7 @@ HOSTILE: dict[str, tuple[Fault, int]] = {
     "death of the media driver": (kill_the_media_driver, 1),
     "full file system": (fill_the_file_system, 2),
     "deleted region files": (delete_region_files, 2),
+    "truncated region files": (truncate_region_files, 2),
     "garbage messages": (send_garbage, 2),
 }
 """Every fault with its weight."""
