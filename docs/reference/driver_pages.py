@@ -99,6 +99,7 @@ METRICS = f"""\
 {GENERATED}
 With `driver.http_address = "127.0.0.1:9464"` the driver serves
 
+- `/`, a [page for people](../how-to/web-page.md) that shows the driver live;
 - `/metrics` for Prometheus, under the names below with `tensor_pool_driver_` in front and, for
   counters, `_total` behind;
 - `/status.json`: the driver's state, every stream, every lease, and the metrics by their plain
