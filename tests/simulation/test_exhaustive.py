@@ -8,7 +8,7 @@ from tensor_pool.client.stream_mapping import StreamMapping
 from tests.simulation.exhaustive import QUICK, SERVING, Root, explore, explore_all
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_every_rule_holds_in_every_order(capsys: pytest.CaptureFixture[str]) -> None:
     """D-013, D-077, C-014; the same rules as in the simulation, liveness included"""
     explorations = explore_all(QUICK)

@@ -33,7 +33,7 @@ STEPS = 2000
 SEED = 1
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_rule_holds_in_every_world(capsys: pytest.CaptureFixture[str]) -> None:
     """D-012, D-013, D-088, D-143, D-160, D-186, C-021, C-053, C-059, C-094"""
     result = campaign(range(SEEDS), STEPS)
