@@ -62,6 +62,16 @@ def test_D_080_ids_rise_across_grants_and_ends() -> None:
     assert granted == sorted(set(granted))
 
 
+def test_D_087_a_lease_kept_alive_does_not_hide_a_younger_one_that_expires() -> None:
+    """D-083, D-087: the order of the checks is that of the keepalives, not that of the grants."""
+    rig = Rig()
+    kept, silent = rig.granted(1), rig.granted(2)
+    for _ in range(5):
+        rig.run(SECOND)
+        rig.keepalive(kept, 1, Role.CONSUMER)
+    assert [notice.lease_id for notice in rig.heard(ShmLeaseRevoked)] == [silent.lease_id]
+
+
 def test_D_083_a_keepalive_extends_the_lease_and_is_not_answered() -> None:
     """D-082, D-083"""
     rig = Rig()
