@@ -12,7 +12,7 @@ from typing import Any
 
 from .declarations import Role
 from .errors import TransitionError
-from .nodes import Activation
+from .nodes import Activation, activation_of
 from .routes import EFFECT_OF_CALLER
 from .states import HANDLED, History, Outcome, State
 from .steps import fault_at
@@ -32,7 +32,7 @@ def refusal(m: Any, call: str, target: object, reason: str) -> TransitionError:
 
 def refuse_transition(m: Any, call: str, target: object, effect: object) -> TransitionError:
     """Why `transition` was refused."""
-    active: Activation = m._hsm_active
+    active = activation_of(m)
     if not isinstance(target, State):
         reason = "give a state object, such as self.Name"
     elif (target in active.targets and not active.moves) or active.leaf is None:
@@ -47,7 +47,7 @@ def refuse_transition(m: Any, call: str, target: object, effect: object) -> Tran
 
 def transition_history(m: Any, owner: Any, kind: Any, effect: Action | None) -> Outcome:
     """`Machine.transition_history` (H-121, H-125)."""
-    active: Activation = m._hsm_active
+    active = activation_of(m)
     call = "transition_history"
     if effect is not None and not callable(effect):
         raise refusal(m, call, owner, f"the effect {effect!r} is not callable")
@@ -77,7 +77,7 @@ def choice(
     effect: Action | None,
 ) -> Outcome:
     """`Machine.choice` (section 12)."""
-    active: Activation = m._hsm_active
+    active = activation_of(m)
     rule, leaf, source = active.rule, active.leaf, active.source
     if rule is None or leaf is None or source is None:
         raise refusal(m, "choice", owner, active.refusal)

@@ -9,7 +9,7 @@ from . import choices, snapshots, steps
 from .errors import DispatchError
 from .introspection import Edge, Finding, lint_of, unreachable_of
 from .machine_type import MachineType
-from .nodes import IDLE, Activation, Node, Phase
+from .nodes import IDLE, Activation, Node, Phase, activation_of
 from .states import HANDLED, UNHANDLED, EventLike, History, Outcome, State
 from .steps import BLOCKED
 from .tracing import UNOBSERVED, Hooks, Observed
@@ -56,6 +56,8 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     _hsm_memory: Any
 
     def __init__(self, *, start: bool = True, observer: object = None) -> None:
+        if start and observer is None:
+            return
         tables = self._hsm_node.tables
         if observer is not None:
             if not hasattr(self, "__dict__"):
@@ -93,7 +95,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         idle = event is None or event is BLOCKED
         if idle or node.passing or node.phase is not Phase.RUNNING:
             return node.state
-        searched = self._hsm_active.source
+        searched = activation_of(self).source
         return node.tables.source(node.state, event) if searched is None else searched
 
     @property
@@ -202,7 +204,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         self._hsm_event = BLOCKED
         self._hsm_due = HANDLED
         self._hsm_active = IDLE
-        self._hsm_memory = None
+        self._hsm_node.tables.memories.write(self, {})
         if start:
             self._hsm_node.tables.start(self, None)
 
@@ -236,14 +238,12 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             TransitionError: not in a handler, the second call, or an undeclared target; nothing has
                 been left then.
         """
-        active = self._hsm_active
         try:
-            plan = active.moves[target]
-        except (KeyError, TypeError):
+            plan = self._hsm_active.moves[target]
+        except (AttributeError, KeyError, TypeError):
             raise choices.refuse_transition(self, "transition", target, effect) from None
         if effect is not None and not callable(effect):
             raise choices.refuse_transition(self, "transition", target, effect)
-        self._hsm_active = active.taken
         return plan(self, effect)
 
     def transition_history(

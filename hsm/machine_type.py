@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .chart import Chart
 from .checks import define
+from .construction import equip, remove_init, replace_init
 from .declarations import Declaration, declarations_of
 from .errors import DefinitionError
 from .introspection import edges_of
 from .memories import Memories
-from .nodes import IDLE, Node
-from .states import HANDLED, State
-from .steps import BLOCKED
+from .nodes import Node
+from .states import State
 from .tables import Tables
 from .tracing import HOOK_NAMES, overrides_hooks
 
@@ -46,11 +46,7 @@ def _place_of(value: object) -> tuple[str, int] | None:
 
 
 class MachineType(type):
-    """The class of machine classes: checks and plans each class when its statement ends.
-
-    It is also what starts a machine after the most derived `__init__` has returned (H-041), whether
-    or not that calls the base's.
-    """
+    """The class of machine classes: checks and plans each class when its statement ends."""
 
     _hsm_chart: Chart
     _hsm_new: Node | None
@@ -82,10 +78,9 @@ class MachineType(type):
         traced = Tables(chart, memories, traced=True)
         type.__setattr__(cls, "_hsm_plain", plain)
         type.__setattr__(cls, "_hsm_traced", traced)
-        own_new: Any = cls.__new__
-        plain.own_new = traced.own_new = own_new is not object.__new__
         chosen = traced if overrides_hooks(cls) else plain
         type.__setattr__(cls, "_hsm_new", None if abstract else chosen.new)
+        equip(cls)
         return cls
 
     def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: Any) -> None:
@@ -95,37 +90,16 @@ class MachineType(type):
         if isinstance(value, State) or declarations_of(value):
             problem = f"{name}: the class is closed; declare it in the class body or in a subclass"
             raise DefinitionError(f"class {cls.__qualname__}", (problem,))
-        super().__setattr__(name, value)
+        if name == "__init__":
+            replace_init(cls, value)
+        else:
+            super().__setattr__(name, value)
 
-    if not TYPE_CHECKING:  # type checkers shall see the signature of __init__
-
-        def __call__(cls, *args, **keywords):
-            new = cls._hsm_new
-            if new is None:
-                raise TypeError(f"{cls.__qualname__} is abstract; instantiate a concrete subclass")
-            if new.tables.own_new:
-                machine = cls.__new__(cls, *args, **keywords)
-                if not isinstance(machine, cls):
-                    return machine
-            else:
-                machine = _allocate(cls)
-            machine._hsm_node = new
-            machine._hsm_event = BLOCKED
-            machine._hsm_due = HANDLED
-            machine._hsm_active = IDLE
-            machine._hsm_memory = None
-            if args or keywords:
-                machine.__init__(*args, **keywords)
-            else:
-                machine.__init__()
-            node = machine._hsm_node
-            tables = node.tables
-            if node is tables.new:
-                tables.start(machine, None)
-            return machine
-
-
-_allocate = object.__new__
+    def __delattr__(cls, name: str) -> None:
+        if name == "__init__" and name in vars(cls):
+            remove_init(cls)
+        else:
+            super().__delattr__(name)
 
 
 def _public_names(cls: type) -> frozenset[str]:

@@ -48,11 +48,24 @@ class Memories:
         found = {state: read(memory) for state, read in self.readers.items()}
         return {state: leaf for state, leaf in found.items() if leaf is not None}
 
-    def write(self, history: dict[State, State]) -> Any:
-        """The memory that holds this; None for none."""
-        if not history:
-            return None
-        memory = self.Memory()
-        for owner, leaf in history.items():
-            self._writers[owner](memory, leaf)
-        return memory
+    def write(self, m: Any, history: dict[State, State]) -> None:
+        """Have a machine remember this and nothing else."""
+        memory = memory_of(m)
+        if memory is None:
+            if not history:
+                return
+            memory = m._hsm_memory = self.Memory()
+        for owner, write in self._writers.items():
+            write(memory, history.get(owner))
+
+
+def memory_of(m: Any) -> Any:
+    """What a machine remembers; None while it has left no composite.
+
+    The attribute is absent until then, which spares both its creation and the first test in every
+    transition.
+    """
+    try:
+        return m._hsm_memory
+    except AttributeError:
+        return None

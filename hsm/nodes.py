@@ -94,13 +94,12 @@ class Activation:
         *,
         leaf: State | None = None,
         rule: Rule | None = None,
-        moves: dict[State, Plan] | None = None,
     ) -> None:
         self.source = source
         self.refusal = refusal
         self.leaf = leaf
         self.rule = rule
-        self.moves = moves or {}
+        self.moves: dict[State, Plan] = {}
         self.targets: tuple[State, ...] = rule.targets if rule and leaf is not None else ()
         self.recalls: dict[tuple[State, Any], Plan] = {}
         self.taken = self
@@ -113,3 +112,12 @@ class Activation:
 
 
 IDLE = Activation(None, "only a running imperative handler may take a transition")
+
+
+def activation_of(m: Any) -> Activation:
+    """The activation that a machine refers to; `IDLE` until it has had another one."""
+    try:
+        found: Activation = m._hsm_active
+    except AttributeError:
+        return IDLE
+    return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import steps
 from .chart import Chart, Rule
-from .memories import Memories
+from .memories import Memories, memory_of
 from .nodes import Activation, Node
 from .scripts import Lines, Plan, Script
 from .states import HANDLED, ROOT, SHALLOW, Final, History, Outcome, State, Terminate
@@ -63,6 +63,7 @@ class Routes:
         effect: Call | None,
         edge: tuple[State, Hashable, State],
         default: Rule | None = None,
+        taken: Activation | None = None,
     ) -> Plan:
         """The transition of H-080.
 
@@ -71,8 +72,11 @@ class Routes:
             effect: the call that runs the effect.
             edge: source, event and declared target, for coverage.
             default: the history default that the target was taken from (H-122).
+            taken: for the transition of a handler, what it may do afterwards.
         """
         script = Script()
+        if taken is not None:
+            script.add("m._hsm_active = {}", taken)
         scope = self.chart.scope(source, target)
         self._begin(script, leaf, target, scope, edge, default)
         script.commit()
@@ -120,7 +124,7 @@ class Routes:
             return self.transition(leaf, source, target, effect, edge, default)
 
         def plan(m: Any, arg: Any) -> Outcome:
-            memory = m._hsm_memory
+            memory = memory_of(m)
             remembered = None if memory is None else read(memory)
             chosen = plans.get(remembered)
             if chosen is None:
@@ -130,16 +134,20 @@ class Routes:
         return plan
 
     def start(self) -> Plan:
-        """The initial step: the initial of `ROOT` and what it leads to."""
+        """The initial step."""
         script = Script()
         script.add("m._hsm_event = {}", steps.NO_EVENT)
+        self.write_start(script)
+        script.add("return {}", HANDLED)
+        return script.compile()
+
+    def write_start(self, script: Script) -> None:
+        """Write the initial step: the initial of `ROOT` and what it leads to."""
         script.commit()
         self._arrive(script, ROOT)
         script.protect(steps.fail_start_at(self.nodes[ROOT]))
         script.add("if m._hsm_due is {}: m._hsm_event = None", HANDLED)
         script.add("else: {}(m)", steps.finish_start)
-        script.add("return {}", HANDLED)
-        return script.compile()
 
     # The two halves of a choice -----------------------------------------------------------------
 
@@ -195,8 +203,8 @@ class Routes:
         ]
         if names:
             memory = None if isinstance(leaf, Final) else leaf
-            script.add("memory = m._hsm_memory")
-            script.add("if memory is None: memory = m._hsm_memory = {}()", self.memories.Memory)
+            script.add("try: memory = m._hsm_memory")
+            script.add("except AttributeError: memory = m._hsm_memory = {}()", self.memories.Memory)
             script.add("memory.{} = " * len(names) + "{}", *names, memory)
         for state in exited:
             if self.traced:
@@ -236,7 +244,7 @@ class Routes:
             if target.parent is ROOT or target.parent is None:
                 script.add("{}(m)", steps.end_at(node))
                 return
-            script.add("memory = m._hsm_memory")
+            script.add("memory = {}(m)", memory_of)
             name = self.memories.names[target.parent]
             script.add("if memory is not None: memory.{} = None", name)
         script.at(node)
@@ -253,13 +261,12 @@ class Routes:
         if self.traced:
             trace(script, "initial", owner)
         if rule.target is None:
-            moves = {}
             refusal = "it is not among the targets of this initial"
-            if len(rule.targets) == 1:
-                moves = {rule.targets[0]: self.move(owner, rule, rule.targets[0])}
-            else:
+            targets = rule.targets
+            if len(targets) > 1:
                 refusal = "an initial with several targets decides by choice(…)"
-            activation = Activation(owner, refusal, leaf=owner, rule=rule, moves=moves)
+                targets = ()
+            activation = self.activation(owner, owner, rule, targets, refusal)
             script.add("{}(m)", steps.imperative_initial(rule, activation))
             return
         effect: Call | None = None if rule.function is None else ("{}(m)", rule.function)
@@ -273,12 +280,21 @@ class Routes:
         self._arrive(script, target)
         self._end(script, owner, target)
 
-    def move(self, leaf: State, rule: Rule, target: State) -> Plan:
-        """The plan of `transition(target)` in the handler of `rule`."""
-        if rule.state is None:
-            raise AssertionError(f"{rule!r} has no source")
-        edge = (rule.state, rule.event, target)
-        return self.transition(leaf, rule.state, target, EFFECT_OF_CALLER, edge)
+    def activation(
+        self, leaf: State, source: State, rule: Rule, targets: tuple[State, ...], refusal: str
+    ) -> Activation:
+        """What the handler of `rule` may do, with a plan for each target of `transition`."""
+        activation = Activation(source, refusal, leaf=leaf, rule=rule)
+        for target in targets:
+            activation.moves[target] = self.transition(
+                leaf,
+                source,
+                target,
+                EFFECT_OF_CALLER,
+                (source, rule.event, target),
+                taken=activation.taken,
+            )
+        return activation
 
     def _end(self, script: Script, leaf: State, target: State) -> None:
         if self.traced:

@@ -36,6 +36,8 @@ class Attribute(str):
 class Lines:
     """Source lines of one function, and the objects that they speak about."""
 
+    header = "def plan(m, arg):"
+
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.operands: list[Any] = []
@@ -57,7 +59,7 @@ class Lines:
         """Return the function."""
         if not self.lines:
             self.lines.append("pass")
-        body = "\n".join(self.lines)
+        body = "\n".join([self.header, *self.lines])
         shape = _shapes.get(body)
         if shape is None:
             shape = _shapes[body] = self._shape()
@@ -71,7 +73,7 @@ class Lines:
         return FunctionType(shape.replace(co_names=code_names), names)
 
     def _shape(self) -> CodeType:
-        source = "\n ".join(["def plan(m, arg):", *self.lines])
+        source = "\n ".join([self.header, *self.lines])
         namespace: dict[str, Any] = {}
         # The lines are this package's own; what users wrote comes in as operands.
         exec(compile(source, "<state machine plan>", "exec"), namespace)

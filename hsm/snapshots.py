@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import DispatchError
+from .memories import memory_of
 from .nodes import IDLE, Node, Phase
 from .states import ANY, HANDLED, ROOT, EventLike, Final, State
 from .steps import BLOCKED, COMPLETION, Agenda, refuse_in_step, rest
@@ -38,7 +39,7 @@ def configuration(m: Any) -> Configuration:
     """The configuration of a machine between steps."""
     node, due = m._hsm_node, m._hsm_due
     found = Configuration(node.phase, node.state)
-    found.history = node.tables.memories.read(m._hsm_memory)
+    found.history = node.tables.memories.read(memory_of(m))
     if isinstance(due, Agenda):
         found.completion = due.completion
         found.posted = list(due.posted)
@@ -54,7 +55,7 @@ def configure(m: Any, found: Configuration, tables: Any) -> None:
     m._hsm_active = IDLE
     m._hsm_due = HANDLED
     m._hsm_node = _node(tables, found)
-    m._hsm_memory = tables.memories.write(found.history)
+    tables.memories.write(m, found.history)
     if found.posted or found.deferred:
         agenda = m._hsm_due = Agenda(completion=found.completion)
         agenda.posted = deque(found.posted)

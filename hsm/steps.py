@@ -3,7 +3,7 @@
 `m._hsm_event` says whether a step is active: None between steps of a machine that can take an event
 at once, `BLOCKED` between steps of one that cannot (it is not running, or an earlier step that
 failed left something over), and in a step the event, or `NO_EVENT` for initials, completions and
-the event None.
+the event None. A machine under construction has `NO_EVENT` already: a new one is in no step.
 
 `m._hsm_due` is `HANDLED` while nothing is due. `dispatch` compares the handler's answer with it, so
 that one test finds wrong answers and due work alike. `COMPLETION` stands for nothing but the
@@ -19,7 +19,7 @@ from typing import Any
 
 from .chart import Rule
 from .errors import DispatchError, TransitionError
-from .nodes import IDLE, Activation, Node, Phase
+from .nodes import IDLE, Activation, Node, Phase, activation_of
 from .states import ANY, DEFERRED, HANDLED, UNHANDLED, EventLike, Final, Outcome
 
 NO_EVENT: Any = type("NO_EVENT", (), {"__slots__": ()})()
@@ -118,7 +118,7 @@ def imperative_initial(rule: Rule, activation: Activation) -> Callable[[Any], No
     function: Any = rule.function
 
     def run(m: Any) -> None:
-        outer = m._hsm_active
+        outer = activation_of(m)
         m._hsm_active = activation
         try:
             result = function(m)
@@ -164,7 +164,7 @@ def judge(m: Any, rule: Rule, result: object) -> None:
     """Judge an answer other than HANDLED of a handler that a search has run."""
     if result is not UNHANDLED:
         refuse_answer(m, rule, result)
-    if m._hsm_active.spent:
+    if activation_of(m).spent:
         raise DispatchError(
             f"{_name(m, rule)} answered UNHANDLED to {m.event!r} after it took a transition; "
             "return what the transition returned"
@@ -176,7 +176,8 @@ def judge(m: Any, rule: Rule, result: object) -> None:
 
 def in_step(m: Any) -> bool:
     """Whether a step is active."""
-    return m._hsm_event is not None and m._hsm_event is not BLOCKED
+    event = m._hsm_event
+    return event is not None and event is not BLOCKED and m._hsm_node.phase is not Phase.NEW
 
 
 def refuse_in_step(m: Any, call: str) -> None:

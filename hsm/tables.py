@@ -34,7 +34,6 @@ class Tables:
         terminated: the node of a terminated machine.
         nodes: the node of each state of a running machine, `ROOT` included.
         start: takes a new machine through its initial step; ends the step itself.
-        own_new: whether the class has a `__new__` of its own.
     """
 
     def __init__(self, chart: Chart, memories: Memories, *, traced: bool) -> None:
@@ -52,7 +51,6 @@ class Tables:
         refusal = "nothing but a handler that declares targets may take a transition"
         self._marks = {state: Activation(state, refusal) for state in self.nodes}
         self._filling = threading.RLock()
-        self.own_new = False
         self.start: Plan = self._first_start
         for state, node in self.nodes.items():
             node.find = self._filler(node)
@@ -245,9 +243,8 @@ class Tables:
         return self.routes.edge(leaf, rule, effect)
 
     def _activation(self, leaf: State, rule: Rule) -> Activation:
-        moves = {target: self.routes.move(leaf, rule, target) for target in rule.targets}
         refusal = "it is not among the targets of the declaration that was selected"
-        return Activation(rule.state, refusal, leaf=leaf, rule=rule, moves=moves)
+        return self.routes.activation(leaf, rule.state or ROOT, rule, rule.targets, refusal)
 
 
 def _activates(rule: Rule) -> bool:

@@ -1,5 +1,6 @@
 """Section 4: construction and the phases of a machine."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,18 @@ def test_H_040_exactly_one_phase(phase: str) -> None:
     assert machine.is_faulted == (phase == "faulted")
 
 
+class Seeing(Machine):
+    """Notes which level its initial step finds."""
+
+    A = State()
+    begin = on_initial(ROOT, target=A)
+    level: int = 0
+
+    @on_entry(A)
+    def _enter(self) -> None:
+        self.seen = self.level
+
+
 def test_H_041_the_initial_step_sees_what_init_set_after_the_base() -> None:
     class Late(Machine):
         A = State()
@@ -91,6 +104,94 @@ def test_H_041_the_initial_step_needs_no_call_of_the_base_init() -> None:
 
     assert Data(5).seen == 5
     assert Data().current is Data.A
+
+
+@dataclass
+class Settings:
+    """A mixin that brings an `__init__` which knows nothing of machines."""
+
+    level: int = 3
+
+
+def test_H_041_the_init_of_a_plain_mixin_comes_before_the_initial_step() -> None:
+    class Mixed(Settings, Seeing): ...
+
+    class Derived(Mixed): ...
+
+    @dataclass
+    class Decorated(Settings, Seeing):
+        extra: int = 0
+
+    assert (Mixed(4).seen, Mixed(level=5).seen) == (4, 5)
+    assert Derived(6).seen == 6
+    assert Decorated(1, 2).seen == 1
+    assert Decorated(1, 2).extra == 2
+
+
+def test_H_041_a_mixin_and_a_new_of_its_own_go_together() -> None:
+    class Counted(Settings, Seeing):
+        made = 0
+
+        def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+            cls.made += 1
+            return super().__new__(cls)
+
+    assert (Counted(4).seen, Counted.made) == (4, 1)
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+def test_H_041_an_init_assigned_later_comes_before_the_initial_step(used_before: bool) -> None:
+    class Patched(Seeing):
+        def __init__(self, level: int = 0) -> None:
+            self.level = level
+
+    class Heir(Patched): ...
+
+    if used_before:
+        assert (Patched(1).seen, Heir(2).seen) == (1, 2)
+    original = Patched.__init__
+
+    def patched(self: Any, level: int) -> None:
+        original(self, level)
+        self.level += 100
+
+    Patched.__init__ = patched  # type: ignore[method-assign,assignment]
+    assert (Patched(1).seen, Heir(2).seen) == (101, 102)
+    Patched.__init__ = original  # type: ignore[method-assign]
+    assert (Patched(1).seen, Heir(2).seen) == (1, 2)
+    del Patched.__init__
+    Patched.level = Heir.level = 7
+    assert (Patched().seen, Heir().seen) == (7, 7)
+
+
+def test_H_041_every_init_of_a_family_runs_once_before_the_initial_step() -> None:
+    class Base(Seeing):
+        def __init__(self, a: int, /, *, start: bool = True) -> None:
+            super().__init__(start=start)
+            self.calls = [a]
+
+    class Middle(Base, abstract=True):
+        def __init__(self, m: int, *rest: int, c1: int = 5, **keywords: Any) -> None:
+            super().__init__(m, **keywords)
+            self.calls += [*rest, c1]
+
+    class Leaf(Middle):
+        def __init__(self, m: int, c1: int = 6) -> None:
+            super().__init__(m, c1, c1=c1)
+            self.level = sum(self.calls)
+
+    class Heir(Leaf): ...
+
+    for _ in range(2):
+        assert Leaf(1).seen == 13
+        assert Heir(m=1, c1=2).seen == 5
+        base = Base(3, start=False)
+        assert (base.calls, base.is_running) == ([3], False)
+        with pytest.raises(TypeError, match="abstract"):
+            Middle(1)
+        with pytest.raises(TypeError, match="argument"):
+            Leaf()  # type: ignore[call-arg]
+    assert list(inspect.signature(Leaf).parameters) == ["m", "c1"]
 
 
 def test_H_041_the_initial_step_is_not_taken_twice() -> None:
