@@ -276,12 +276,14 @@ def main() -> None:
     parser.add_argument("--sizes", default=",".join(map(str, DEPTHS)))
     parser.add_argument("--only", default="", help="comma-separated names of contenders")
     parser.add_argument("--no-latency", action="store_true")
+    parser.add_argument("--save", type=Path, help="write every figure to this JSON file")
     parser.add_argument("--end", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.end:
         run_end(arguments.end)
     sizes = [int(size) for size in arguments.sizes.split(",")]
     wanted = [name for name in arguments.only.split(",") if name]
+    began, load = time.strftime("%Y-%m-%d"), os.getloadavg()[0]
     machine = Machine()
     rates: dict[tuple[str, int], list[float]] = {}
     latencies: dict[str, list[float]] = {}
@@ -299,6 +301,17 @@ def main() -> None:
                         latencies.setdefault(name, []).append(result["p50_us"])
     finally:
         machine.close()
+    if arguments.save:
+        saved = {
+            "date": began,
+            "load_before": round(load, 1),
+            "processors": os.cpu_count(),
+            "rounds": arguments.rounds,
+            "rates": [[name, size, values] for (name, size), values in rates.items()],
+            "latencies_us": latencies,
+        }
+        arguments.save.parent.mkdir(exist_ok=True)
+        arguments.save.write_text(json.dumps(saved, indent=1) + "\n")
     report(sizes, {k: median(v) for k, v in rates.items()}, latencies)
 
 

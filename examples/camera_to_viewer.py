@@ -16,7 +16,13 @@ import time
 from typing import Any
 
 import numpy as np
-from tensor_pool.client import ClientConfig, FrameOverwrittenError, PublishMode, connect
+from tensor_pool.client import (
+    ClientConfig,
+    FrameOverwrittenError,
+    PublishMode,
+    StaleFrameError,
+    connect,
+)
 from tensor_pool.driver import (
     DriverConfig,
     DriverTable,
@@ -69,7 +75,7 @@ def processing(config: ClientConfig, stop: Any) -> None:
                 continue
             try:
                 picture = frame.copy()
-            except FrameOverwrittenError:
+            except (FrameOverwrittenError, StaleFrameError):
                 continue
             rows, columns = np.nonzero(picture > 200)
             row, column = round(rows.mean()), round(columns.mean())
