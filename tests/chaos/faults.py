@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,9 +69,14 @@ def kill_the_media_driver(deployment: Deployment, rng: random.Random) -> None:
 
 
 def fill_the_file_system(deployment: Deployment, rng: random.Random) -> Undo | None:
-    """Leave no room for another epoch; only where the file system is the deployment's own."""
+    """Leave no room for another epoch.
+
+    Where the file system is not the deployment's own, the daemon may make no large files instead.
+    """
+    if not deployment.is_mounted:
+        return _limit_the_daemon(deployment, rng)
     ballast = deployment.base / "ballast"
-    if not deployment.is_mounted or ballast.exists():
+    if ballast.exists():
         return None
     space = os.statvfs(deployment.base)
     size = space.f_bavail * space.f_frsize - _SPARED_BYTES
@@ -79,6 +85,21 @@ def fill_the_file_system(deployment: Deployment, rng: random.Random) -> Undo | N
     with ballast.open("wb") as file, contextlib.suppress(OSError):
         os.posix_fallocate(file.fileno(), 0, size)
     return rng.uniform(0.5, 4.0), lambda: ballast.unlink(missing_ok=True)
+
+
+def _limit_the_daemon(deployment: Deployment, rng: random.Random) -> Undo | None:
+    daemon = deployment.daemon
+    if daemon is None or not daemon.runs:
+        return None
+    pid = daemon.pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+
+    def lift() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (_SPARED_BYTES, hard))
+    return rng.uniform(0.5, 4.0), lift
 
 
 def delete_region_files(deployment: Deployment, rng: random.Random) -> Undo | None:

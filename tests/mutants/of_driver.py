@@ -255,10 +255,10 @@ MUTANTS = (
         (_IDS,),
     ),
     Mutant(
-        "the null node id is given out",
+        "node ids begin again at 0",
         "driver/node_ids.py",
         "    return node_id + 1 if node_id + 1 < NULL_NODE_ID else 1\n",
-        "    return node_id + 1 if node_id < NULL_NODE_ID else 1\n",
+        "    return node_id + 1 if node_id + 1 < NULL_NODE_ID else 0\n",
         (_IDS,),
     ),
     # Files
@@ -301,7 +301,7 @@ MUTANTS = (
         "retired epochs stay mapped by the driver",
         "driver/store.py",
         "self._regions.pop((stream_id, epoch), ()):\n            region.close()\n",
-        "self._regions.pop((stream_id, epoch), ()):\n            region.geometry\n",
+        "self._regions.get((stream_id, epoch), ()):\n            region.geometry\n",
         (_GC, "tests/driver_edges/test_store_provision.py"),
     ),
 )
