@@ -89,6 +89,17 @@ def test_D_124_nothing_is_collected_before_its_time(stores: Stores, clock: Simul
     assert stores.metrics["gc_removed"] == 1
 
 
+@pytest.mark.parametrize(("age_ns", "left"), [(10 * SECOND, [1, 2]), (10 * SECOND + 1, [2])])
+def test_D_124_an_epoch_found_at_the_start_must_be_older_than_the_minimum(
+    stores: Stores, clock: SimulatedClock, dead: int, age_ns: int, left: list[int]
+) -> None:
+    for epoch in (1, 2):
+        activity_ns = clock.monotonic_ns() - age_ns
+        plant_epoch(stores.base_dir, 10000, epoch, pid=dead, activity_ns=activity_ns)
+    stores.open(policies=ON_STARTUP)
+    assert epochs(stores.base_dir, 10000) == left
+
+
 def test_D_124_collection_can_be_switched_off(stores: Stores, clock: SimulatedClock) -> None:
     plant_epoch(stores.base_dir, 10000, 1, pid=dead_pid(), activity_ns=old(clock))
     store = stores.open(policies={**ON_STARTUP, "epoch_gc_enabled": False})
