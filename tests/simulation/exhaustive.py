@@ -82,8 +82,8 @@ class Root:
 
 
 QUICK = (
-    Root("all serve, wait or read", SERVING, 4),
     Root("nobody has attached", "", 4),
+    Root("all serve, wait or read", SERVING, 3),
     Root("nobody has attached; one message a turn", "12c", 3, fragment_limit=1),
 )
 
