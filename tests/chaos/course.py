@@ -133,8 +133,7 @@ def chaos(
         deployment.end()
         if deployment.counts["frames corrupt"]:
             deployment.problems.append(f"{deployment.counts['frames corrupt']} corrupt frames")
-        if "Traceback" in deployment.error_log:
-            deployment.problems.append(f"an exception on stderr:\n{deployment.error_log[-3000:]}")
+        deployment.look_at_error_log()
     finally:
         deployment.close()
     return Outcome(

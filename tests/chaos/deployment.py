@@ -279,11 +279,13 @@ class Deployment:
                     processes.append(f"process {proc.name}")
         return [*files, *aeron, *self.bells(), *processes]
 
-    @property
-    def error_log(self) -> str:
-        """What the processes wrote to stderr."""
-        self._errors.flush()
-        return (self.directory / "errors.log").read_text(errors="replace")
+    def look_at_error_log(self) -> None:
+        """Note an exception or the stacks of a hanging process among what went to stderr."""
+        log = (self.directory / "errors.log").read_text(errors="replace")
+        for mark in ("Traceback", "Current thread", "Thread 0x"):
+            if mark in log:
+                self.problems.append(f"on stderr:\n{log[log.index(mark) :][:6000]}")
+                break
 
     def close(self) -> None:
         """End what still runs, whatever it does, and remove everything."""

@@ -6,6 +6,7 @@ on SIGTERM, or when stdin is closed because its owner is gone.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import random
 import signal
@@ -44,7 +45,10 @@ class Stop:
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: self.event.set())
+        # Not in the handler itself: it may have interrupted the wait with the event's lock held.
+        signal.signal(
+            signal.SIGTERM, lambda *_: threading.Thread(target=self.event.set, daemon=True).start()
+        )
         threading.Thread(target=self._watch_stdin, daemon=True).start()
 
     def _watch_stdin(self) -> None:
@@ -209,6 +213,7 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     role, stream_id = settings.pop("role"), settings.pop("stream_id")
     rate_hz, seed = settings.pop("rate_hz"), settings.pop("seed")
+    faulthandler.register(signal.SIGUSR1)  # its owner asks where it hangs
     stop = Stop()
     joined = join(settings, role, stream_id, stop)
     if joined is None:

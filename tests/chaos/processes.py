@@ -93,6 +93,8 @@ class Child:
         try:
             self.process.wait(_ENDING_S)
         except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGUSR1)  # members say on stderr where they hang
+            time.sleep(1.0)
             self.kill()
             return None
         self._join()

@@ -69,7 +69,8 @@ def main() -> None:
     leave_open = settings.pop("leave_open", False)
     stream_id = settings.pop("stream_id", 10_000)
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # Not in the handler itself: it may have interrupted a wait with the event's lock held.
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop.set).start())
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     pool = connect(**settings)
     attach = pool.producer if role == "producer" else pool.consumer

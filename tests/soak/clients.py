@@ -115,6 +115,7 @@ def soak(
             deployment.problems.append(f"{deployment.counts['frames corrupt']} corrupt frames")
         if not deployment.counts["frames verified"]:
             deployment.problems.append("no frame was verified")
+        deployment.look_at_error_log()
     finally:
         deployment.close()
     outcome = Outcome(
