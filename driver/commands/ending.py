@@ -19,7 +19,7 @@ def shut_driver_down(connection: Connection, *, token: str | None, text: str) ->
     """Send the request and wait for the driver's notice; OK once it has come.
 
     A driver never answers a request that it does not carry out, so the absence of the notice only
-    tells that the token was wrong, or that no driver with a token is there.
+    tells that the token was wrong, or that the driver has none.
     """
     config = connection.driver_config()
     secret = token or config.policies.shutdown_token
@@ -38,6 +38,10 @@ def shut_driver_down(connection: Connection, *, token: str | None, text: str) ->
                 forget_after_ns=config.policies.lease_duration_ns,
                 frames=False,
             )
+            # The answer also tells that the driver's notice will be heard.
+            if observer.ask_for_a_sign_of_life(connection.timeout, stop) is None:
+                stop.check()
+                raise CommandError("no driver answers on the control channel")
             observer.request_shutdown(secret, ShutdownReason.ADMIN, text)
             deadline = time.monotonic() + patience_s
             while observer.observation.shutdown is None and time.monotonic() < deadline:
@@ -51,7 +55,7 @@ def shut_driver_down(connection: Connection, *, token: str | None, text: str) ->
         print(f"the driver has stopped ({notice.reason.name.lower()}: {notice.error_message})")
         return OK
     complain(
-        f"the driver has not stopped within {patience_s:g} s: the token is wrong, the driver has"
-        " none (policies.shutdown_token), or there is no driver"
+        f"the driver has not stopped within {patience_s:g} s: the token is wrong, or the driver has"
+        " none (policies.shutdown_token)"
     )
     return FAILED

@@ -64,18 +64,13 @@ class PoolWatcher:
             self.ask_driver(stop)
             self.listen(_PERIODS_LISTENED * period_ms / 1000, stop)
 
-    def ask_driver(self, stop: Stop) -> None:
+    def ask_driver(self, stop: Stop, timeout_s: float | None = None) -> None:
         """Find out whether a driver answers, and how fast."""
         assert self._observer is not None
         self._asked = True
-        answers = self._observer.observation.answers
-        correlation_id, asked_ns = self._observer.ask_for_a_sign_of_life()
-        deadline = time.monotonic() + self._timeout_s
-        while correlation_id not in answers and time.monotonic() < deadline and not stop.requested:
-            if not self._observer.poll():
-                time.sleep(_PAUSE_S / 10)
-        if correlation_id in answers:
-            self._round_trip_ms = (answers.pop(correlation_id) - asked_ns) / 1e6
+        self._round_trip_ms = self._observer.ask_for_a_sign_of_life(
+            self._timeout_s if timeout_s is None else timeout_s, stop
+        )
 
     def overview(self) -> Overview:
         """The pool now. Raises CommandError where nothing can be known."""
@@ -93,8 +88,8 @@ class PoolWatcher:
         )
         driver = overview.driver
         driver.round_trip_ms = self._round_trip_ms
-        if self._asked and driver.responds is None:
-            driver.responds = False
+        if self._asked and document is None:
+            driver.responds = self._round_trip_ms is not None
         table = self._config.driver
         if document is None:
             driver.control_channel = table.control_channel

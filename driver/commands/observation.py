@@ -161,7 +161,7 @@ class Observation:
             case ShmLeaseRevoked():
                 self._on_revoked(message, now_ns)
             case ShmDetachResponse():
-                self.driver_heard_ns = now_ns
+                self._hear_driver(now_ns)
                 self.answers[message.correlation_id] = now_ns
             case ShmDriverShutdown():
                 self._on_shutdown(message)
@@ -187,7 +187,7 @@ class Observation:
         stream.last_seq = descriptor.seq
 
     def _on_announce(self, announce: ShmPoolAnnounce, now_ns: int) -> None:
-        self.driver_heard_ns = now_ns
+        self._hear_driver(now_ns)
         stream = self._stream(announce.stream_id)
         if announce.epoch != stream.epoch:
             before = f"{stream.epoch} -> " if stream.epoch else ""
@@ -220,7 +220,7 @@ class Observation:
             lease.expiry_ns = None  # moved by the driver, who does not say where to
 
     def _on_attach_response(self, response: ShmAttachResponse, now_ns: int) -> None:
-        self.driver_heard_ns = now_ns
+        self._hear_driver(now_ns)
         request = self._requests.pop(response.correlation_id, None)
         if request is None:
             return
@@ -241,7 +241,7 @@ class Observation:
         )
 
     def _on_revoked(self, notice: ShmLeaseRevoked, now_ns: int) -> None:
-        self.driver_heard_ns = now_ns
+        self._hear_driver(now_ns)
         self.leases.pop(notice.lease_id, None)
         self.consumers.pop((notice.stream_id, notice.client_id), None)
         reason = LeaseRevokeReason(notice.reason).name.lower()
@@ -250,6 +250,10 @@ class Observation:
             f"stream {notice.stream_id}: lease {notice.lease_id} of {notice.role.name.lower()}"
             f" {notice.client_id} ended, {reason}{text}"
         )
+
+    def _hear_driver(self, now_ns: int) -> None:
+        self.driver_heard_ns = now_ns
+        self.shutdown = None  # one that has stopped says nothing any more, so this is the next
 
     def _on_shutdown(self, notice: ShmDriverShutdown) -> None:
         self.shutdown = notice

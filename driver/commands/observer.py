@@ -18,12 +18,15 @@ from ...client.wire import (
 )
 from .observation import Observation
 from .outcome import CommandError
+from .stopping import Stop
 
 __all__ = ["Observer"]
 
 _FRAGMENT_LIMIT = 256
 _MESSAGES_PER_POLL = 4096
 _CONNECT_PATIENCE_S = 2.0
+_ASK_AGAIN_S = 0.3
+_PAUSE_S = 0.0001
 
 
 class Observer:
@@ -73,25 +76,31 @@ class Observer:
             self.observation.tick(now_ns)
         return taken
 
-    def ask_for_a_sign_of_life(self) -> tuple[int, int]:
-        """Send a request that every driver answers and that changes nothing.
+    def ask_for_a_sign_of_life(self, timeout_s: float, stop: Stop) -> float | None:
+        """Whether a driver answers: the round trip in ms, None if none does or the user ends it.
 
-        It is a detach of a lease that does not exist. Returns its correlation id, by which
-        `observation.answers` tells the answer, and the time of sending.
+        The question is one that every driver answers and that changes nothing: a detach of a lease
+        that does not exist. It is asked again and again, since the way back from the driver may not
+        be there yet when a process has just come.
         """
-        correlation_id = secrets.randbits(62) + 1
-        sent_ns = self._send(
-            encode(
-                ShmDetachRequest(
-                    correlation_id=correlation_id,
-                    lease_id=secrets.randbits(62) + 1,
-                    stream_id=1,
-                    client_id=secrets.randbelow(2**32 - 2) + 1,
-                    role=Role.CONSUMER,
-                )
-            )
-        )
-        return correlation_id, sent_ns
+        answers = self.observation.answers
+        asked: dict[int, int] = {}
+        now = time.monotonic()
+        deadline, ask_due = now + timeout_s, now
+        while now < deadline and not stop.requested:
+            if now >= ask_due:
+                ask_due = now + _ASK_AGAIN_S
+                correlation_id = secrets.randbits(62) + 1
+                asked[correlation_id] = self._send(encode(_empty_question(correlation_id)))
+            if not self.poll():
+                time.sleep(_PAUSE_S)
+            for correlation_id, asked_ns in asked.items():
+                if correlation_id in answers:
+                    round_trip_ms = (answers[correlation_id] - asked_ns) / 1e6
+                    answers.clear()
+                    return round_trip_ms
+            now = time.monotonic()
+        return None
 
     def request_shutdown(self, token: str, reason: ShutdownReason, text: str) -> None:
         """Ask the driver to stop (D-143); it answers by its shutdown notice or not at all."""
@@ -139,6 +148,16 @@ class Observer:
         if not self._transport.is_closed:
             return None
         return f"the media driver is gone: {self._transport.error or 'transport closed'}"
+
+
+def _empty_question(correlation_id: int) -> ShmDetachRequest:
+    return ShmDetachRequest(
+        correlation_id=correlation_id,
+        lease_id=secrets.randbits(62) + 1,
+        stream_id=1,
+        client_id=secrets.randbelow(2**32 - 2) + 1,
+        role=Role.CONSUMER,
+    )
 
 
 def _untethered(channel: str) -> str:

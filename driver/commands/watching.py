@@ -20,6 +20,7 @@ from .tables import driver_lines, lease_table, stream_table, table_console, unkn
 __all__ = ["watch_screen", "watched"]
 
 _ASK_PERIOD_S = 5.0
+_ASK_PATIENCE_S = 1.0
 _EVENTS_SHOWN = 10
 
 
@@ -42,7 +43,7 @@ def watched(
                 watcher.listen(period_s, stop)
                 if time.monotonic() - asked >= _ASK_PERIOD_S and not stop.requested:
                     asked = time.monotonic()
-                    watcher.ask_driver(stop)
+                    watcher.ask_driver(stop, _ASK_PATIENCE_S)
                 overview = watcher.overview()
                 answered = answered or bool(overview.driver.responds)
                 screen = watch_screen(overview, limited=console.is_terminal)

@@ -115,6 +115,9 @@ def test_the_end_of_the_driver_ends_all_leases(observation: Observation) -> None
     overview = overview_of(None, observation, source="", lease_duration_ns=SECOND)
     assert overview.driver.shutdown == "ADMIN"
     assert not overview.driver.responds
+    observation.hear(announce(4), 3)
+    overview = overview_of(None, observation, source="", lease_duration_ns=SECOND)
+    assert (overview.driver.shutdown, overview.driver.responds) == (None, True)
 
 
 def test_an_overview_of_what_was_heard_knows_consumers_and_their_drops(

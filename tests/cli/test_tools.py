@@ -112,7 +112,7 @@ def test_shutdown_needs_the_token_and_gc_removes_what_the_driver_left(
     driver = DriverProcess(tmp_path, media_driver.directory, base_dir, 1702, cleanup=False)
     try:
         assert driver.run("publish", "10000", str(picture), "--linger", "0").status == 0
-        wrong = driver.run("shutdown", "--token", "wrong", "--timeout", "0.1")
+        wrong = driver.run("shutdown", "--token", "wrong", "--timeout", "1")
         assert wrong.status == 1
         assert "the token is wrong" in wrong.stderr
         assert TOKEN not in wrong.stderr
