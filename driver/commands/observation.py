@@ -223,6 +223,7 @@ class Observation:
         self._hear_driver(now_ns)
         request = self._requests.pop(response.correlation_id, None)
         if request is None:
+            self._note(_response_alone(response))
             return
         role = Role(request.role).name if request.role in set(Role) else str(request.role)
         who = f"{role.lower()} {request.client_id}"
@@ -274,3 +275,11 @@ class Observation:
 
     def _note(self, text: str) -> None:
         self.events.append(EventSeen(time.time(), text))
+
+
+def _response_alone(response: ShmAttachResponse) -> str:
+    """Of a response whose request was not heard: a client's first message may come before its
+    publication is known here."""
+    if response.code is ResponseCode.OK:
+        return f"stream {response.stream_id}: lease {response.lease_id} granted"
+    return f"an attach was refused: {response.error_message}"

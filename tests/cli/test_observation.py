@@ -68,6 +68,18 @@ def test_a_grant_is_known_from_request_and_response(observation: Observation) ->
     assert texts(observation) == ["stream 7: lease 99 granted to producer 41"]
 
 
+def test_a_response_whose_request_was_not_heard_is_an_event_too(observation: Observation) -> None:
+    observation.hear(ShmAttachResponse(5, ResponseCode.OK, lease_id=99, stream_id=7), 0)
+    observation.hear(
+        ShmAttachResponse(6, ResponseCode.REJECTED, error_message="stream draining"), 0
+    )
+    assert observation.leases == {}  # a keepalive will tell whose it is
+    assert texts(observation) == [
+        "stream 7: lease 99 granted",
+        "an attach was refused: stream draining",
+    ]
+
+
 def test_a_refusal_is_an_event_with_its_reason(observation: Observation) -> None:
     observation.hear(ShmAttachRequest(5, 7, 41, Role.CONSUMER, 1), 0)
     refused = ShmAttachResponse(5, ResponseCode.REJECTED, error_message="stream not provisioned")

@@ -93,7 +93,7 @@ def test_watch_shows_driver_streams_leases_and_what_changes(
         assert pool.run("echo", "10000", "--count", "2", "--no-stats").status == 0
         for text in ("ended, detached", "producer"):  # the latest event is the first of its table
             shown += next(line for line in lines if text in line)
-        shown += next(line for line in lines if "granted to consumer" in line)
+        shown += next(line for line in lines if " granted" in line)
         watch.interrupt()
         outcome = watch.outcome()
     assert outcome.status == 0, outcome
