@@ -41,6 +41,8 @@ def run_reference(chart: Chart, operations: Sequence[Op], *, traced: bool = Fals
         if op.what == "roundtrip" or op.what == "copy":
             if machine.phase == "faulted" and op.what == "roundtrip":
                 return "DispatchError"
+            if op.what == "roundtrip":
+                machine.offer = None  # a snapshot has no key for an interrupted recall (H-220)
             return "None"
         return str(getattr(machine, op.what)(op.event, op.flags))
 
