@@ -37,11 +37,16 @@ class Orders:
                 self.go.set()
             elif line.strip() == "stop":
                 break
-        self.stop.set()
-        self.go.set()
+        self._end()
 
     def on_signal(self, *_: object) -> None:
-        """Stop, whether it works or waits."""
+        """Stop, whether it works or waits.
+
+        Not in the handler itself: it may have interrupted a wait with the event's lock held.
+        """
+        threading.Thread(target=self._end).start()
+
+    def _end(self) -> None:
         self.stop.set()
         self.go.set()
 
