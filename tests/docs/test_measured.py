@@ -1,0 +1,76 @@
+"""What the pages say about speed is what was measured, where others are faster as well."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def publish() -> ModuleType:
+    path = REPOSITORY / "benchmarks" / "publish.py"
+    spec = importlib.util.spec_from_file_location("benchmarks_publish", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def saved() -> dict[str, object]:
+    return {
+        "date": "2001-02-03",
+        "load_before": 0.5,
+        "processors": 2,
+        "rounds": 3,
+        "rates": [
+            ["tensor-pool", 64, [100_000, 200_000, 300_000]],
+            ["pyzmq", 64, [400_000, 400_000, 1]],
+            ["tensor-pool", 65536, [50_000]],
+            ["pyzmq", 65536, [10_000]],
+            ["zenoh", 64, []],
+        ],
+        "latencies_us": {"tensor-pool": [9.0, 7.0, 8.0], "pyzmq": [20.0]},
+    }
+
+
+def test_medians_and_ratios_are_shown(publish: ModuleType, saved: dict[str, object]) -> None:
+    figures = publish.Figures(saved)
+    table = publish.rate_table(figures)
+    assert "| Tensor Pool | **200 k** | **50 k** | – | – |" in table
+    assert "| pyzmq (ipc) | 400 k (0.5 ×) | 10 k (5 ×) | – | – |" in table
+    assert "zenoh" not in table
+    assert "| Tensor Pool | 8.0 µs |" in publish.latency_table(figures)
+
+
+def test_where_others_are_faster_is_said(publish: ModuleType, saved: dict[str, object]) -> None:
+    assert "pyzmq (ipc) at 64 B." in publish.losses(publish.Figures(saved))
+
+
+def test_both_pages_have_a_place_for_the_figures(
+    publish: ModuleType, saved: dict[str, object]
+) -> None:
+    pages = publish.pages(publish.Figures(saved))
+    assert {path.name for path in pages} == {"README.md", "performance.md"}
+    for text in pages.values():
+        assert "| pyzmq (ipc) | 400 k (0.5 ×)" in text
+        assert "2001-02-03" in text
+
+
+def test_the_pages_show_the_saved_figures(publish: ModuleType) -> None:
+    """When this fails: python benchmarks/publish.py"""
+    if publish.RESULTS.exists():
+        figures = publish.Figures(json.loads(publish.RESULTS.read_text(encoding="utf-8")))
+        for path, text in publish.pages(figures).items():
+            assert path.read_text(encoding="utf-8") == text, path.name
+    else:
+        for name in ("README.md", "docs/explanation/performance.md"):
+            text = (REPOSITORY / name).read_text(encoding="utf-8")
+            assert "make bench-publish` measures" in text, name
