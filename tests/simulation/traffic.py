@@ -36,6 +36,7 @@ __all__ = ["STRANGER", "Traffic", "states_of"]
 
 STRANGER = "stranger"
 DESCRIPTORS = 1100
+_REMEMBERED, _REMEMBERED_NS = 16, 10_000_000_000  # what is kept of requests given up (C-014)
 _REPLAYED = 64
 _header = Struct("<HHHH").unpack_from
 _stamp = Struct("<qiiq").pack
@@ -55,7 +56,7 @@ class Traffic:
         """How many events the process that has the turn will live to see; 0 for any number."""
         self._digest = hashlib.blake2b(digest_size=16)
         self._tell = tell
-        self._asked: dict[str, set[int]] = {}
+        self._asked: dict[str, dict[int, int]] = {}  # process, correlation id: when
         self._noticed: set[int] = set()
         self._heard: dict[str, set[int]] = {}
         self._told: dict[str, set[int]] = {}
@@ -89,10 +90,10 @@ class Traffic:
             if len(message) >= 8:
                 _, template, schema, _ = _header(message)
                 if schema == 901 and template in _ANSWERS:
-                    self._note_answer(transport, message)
+                    self._note_answer(transport, message, time_ns)
         elif stream_id != DESCRIPTORS:
             if len(message) >= 8:
-                self._note_request(transport, kind, message)
+                self._note_request(transport, kind, message, time_ns)
         elif kind == "accepted" and len(message) == FRAME_DESCRIPTOR_BYTES:
             self._check_descriptor(session_id, message)
         self.burn()
@@ -112,7 +113,7 @@ class Traffic:
             raise InvariantError(f"CI-6: descriptor {seq} after {self._descriptors[key]}")
         self._descriptors[key] = seq
 
-    def _note_request(self, process: str, kind: str, message: bytes) -> None:
+    def _note_request(self, process: str, kind: str, message: bytes, time_ns: int) -> None:
         _, template, schema, _ = _header(message)
         if schema != 901 or process == STRANGER:
             return
@@ -126,7 +127,7 @@ class Traffic:
         if template == _ATTACH_REQUEST and kind == "accepted":
             request = decode(message)
             assert isinstance(request, ShmAttachRequest)
-            self._asked.setdefault(process, set()).add(request.correlation_id)
+            self._asked.setdefault(process, {})[request.correlation_id] = time_ns
         elif template == _DETACH_REQUEST:  # tried once is enough (C-034)
             detach = decode(message)
             assert isinstance(detach, ShmDetachRequest)
@@ -138,7 +139,7 @@ class Traffic:
             if keepalive.lease_id in self._heard.get(process, ()):
                 raise InvariantError(f"C-021: {process} keeps lease {keepalive.lease_id} alive")
 
-    def _note_answer(self, process: str, message: bytes) -> None:
+    def _note_answer(self, process: str, message: bytes, time_ns: int) -> None:
         asked = self._asked.get(process)
         if asked is None:
             return
@@ -149,8 +150,9 @@ class Traffic:
         if isinstance(answer, ShmAttachResponse):
             if answer.correlation_id in asked:
                 # Once: requests can be heard twice (D-103), second answers are ignored (C-015).
-                asked.discard(answer.correlation_id)
-                if answer.code is ResponseCode.OK:
+                newer = len(asked) - list(asked).index(answer.correlation_id) - 1
+                in_time = time_ns - asked.pop(answer.correlation_id) <= _REMEMBERED_NS
+                if answer.code is ResponseCode.OK and in_time and newer < _REMEMBERED:
                     self._told.setdefault(process, set()).add(answer.lease_id or 0)
         elif isinstance(answer, ShmLeaseRevoked):
             self._settled.setdefault(process, set()).add(answer.lease_id)
