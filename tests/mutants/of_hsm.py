@@ -121,8 +121,8 @@ MUTANTS = (
     Mutant(
         "a handler may decline after it has taken a transition",
         "hsm/steps.py",
-        "    if m._hsm_active.spent:",
-        "    if m._hsm_active.spent and False:",
+        "    if activation_of(m).spent:",
+        "    if activation_of(m).spent and False:",
         ("tests/hsm/test_dispatch.py", "tests/hsm/test_transitions.py"),
     ),
     Mutant(
@@ -142,8 +142,8 @@ MUTANTS = (
     Mutant(
         "a reset machine remembers its history",
         "hsm/machine.py",
-        "        self._hsm_memory = None\n        if start:",
-        "        if start:",
+        "        self._hsm_node.tables.memories.write(self, {})\n",
+        "",
         ("tests/hsm/test_lifecycle.py", "tests/hsm/test_history.py"),
     ),
     Mutant(
@@ -156,8 +156,8 @@ MUTANTS = (
     Mutant(
         "a snapshot brings back no history",
         "hsm/memories.py",
-        "            self._writers[owner](memory, leaf)\n",
-        "            self._writers[owner](memory, None)\n",
+        "            write(memory, history.get(owner))\n",
+        "            write(memory, None)\n",
         ("tests/hsm/test_snapshots.py",),
     ),
 )
