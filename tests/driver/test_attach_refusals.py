@@ -352,7 +352,6 @@ def test_D_076_error_texts_are_ascii_and_cut() -> None:
 
 
 def test_D_077_of_two_producers_in_one_batch_the_second_is_refused() -> None:
-    """D-077, W-213: with a driver it is the lease that keeps a second writer out."""
     rig = Rig()
     for client in (1, 2):
         rig.say(rig.request(client_id=client, role=Role.PRODUCER))
