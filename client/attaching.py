@@ -30,7 +30,7 @@ def wait_until_ready(
     config = client.config
     seconds = config.attach_timeout if timeout is None else timeout
     deadline_ns = client.clock.monotonic_ns() + ns(seconds)
-    attachment.attach_is_waiting = True
+    attachment.attach_deadline_ns = deadline_ns
     try:
         while not attachment.is_ready:
             failure = attachment.attach_failure
@@ -46,7 +46,7 @@ def wait_until_ready(
         handle.close()
         raise
     finally:
-        attachment.attach_is_waiting = False
+        attachment.attach_deadline_ns = None
 
 
 def _refuse(handle: Handle, failure: Exception) -> NoReturn:

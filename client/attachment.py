@@ -94,7 +94,7 @@ class Attachment(ABC):
         )
         self.last_error: Exception | None = None
         self.attach_failure: Exception | None = None  # what the latest attempt failed of
-        self.attach_is_waiting = False
+        self.attach_deadline_ns: int | None = None
         self.is_closing = False
         self.finished = threading.Event()
         self._callbacks: Callbacks = {}
@@ -115,6 +115,11 @@ class Attachment(ABC):
     def wants_low_latency(self) -> bool:
         """Whether somebody waits for what the control stream brings."""
         return self.attach_is_waiting
+
+    @property
+    def attach_is_waiting(self) -> bool:
+        """Whether a blocking attach call waits for this attachment."""
+        return self.attach_deadline_ns is not None
 
     @property
     def stream_id(self) -> int:

@@ -98,8 +98,8 @@ class ConnectionPort(Protocol):
     def count(self, counter: str) -> None: ...
 
     @property
-    def attach_is_waiting(self) -> bool:
-        """Whether a blocking attach call waits for this attachment."""
+    def attach_deadline_ns(self) -> int | None:
+        """When a blocking attach call that waits gives up, monotonic ns; None if none waits."""
         ...
 
 
@@ -388,6 +388,12 @@ class DriverConnection(Machine):
         delay_ns = backoff_delay_ns(
             self.config, self.failures, permanent=permanent, jitter=self._jitter
         )
+        deadline_ns = self.port.attach_deadline_ns
+        if deadline_ns is not None:
+            # Else a stream that became free in the last long delay would still be refused.
+            last_call_ns = deadline_ns - ns(self.config.response_timeout) // 2 - self.port.now()
+            if 0 < last_call_ns < delay_ns:
+                delay_ns = last_call_ns
         self.port.arm(ConnectionTimer.BACKOFF, delay_ns)
 
     @on_exit(Backoff)
@@ -395,7 +401,7 @@ class DriverConnection(Machine):
         self.port.disarm(ConnectionTimer.BACKOFF)
 
     def _wants_to_try_again(self, _: object) -> bool:
-        return self.config.auto_reattach or self.port.attach_is_waiting
+        return self.config.auto_reattach or self.port.attach_deadline_ns is not None
 
     try_again = on_event(
         Backoff, Event.BACKOFF_ELAPSED, target=Attaching, guard=_wants_to_try_again

@@ -52,7 +52,7 @@ class ConnectionRecorder:
         self.sent: list[Any] = []
         self.result = OfferResult.ACCEPTED
         self.armed: dict[Any, int] = {}
-        self.attach_is_waiting = False
+        self.attach_deadline_ns: int | None = None
         self.counted: list[str] = []
 
     def now(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tensor_pool.client.config import ns
 from tensor_pool.client.connection import NEVER, ConnectionTimer, DriverConnection
 from tensor_pool.client.roles import ConnectionEvent as E
 from tensor_pool.client.transport.ports import OfferResult
@@ -194,9 +195,24 @@ def test_without_auto_reattach_nothing_starts_by_itself() -> None:
 
 def test_an_attach_call_that_waits_goes_on_without_auto_reattach() -> None:
     machine, port = into("Backoff", auto_reattach=False)
-    port.attach_is_waiting = True
+    port.attach_deadline_ns = port.time + 1
     machine.dispatch(E.BACKOFF_ELAPSED)
     assert machine.current.name == "Attaching"
+
+
+def test_C_031_the_last_request_of_a_waiting_attach_goes_out_before_its_timeout() -> None:
+    """C-031: a delay of C-032 that would outlast the deadline is cut, once."""
+    port = ConnectionRecorder()
+    machine = connection(port)
+    deadline_ns = port.attach_deadline_ns = port.time + ns(5.0)
+    machine.dispatch(E.ATTACH_REQUESTED)
+    asked_ns = []
+    while port.time < deadline_ns:
+        asked_ns.append(deadline_ns - port.time)
+        machine.dispatch(E.ATTACH_REFUSED, (ResponseCode.REJECTED, "producer already attached"))
+        port.time += port.armed[ConnectionTimer.BACKOFF]
+        machine.dispatch(E.BACKOFF_ELAPSED)
+    assert asked_ns == [ns(left) for left in (5.0, 4.9, 4.7, 4.3, 3.5, 1.9, 0.5)]
 
 
 def test_C_011_only_a_chosen_id_is_replaced_and_only_for_one_text() -> None:

@@ -196,6 +196,10 @@ def test_D_102_a_killed_driver_starts_again_with_higher_epochs(daemons: Daemons)
     first = daemons.start().ready()
     client = daemons.client(first)
     before = {stream_id: client.attach(stream_id, stream_id) for stream_id in (10000, 10001)}
+    # Killed between the answer and the end of its poll, the driver has not yet stored how far it
+    # read, and the next one hears the request again (D-103). So the last request is a harmless one.
+    client.detach(12345)
+    assert client.expect(ShmDetachResponse).code is ResponseCode.REJECTED
     first.signal(signal.SIGKILL)
     first.wait()
     # Lease ids of two instances differ if these were started in different seconds (D-080).
@@ -212,15 +216,8 @@ def test_D_102_a_killed_driver_starts_again_with_higher_epochs(daemons: Daemons)
         "unknown lease",
     )
     for stream_id, old in before.items():
-        # A new driver may hear the requests of before the kill once more and grant them (D-103);
-        # nobody keeps those leases alive, so the client asks until they have expired.
-        for _ in range(200):
-            new = client.attach(stream_id, stream_id)
-            if new.code is ResponseCode.OK:
-                break
-            assert new.error_message == "client_id already attached"
-            time.sleep(0.1)
-        assert new.code is ResponseCode.OK
+        new = client.attach(stream_id, stream_id)
+        assert new.code is ResponseCode.OK, new.error_message
         assert (new.epoch or 0) > (old.epoch or 0)
         assert (new.lease_id or 0) > (old.lease_id or 0)
     assert second.stop() == 0
