@@ -16,14 +16,17 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from ..client.clock import Clock
+from ..client.shm.epoch_directories import (
+    HEADER_FILE,
+    numbered_directories,
+    process_is_alive,
+    read_superblock,
+)
 from ..client.shm.paths import open_directory_beneath
-from ..client.shm.superblock import decode_superblock
-from ..client.wire import ShmRegionSuperblock
-from ..client.wire.flyweights import SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC
-from .layout import HEADER_FILE, Layout, decimal_name
+from .layout import Layout
 from .ports import Metrics
 
-__all__ = ["EpochCollector", "Leniency", "process_is_alive", "remove_epoch"]
+__all__ = ["EpochCollector", "Leniency", "remove_epoch"]
 
 
 class Leniency(msgspec.Struct, frozen=True):
@@ -124,15 +127,10 @@ class EpochCollector:
 
     def _numbered_directories(self, *parts: str) -> list[int]:
         try:
-            with self._opened(*parts) as directory, os.scandir(directory) as entries:
-                numbers = [
-                    decimal_name(entry.name)
-                    for entry in entries
-                    if entry.is_dir(follow_symlinks=False)
-                ]
+            with self._opened(*parts) as directory:
+                return numbered_directories(directory)
         except FileNotFoundError:
             return []
-        return sorted(number for number in numbers if number is not None)
 
     @contextlib.contextmanager
     def _opened(self, *parts: str) -> Iterator[int]:
@@ -142,40 +140,6 @@ class EpochCollector:
             yield directory
         finally:
             os.close(directory)
-
-
-def read_superblock(epoch_directory: int) -> ShmRegionSuperblock | None:
-    """Superblock of the header ring in an open epoch directory; None if it cannot be believed."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = os.open(HEADER_FILE, flags, dir_fd=epoch_directory)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        data = os.pread(fd, SUPERBLOCK_BYTES, 0)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    if len(data) < SUPERBLOCK_BYTES:
-        return None
-    superblock = decode_superblock(data)
-    return superblock if superblock.magic == SUPERBLOCK_MAGIC else None
-
-
-def process_is_alive(pid: int) -> bool:
-    """Whether a process of that number runs on this host, whoever owns it."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def remove_epoch(stream_directory: int, name: str) -> None:

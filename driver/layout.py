@@ -13,11 +13,11 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ..client.shm.epoch_directories import HEADER_FILE
 from .config import Profile, ShmTable
 
-__all__ = ["HEADER_FILE", "LOCK_FILE", "Layout", "decimal_name", "deepest_existing", "user_name"]
+__all__ = ["LOCK_FILE", "Layout", "deepest_existing", "user_name"]
 
-HEADER_FILE = "header.ring"
 LOCK_FILE = ".driver.lock"
 LONGEST_STREAM_ID = 2**32 - 1
 LONGEST_EPOCH = 2**64 - 1
@@ -46,17 +46,6 @@ def path_component(name: str) -> str:
     """
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     return "_" if safe in ("", ".", "..") else safe
-
-
-def decimal_name(name: str) -> int | None:
-    """The number that a directory name stands for; None for a name this layout never makes.
-
-    >>> decimal_name("10000"), decimal_name("007"), decimal_name("x")
-    (10000, None, None)
-    """
-    if re.fullmatch(r"0|[1-9][0-9]{0,19}", name) and int(name) <= LONGEST_EPOCH:
-        return int(name)
-    return None
 
 
 def deepest_existing(path: str) -> str:

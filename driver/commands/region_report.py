@@ -15,6 +15,7 @@ import msgspec
 
 from ...client.errors import ShmValidationError
 from ...client.shm.commit import is_committed, seq_of
+from ...client.shm.epoch_directories import HEADER_FILE, process_is_alive
 from ...client.shm.geometry import LAYOUT_VERSION, RegionGeometry
 from ...client.shm.slot import (
     HEADER_IMAGE_BYTES,
@@ -27,8 +28,6 @@ from ...client.shm.superblock import check_superblock, decode_superblock
 from ...client.shm.uri import parse_region_uri
 from ...client.wire import RegionType, ShmRegionSuperblock
 from ...client.wire.flyweights import SLOT_BYTES, SUPERBLOCK_BYTES
-from ..epoch_gc import process_is_alive
-from ..layout import HEADER_FILE
 from .outcome import FAILED, OK, USAGE, CommandError
 from .tables import bytes_text
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from tensor_pool.client.clock import SimulatedClock
+from tensor_pool.client.shm.epoch_directories import decimal_name
 from tensor_pool.client.shm.uri import parse_region_uri
 from tensor_pool.driver.config import ShmTable
-from tensor_pool.driver.layout import Layout, decimal_name, path_component, user_name
+from tensor_pool.driver.layout import Layout, path_component, user_name
 
 from tests.driver_edges.configs import SMALL
 from tests.driver_edges.conftest import Stores

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tensor_pool.client.clock import SimulatedClock
-from tensor_pool.driver.epoch_gc import process_is_alive
+from tensor_pool.client.shm.epoch_directories import process_is_alive
 
 from tests.driver_edges.configs import SMALL
 from tests.driver_edges.conftest import Stores
