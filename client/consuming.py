@@ -108,6 +108,7 @@ class ConsumerAttachment(Attachment):
             subscribe_shared=lambda: self._subscribe_shared(conductor.transport),
             failed=self._refuse_stream,
         )
+        self._left_at = (0, -1)  # epoch and last seq of the previous mapping
         self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)
         self._failed_mapping = False
 
@@ -291,6 +292,8 @@ class ConsumerAttachment(Attachment):
     def start_reading(self, mapping: StreamMapping) -> None:
         self._failed_mapping = False
         state = ReadState(mapping, self.connection, self.counters, self.clock.monotonic_ns)
+        if self._left_at[0] == state.epoch:
+            state.left_at = self._left_at[1]
         self._progress = ProgressReader(state)
         self.receiver.state = state
 
@@ -298,6 +301,8 @@ class ConsumerAttachment(Attachment):
         self._progress = None
         state, self.receiver.state = self.receiver.state, None
         if state is not None:
+            seen_any = state.next_seq >= 0 or state.last_seq > 0
+            self._left_at = (state.epoch, state.last_seq if seen_any else state.left_at)
             state.close()
 
     def keep_error(self, error: Exception) -> None:

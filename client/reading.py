@@ -66,6 +66,7 @@ class ReadState:
         "format",
         "is_open",
         "last_seq",
+        "left_at",
         "mapping",
         "mask",
         "next_seq",
@@ -109,6 +110,7 @@ class ReadState:
         self.is_open = True
         self.tracks = False  # whether a descriptor was seen since mapping or resync
         self.last_seq = 0
+        self.left_at = -1  # last seq of an earlier mapping of this epoch, until a frame is seen
         self.next_seq = -1  # last_seq + 1 while tracking: the common case in one comparison
         self.switched_at = -1  # last seq before the descriptor stream was changed
         self.format: FrameFormat | None = None  # of the latest frame

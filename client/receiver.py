@@ -288,6 +288,9 @@ class Receiver:
             return False
         if not state.tracks:
             state.tracks = True
+            if 0 <= state.left_at < seq:
+                counters.inc("missed_unmapped", seq - state.left_at - 1)
+            state.left_at = -1
         elif seq == state.last_seq:
             counters.inc("drops_duplicate")
             return False

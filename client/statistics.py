@@ -91,6 +91,7 @@ CONSUMER_COUNTERS = (
     "drops_unmapped",
     "frames_ok",
     "id_conflicts",
+    "missed_unmapped",
     "private_streams_failed",
     "progress_received",
     "remaps",

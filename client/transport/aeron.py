@@ -314,7 +314,8 @@ class AeronTransport:
         if not pyaeron.is_driver_active(directory, driver_timeout_ms):
             raise TransportError(
                 f"no media driver is running in {directory}; start the tensor-pool driver (or a "
-                "media driver) with that directory, or name the directory of the one running"
+                "media driver) with that directory, or name the directory of the one running "
+                "(aeron_dir=...; clients do not read AERON_DIR)"
             )
         transport = cls(None, directory, clock if clock is not None else SystemClock())
         try:

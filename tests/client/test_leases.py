@@ -66,6 +66,36 @@ def test_C_052_a_failed_keepalive_leads_to_a_new_lease(world: World) -> None:
     assert consumer.poll_ready()
 
 
+def test_frames_that_pass_while_a_consumer_has_no_lease_are_counted_when_it_is_back(
+    world: World,
+) -> None:
+    """Also those whose descriptors it never saw; another epoch has a sequence of its own."""
+    producer, _ = world.pair()
+    consumer = world.client("losing").attach_consumer(STREAM)
+    for _ in range(2):
+        producer.publish(IMAGE)
+    assert [consumer.poll().seq, consumer.poll().seq] == [0, 1]
+    world.network.set_faults(REFUSING, transport="losing", stream_id=1000)
+    world.run(1.1)
+    for _ in range(5):
+        producer.publish(IMAGE)
+    assert consumer.poll() is None
+    world.network.set_faults(Faults(), transport="losing", stream_id=1000)
+    world.run(1.0)
+    producer.publish(IMAGE)
+    assert consumer.poll().seq == 7
+    metrics = consumer.metrics()
+    assert (metrics["missed_unmapped"], metrics["drops_gap"]) == (5, 0)
+    producer.close()
+    world.run(1.0)
+    successor = world.client("successor").attach_producer(STREAM)
+    world.run(1.0)
+    for _ in range(12):
+        successor.publish(IMAGE)
+    assert consumer.poll().seq == 0
+    assert consumer.metrics()["missed_unmapped"] == 5
+
+
 def test_C_053_an_own_notice_ends_the_lease_at_once(world: World) -> None:
     """C-053, W-148: publishing fails and writes nothing, the maps are gone, reattach follows."""
     producer, consumer = world.pair()

@@ -319,6 +319,7 @@ def test_C_122_the_counters_have_the_documented_names(world: World) -> None:
         "drops_rate",
         "drops_progress",
         "id_conflicts",
+        "missed_unmapped",
         "remaps",
         "consumer_unhandled",
     }

@@ -45,7 +45,7 @@ def produce(producer: Producer, stop: threading.Event, rate_hz: float) -> None:
 def consume(consumer: Consumer, stop: threading.Event) -> None:
     threading.Thread(target=lambda: (stop.wait(), consumer.close()), daemon=True).start()
     good = torn = 0
-    last_epoch = -1
+    last_epoch = first = last = -1
     metrics = consumer.metrics()
     for frame in consumer:
         if frame.epoch != last_epoch:
@@ -56,11 +56,12 @@ def consume(consumer: Consumer, stop: threading.Event) -> None:
         except (FrameOverwrittenError, StaleFrameError):
             continue
         good += 1
+        first, last = (frame.seq if first < 0 else first), frame.seq
         torn += int((pixels != pixels[0, 0]).any())
         metrics = consumer.metrics()
         if good % 10 == 0:
             say(good=good, torn=torn, gap=metrics["drops_gap"])
-    say(good=good, torn=torn, metrics=metrics)
+    say(good=good, torn=torn, first=first, last=last, metrics=metrics)
 
 
 def main() -> None:
