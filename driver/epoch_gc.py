@@ -39,10 +39,11 @@ class Leniency(msgspec.Struct, frozen=True):
 class Pass(msgspec.Struct, frozen=True):
     """What one look at a stream's epochs came to.
 
-    `due_ns` is the monotonic time at which the next epoch will be old enough, None when no epoch
-    waits for that; `error` the last obstacle met.
+    `removable` are the epochs that may go, ascending; `due_ns` is the monotonic time at which the
+    next epoch will be old enough, None when no epoch waits for that; `error` the last obstacle met.
     """
 
+    removable: tuple[int, ...] = ()
     due_ns: int | None = None
     error: OSError | None = None
 
@@ -77,6 +78,20 @@ class EpochCollector:
 
     def collect(self, stream_id: int, now: int, leniency: Leniency) -> Pass:
         """Remove every epoch of a stream that may go (D-124). Errors are counted and returned."""
+        found = self.examine(stream_id, now, leniency)
+        last_error = found.error
+        for epoch in found.removable:
+            try:
+                self.remove(stream_id, epoch)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                last_error = self._failed(error).error
+        return Pass(found.removable, found.due_ns, last_error)
+
+    def examine(self, stream_id: int, now: int, leniency: Leniency) -> Pass:
+        """Look which epochs of a stream may go (D-124), and leave them where they are."""
+        removable: list[int] = []
         due_ns: int | None = None
         last_error: OSError | None = None
         try:
@@ -91,7 +106,7 @@ class EpochCollector:
                 if age_ns is None:
                     continue
                 if age_ns > leniency.min_age_ns:
-                    self.remove(stream_id, epoch)
+                    removable.append(epoch)
                 else:
                     epoch_due_ns = now + leniency.min_age_ns - age_ns + 1
                     due_ns = epoch_due_ns if due_ns is None else min(due_ns, epoch_due_ns)
@@ -99,7 +114,7 @@ class EpochCollector:
                 continue
             except OSError as error:
                 last_error = self._failed(error).error
-        return Pass(due_ns, last_error)
+        return Pass(tuple(removable), due_ns, last_error)
 
     def remove(self, stream_id: int, epoch: int) -> None:
         """Remove one epoch directory whatever its age; raises OSError if something stays."""

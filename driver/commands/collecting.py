@@ -38,18 +38,27 @@ class Epoch(msgspec.Struct, frozen=True):
 def collect_garbage(
     connection: Connection, *, keep: int | None, dry_run: bool, as_json: bool
 ) -> int:
-    """Remove old epochs of the configured namespace; all of them with `keep` 0."""
+    """Remove the epochs that may go; `keep` 0 spares only those that are too young."""
     config = connection.driver_config()
     layout = Layout.of(config.shm)
+    leniency = Leniency(
+        keep=config.policies.epoch_gc_keep if keep is None else keep,
+        min_age_ns=config.policies.epoch_gc_min_age_ns,
+    )
+    before: list[Epoch] = []
+    after: list[Epoch] = []
+    obstacle: OSError | None = None
     try:
         with _locked(layout, config) as is_there:
-            before = _epochs(layout) if is_there else []
-            obstacle = None
-            if is_there and not dry_run:
-                obstacle = _collect(layout, config, keep)
-            after = _epochs(layout) if is_there else []
-            if dry_run:
-                after = _would_stay(before, config.policies.epoch_gc_keep if keep is None else keep)
+            if is_there:
+                collector = _collector(layout)
+                before = _epochs(layout, collector)
+                removable, obstacle = _collect(collector, leniency, dry_run=dry_run)
+                after = (
+                    [one for one in before if (one.stream_id, int(one.epoch)) not in removable]
+                    if dry_run
+                    else _epochs(layout, collector)
+                )
     except DriverLockedError as error:
         complain(f"{error}; it collects by itself")
         return DRIVER_RUNS
@@ -61,52 +70,44 @@ def collect_garbage(
     else:
         for epoch in removed:
             print(f"{'would remove' if dry_run else 'removed'} {epoch.path}")
-        print(f"{len(removed)} epochs removed, {len(after)} kept, {bells} abandoned bells removed")
+        what = "to remove" if dry_run else "removed"
+        print(f"{len(removed)} epochs {what}, {len(after)} kept, {bells} abandoned bells removed")
     if obstacle is not None:
-        complain(f"not everything could be removed: {obstacle}")
+        complain(f"not everything could be {'looked at' if dry_run else 'removed'}: {obstacle}")
         return FAILED
     return OK
 
 
-def _collect(layout: Layout, config: DriverConfig, keep: int | None) -> OSError | None:
-    collector = EpochCollector(
+def _collector(layout: Layout) -> EpochCollector:
+    return EpochCollector(
         layout,
         SystemClock(),
         DriverMetrics(),
         is_current=lambda stream_id, epoch: False,
         on_removed=lambda stream_id, epoch: None,
     )
-    leniency = Leniency(
-        keep=config.policies.epoch_gc_keep if keep is None else keep,
-        min_age_ns=config.policies.epoch_gc_min_age_ns,
-    )
+
+
+def _collect(
+    collector: EpochCollector, leniency: Leniency, *, dry_run: bool
+) -> tuple[set[tuple[int, int]], OSError | None]:
+    """Streams and epochs that may go, and what stood in the way of some."""
+    look = collector.examine if dry_run else collector.collect
+    removable: set[tuple[int, int]] = set()
     obstacle = None
     for stream_id in collector.stream_ids():
-        obstacle = collector.collect(stream_id, time.monotonic_ns(), leniency).error or obstacle
-    return obstacle
+        found = look(stream_id, time.monotonic_ns(), leniency)
+        removable.update((stream_id, epoch) for epoch in found.removable)
+        obstacle = found.error or obstacle
+    return removable, obstacle
 
 
-def _epochs(layout: Layout) -> list[Epoch]:
-    collector = EpochCollector(
-        layout,
-        SystemClock(),
-        DriverMetrics(),
-        is_current=lambda stream_id, epoch: False,
-        on_removed=lambda stream_id, epoch: None,
-    )
+def _epochs(layout: Layout, collector: EpochCollector) -> list[Epoch]:
     return [
         Epoch(stream_id, str(epoch), layout.epoch_dir(stream_id, epoch))
         for stream_id in collector.stream_ids()
         for epoch in collector.epochs(stream_id)
     ]
-
-
-def _would_stay(epochs: list[Epoch], keep: int) -> list[Epoch]:
-    """The newest of each stream; the age that also protects an epoch is not looked at."""
-    by_stream: dict[int, list[Epoch]] = {}
-    for epoch in epochs:
-        by_stream.setdefault(epoch.stream_id, []).append(epoch)
-    return [epoch for of_one in by_stream.values() for epoch in (of_one[-keep:] if keep else [])]
 
 
 @contextlib.contextmanager

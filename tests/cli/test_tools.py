@@ -107,7 +107,11 @@ def test_gc_beside_a_running_driver_is_3_and_removes_nothing(
 
 @pytest.mark.process
 def test_shutdown_needs_the_token_and_gc_removes_what_the_driver_left(
-    tmp_path: Path, media_driver: MediaDriverProcess, base_dir: Path, picture: Path
+    tmp_path: Path,
+    media_driver: MediaDriverProcess,
+    base_dir: Path,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     driver = DriverProcess(tmp_path, media_driver.directory, base_dir, 1702, cleanup=False)
     try:
@@ -124,16 +128,21 @@ def test_shutdown_needs_the_token_and_gc_removes_what_the_driver_left(
         driver.command.close()
     left = sorted(driver.namespace_dir.glob("10000/*"))
     assert left
-    listed = driver.run("shm", "gc", "--keep", "0", "--dry-run", "--json")
-    assert [epoch["path"] for epoch in listed.json["removed"]] == [str(path) for path in left]
-    assert sorted(driver.namespace_dir.glob("10000/*")) == left
+    with monkeypatch.context() as young:
+        young.setenv("POLICIES_EPOCH_GC_MIN_AGE_NS", str(3_600_000_000_000))
+        for dry_run in (("--dry-run",), ()):
+            outcome = driver.run("shm", "gc", "--keep", "0", "--json", *dry_run)
+            assert (outcome.status, outcome.json["removed"]) == (0, [])
 
-    def collected() -> bool:
-        outcome = driver.run("shm", "gc", "--keep", "0", "--json")
+    def listed() -> bool:
+        outcome = driver.run("shm", "gc", "--keep", "0", "--dry-run", "--json")
         assert outcome.status == 0, outcome
-        return not list(driver.namespace_dir.glob("10000/*"))
+        assert sorted(driver.namespace_dir.glob("10000/*")) == left
+        return [epoch["path"] for epoch in outcome.json["removed"]] == [str(path) for path in left]
 
-    until(collected, "the epochs are old enough, and gone")
+    until(listed, "the epochs are old enough")
+    assert driver.run("shm", "gc", "--keep", "0").status == 0
+    assert list(driver.namespace_dir.glob("10000/*")) == []
 
 
 def test_shutdown_without_a_token_says_where_it_comes_from() -> None:
