@@ -87,12 +87,16 @@ def test_frames_that_pass_while_a_consumer_has_no_lease_are_counted_when_it_is_b
     metrics = consumer.metrics()
     assert (metrics["missed_unmapped"], metrics["drops_gap"]) == (5, 0)
     producer.close()
-    world.run(1.0)
+    world.network.set_faults(REFUSING, transport="losing", stream_id=1000)
+    world.run(1.1)
     successor = world.client("successor").attach_producer(STREAM)
-    world.run(1.0)
     for _ in range(12):
         successor.publish(IMAGE)
-    assert consumer.poll().seq == 0
+    assert consumer.poll(limit=100) is None
+    world.network.set_faults(Faults(), transport="losing", stream_id=1000)
+    world.run(5.0)
+    successor.publish(IMAGE)
+    assert consumer.poll().seq == 12
     assert consumer.metrics()["missed_unmapped"] == 5
 
 
