@@ -100,6 +100,9 @@ mutants: $(VENV)/.dev ## show that the tests notice wrong code; ONLY=lease
 bench: $(VENV)/.bench ## how fast frames travel, beside other ways; ROUNDS=5
 	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5)
 
+bench-waiting: $(VENV)/.bench ## what a waiting consumer costs and how soon it wakes; SECONDS_EACH=60
+	@$(BIN)/python benchmarks/waiting.py --seconds $(or $(SECONDS_EACH),60)
+
 bench-publish: $(VENV)/.bench ## measure, and put the figures into README and docs; ROUNDS=5
 	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5) --save benchmarks/results/data_path.json
 	@$(BIN)/python benchmarks/publish.py
@@ -119,4 +122,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info site
 
-.PHONY: help demo system-packages test check docs docs-pictures bench bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo system-packages test check docs docs-pictures bench bench-waiting bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

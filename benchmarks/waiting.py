@@ -1,9 +1,9 @@
 """What a consumer costs while it waits, and how soon it wakes: `make bench-waiting`, or
 
-    python benchmarks/waiting.py [--seconds 60] [--wakeups 100]
+    python benchmarks/waiting.py [--seconds 60] [--wakeups 60]
 
 Real processes and the real daemon. A consumer waits for a stream on which nothing is published for
-a minute: its processor time. Then a frame comes every 0.3 to 0.7 s, so that the consumer has gone
+a minute: its processor time. Then a frame comes every 0.15 to 0.35 s, so that the consumer has gone
 to sleep each time: the time from before `publish` until the application has the frame. Then the
 same with a consumer that never sleeps. Exit status 1 if a limit is missed: 1 % of a core, and twice
 the median of the consumer that never sleeps plus 50 us.
@@ -38,7 +38,7 @@ def produce(endpoints: dict[str, Any], quiet_s: float, wakeups: int) -> None:
         print("ready", flush=True)
         time.sleep(quiet_s)
         for _ in range(wakeups):
-            time.sleep(random.uniform(0.3, 0.7))
+            time.sleep(random.uniform(0.15, 0.35))
             stamp[0] = time.monotonic_ns()
             producer.publish(frame)
         time.sleep(0.5)

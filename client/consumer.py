@@ -155,9 +155,10 @@ class Consumer(Handle):
         clock_ns = self._client.clock.monotonic_ns
         deadline_ns = None if timeout is None else clock_ns() + round(timeout * 1e9)
         next_frame = self._next
+        spins = True  # frames of a fast stream come sooner than a sleep and a wake-up take
         while not self._closed:
             spin_until = time.monotonic_ns() + _SPIN_NS
-            while True:
+            while spins:
                 frame = next_frame()
                 if frame is not None:
                     return frame
@@ -175,6 +176,7 @@ class Consumer(Handle):
             frame = self._sleep_once(left_s)
             if frame is not None:
                 return frame
+            spins = False
         return None
 
     def _sleep_once(self, at_most_s: float | None) -> Frame | None:

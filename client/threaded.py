@@ -14,7 +14,7 @@ __all__ = ["ConductorThread"]
 _log = logging.getLogger("tensor_pool.client")
 _ACTIVE_S = 0.001  # between cycles while something is going on
 _IDLE_S = 0.05  # otherwise: next to no CPU, and still finer than any timer
-_CYCLES_BEFORE_IDLE = 3
+_CYCLES_BEFORE_IDLE = 1  # each of them wakes a processor: most of what waiting costs
 
 
 class ConductorThread:
