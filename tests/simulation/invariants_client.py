@@ -1,7 +1,7 @@
-"""The clients' invariants (CI-1 to CI-9), checked after every turn of a process.
+"""The clients' invariants that can be seen after each turn of a process.
 
-Only the process that had the turn can have changed, so only it is looked at. CI-6, CI-7 and CI-10
-are elsewhere: in `traffic.py`, `frames.py` and at the end of a run.
+Only the process that had the turn can have changed, so only it is looked at. CI-5 to CI-7 and CI-9
+are elsewhere: in `traffic.py`, `frames.py` and `separation.py`.
 """
 
 from __future__ import annotations

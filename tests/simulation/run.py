@@ -76,6 +76,7 @@ def run_steps(
         events=sum(world.count.values()) + sum(traffic.count.values()) + world.driver.events,
         checks=(
             world.checks.checks
+            + world.separation.checks
             + world.driver.checks
             + traffic.checks
             + world.frames.count["frames_checked"]

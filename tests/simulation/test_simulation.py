@@ -136,6 +136,11 @@ def _forgets_late_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Correlations, "take_late_answer", lambda *_: None)
 
 
+def _minds_the_detaches_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any answer to a detach is taken for one's own."""
+    monkeypatch.setattr(Correlations, "take_detach_answer", lambda *_: True)
+
+
 @pytest.mark.parametrize(
     ("break_it", "rule"),
     [
@@ -146,6 +151,7 @@ def _forgets_late_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         (_ignores_its_notice, "C-053"),
         (_never_unmaps, "CI-10"),
         (_forgets_late_answers, "CI-5"),
+        (_minds_the_detaches_of_others, "CI-9"),
     ],
 )
 def test_what_is_broken_is_found(

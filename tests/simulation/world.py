@@ -31,6 +31,7 @@ from .memory_store import MemoryDisk
 from .processes import DRIVER, ClientProcess, DriverProcess, Member, ProcessKilled, client_config
 from .races import RacingWords
 from .schedule import MS, Scenario, Step
+from .separation import Separation
 from .traffic import Traffic, states_of
 
 __all__ = ["World"]
@@ -56,6 +57,7 @@ class World(Faulty):
         self.frames = FrameBook()
         self.count: Counter[str] = Counter()
         self.checks = ClientChecks(self.disk)
+        self.separation = Separation()
         self.driver = DriverProcess(
             scenario, self.clock, self.network, self.disk, self.traffic.burn
         )
@@ -96,10 +98,12 @@ class World(Faulty):
         """Start a client process, which may fail for want of a transport."""
         self.turn(process.name, process.start)
         assert process.client is not None
+        self.separation.watch_messages(process)
         for attachment in process.client._conductor.attachments:
-            self._listen_for_leases(process, attachment)
+            self._listen_to(process, attachment)
 
-    def _listen_for_leases(self, process: ClientProcess, attachment: Any) -> None:
+    def _listen_to(self, process: ClientProcess, attachment: Any) -> None:
+        self.separation.watch_turns(process, attachment)
         start_mapping = attachment.start_mapping
 
         def noting(grant: Any) -> None:
@@ -401,7 +405,7 @@ class World(Faulty):
             member.attach()
         except (ConfigError, TransportError, ClosedError):
             return
-        self._listen_for_leases(member.process, member.handle._attachment)
+        self._listen_to(member.process, member.handle._attachment)
 
     def ask(self, a: int, b: int) -> None:
         """A consumer changes its mind about a stream of its own."""
