@@ -105,6 +105,7 @@ bench-waiting: $(VENV)/.bench ## what a waiting consumer costs and how soon it w
 
 bench-publish: $(VENV)/.bench ## measure, and put the figures into README and docs; ROUNDS=5
 	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5) --save benchmarks/results/data_path.json
+	@$(BIN)/python benchmarks/hsm.py > benchmarks/results/hsm.txt
 	@$(BIN)/python benchmarks/publish.py
 
 bench-hsm: $(VENV)/.bench ## how fast state machines are, here and elsewhere

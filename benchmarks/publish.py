@@ -1,8 +1,9 @@
 """Put measured figures into the documentation: `make bench-publish`.
 
-Reads what `benchmarks/data_path.py --save benchmarks/results/data_path.json` wrote; draws
-docs/pictures/throughput.svg and latency.svg, and writes the tables between the marks in README.md
-and docs/explanation/performance.md. `--check` says which of the two pages is stale and writes
+Reads what `benchmarks/data_path.py --save benchmarks/results/data_path.json` wrote and what
+`benchmarks/hsm.py` printed into benchmarks/results/hsm.txt; draws docs/pictures/throughput.svg and
+latency.svg, and writes the figures between the marks in README.md and
+docs/explanation/performance.md. `--check` says which of the two pages is stale and writes
 nothing.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "data_path.json"
+MACHINES = REPOSITORY / "benchmarks" / "results" / "hsm.txt"
 PICTURES = REPOSITORY / "docs" / "pictures"
 SIZES = {64: "64 B", 65536: "64 KiB", 655360: "640 KiB", 4194304: "4 MiB"}
 NAMES = {
@@ -32,6 +34,7 @@ NAMES = {
     "raw pyaeron": "raw pyaeron, no payload",
 }
 MARK = re.compile(r"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
+MACHINES_MARK = re.compile(r"(<!-- measured machines -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
 class Figures:
@@ -96,8 +99,8 @@ def losses(figures: Figures) -> str:
     return "Faster than Tensor Pool here: " + ("; ".join(found) if found else "none") + "."
 
 
-def pages(figures: Figures) -> dict[Path, str]:
-    """Both pages with their measured part renewed."""
+def pages(figures: Figures, machines: str) -> dict[Path, str]:
+    """Both pages with their measured parts renewed; `machines` is what the other script printed."""
     legend = "In brackets: how many times that rate Tensor Pool reaches."
     readme = "\n\n".join(
         [
@@ -121,10 +124,14 @@ def pages(figures: Figures) -> dict[Path, str]:
         REPOSITORY / "README.md": readme,
         REPOSITORY / "docs" / "explanation" / "performance.md": performance,
     }
+    table = f"\n```text\n{machines.strip()}\n```\n\n"
     return {
-        path: MARK.sub(
-            lambda _, text=text: f"<!-- measured -->\n\n{text}\n\n<!-- /measured -->",
-            path.read_text(encoding="utf-8"),
+        path: MACHINES_MARK.sub(
+            lambda found: f"{found[1]}{table}{found[2]}",
+            MARK.sub(
+                lambda _, text=text: f"<!-- measured -->\n\n{text}\n\n<!-- /measured -->",
+                path.read_text(encoding="utf-8"),
+            ),
         )
         for path, text in targets.items()
     }
@@ -168,11 +175,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only tell what is stale")
     options = parser.parse_args()
     figures = Figures(json.loads(RESULTS.read_text(encoding="utf-8")))
-    stale = [p for p, text in pages(figures).items() if p.read_text(encoding="utf-8") != text]
+    renewed = pages(figures, MACHINES.read_text(encoding="utf-8"))
+    stale = [p for p, text in renewed.items() if p.read_text(encoding="utf-8") != text]
     if options.check:
         print("\n".join(p.name for p in stale) or "the pages show the saved figures")
         return 1 if stale else 0
-    for path, text in pages(figures).items():
+    for path, text in renewed.items():
         path.write_text(text, encoding="utf-8")
     draw(figures)
     return 0

@@ -57,18 +57,21 @@ def test_where_others_are_faster_is_said(publish: ModuleType, saved: dict[str, o
 def test_both_pages_have_a_place_for_the_figures(
     publish: ModuleType, saved: dict[str, object]
 ) -> None:
-    pages = publish.pages(publish.Figures(saved))
+    pages = publish.pages(publish.Figures(saved), "  leaf  1.06\n")
     assert {path.name for path in pages} == {"README.md", "performance.md"}
     for text in pages.values():
         assert "| pyzmq (ipc) | 400 k (0.5 ×)" in text
         assert "2001-02-03" in text
+    performance = next(text for path, text in pages.items() if path.name == "performance.md")
+    assert "```text\nleaf  1.06\n```" in performance
 
 
 def test_the_pages_show_the_saved_figures(publish: ModuleType) -> None:
     """When this fails: python benchmarks/publish.py"""
     if publish.RESULTS.exists():
         figures = publish.Figures(json.loads(publish.RESULTS.read_text(encoding="utf-8")))
-        for path, text in publish.pages(figures).items():
+        machines = publish.MACHINES.read_text(encoding="utf-8")
+        for path, text in publish.pages(figures, machines).items():
             assert path.read_text(encoding="utf-8") == text, path.name
     else:
         for name in ("README.md", "docs/explanation/performance.md"):
