@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from . import choices, snapshots, steps
+from . import choices, permits, snapshots, steps
 from .errors import DispatchError
 from .introspection import Edge, Finding, lint_of, unreachable_of
 from .machine_type import MachineType
-from .nodes import IDLE, Activation, Node, Phase, activation_of
+from .nodes import Activation, Node, Phase, processed
 from .states import HANDLED, UNHANDLED, EventLike, History, Outcome, State
 from .steps import BLOCKED
 from .tracing import UNOBSERVED, Hooks, Observed
@@ -42,7 +42,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     UNHANDLED
     """
 
-    __slots__ = ("_hsm_active", "_hsm_due", "_hsm_event", "_hsm_memory", "_hsm_node")
+    __slots__ = ("_hsm_due", "_hsm_event", "_hsm_memory", "_hsm_node", "_hsm_searched")
 
     states: ClassVar[tuple[State, ...]]
     """All states in document order, without `ROOT` (H-001)."""
@@ -52,8 +52,8 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     _hsm_node: Node
     _hsm_event: Any
     _hsm_due: object
-    _hsm_active: Activation
     _hsm_memory: Any
+    _hsm_searched: Any
 
     def __init__(self, *, start: bool = True, observer: object = None) -> None:
         if start and observer is None:
@@ -95,13 +95,14 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         idle = event is None or event is BLOCKED
         if idle or node.passing or node.phase is not Phase.RUNNING:
             return node.state
-        searched = activation_of(self).source
-        return node.tables.source(node.state, event) if searched is None else searched
+        if type(event) is not Activation or event.source is None:
+            return node.tables.source(node.state, event)
+        return event.source
 
     @property
     def event(self) -> Any:
         """The event being processed; None between steps, in completions and initial steps."""
-        event = self._hsm_event
+        event = processed(self)
         return None if event is steps.NO_EVENT or event is BLOCKED else event
 
     @property
@@ -203,7 +204,6 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         self._hsm_node = self._hsm_node.tables.held
         self._hsm_event = BLOCKED
         self._hsm_due = HANDLED
-        self._hsm_active = IDLE
         self._hsm_node.tables.memories.write(self, {})
         if start:
             self._hsm_node.tables.start(self, None)
@@ -239,11 +239,11 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
                 been left then.
         """
         try:
-            plan = self._hsm_active.moves[target]
-        except (AttributeError, KeyError, TypeError):
-            raise choices.refuse_transition(self, "transition", target, effect) from None
+            plan = self._hsm_node.moves[target]
+        except (KeyError, TypeError):
+            raise permits.refuse_transition(self, "transition", target, effect) from None
         if effect is not None and not callable(effect):
-            raise choices.refuse_transition(self, "transition", target, effect)
+            raise permits.refuse_transition(self, "transition", target, effect)
         return plan(self, effect)
 
     def transition_history(

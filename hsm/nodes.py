@@ -40,9 +40,26 @@ class Node:
         completes: the state that completes when this node is reached, if anybody would notice.
         rests: for events whose plan is the user's own function, the search that follows when it
             declines.
+        grants: for events whose plan is the user's own function, what that may do; absent for
+            functions that may take no transition.
+        moves: for each target of any handler that may run here, the plan that `transition` calls;
+            it sees by the machine's `_hsm_event` whether it may be taken now.
+        keys: the plans of `moves` by the value of `_hsm_event` that they want.
     """
 
-    __slots__ = ("completes", "completion", "find", "passing", "phase", "rests", "state", "tables")
+    __slots__ = (
+        "completes",
+        "completion",
+        "find",
+        "grants",
+        "keys",
+        "moves",
+        "passing",
+        "phase",
+        "rests",
+        "state",
+        "tables",
+    )
 
     def __init__(self, tables: Tables, state: State, phase: Phase, *, passing: bool) -> None:
         self.tables = tables
@@ -53,6 +70,9 @@ class Node:
         self.completes: State | None = None
         self.completion: Plan | None = None
         self.rests: dict[Hashable, tuple[Rule, Plan | None]] = {}
+        self.grants: dict[Hashable, Activation] = {}
+        self.moves: dict[State, Plan] = {}
+        self.keys: dict[State, dict[Hashable, Plan]] = {}
 
 
 def _find_nothing(event: Hashable) -> None:
@@ -62,22 +82,31 @@ def _find_nothing(event: Hashable) -> None:
 class Activation:
     """What the running user code may do: the permission for one in-handler call.
 
-    While an imperative handler runs the machine refers to the activation of that handler; taking a
-    transition replaces it by its `taken` form, which permits nothing. Guards, effects, entry and
+    While a search is under way, or an imperative initial, the machine's `_hsm_event` refers to the
+    activation of the function that runs, and its `_hsm_searched` to the event. Taking a transition
+    replaces the activation by its `taken` form, which permits nothing. Guards, effects, entry and
     exit handlers run under activations without moves.
+
+    A function that an event finds without a search needs no activation to be set: the event itself
+    stands for it, until a transition is taken.
 
     Attributes:
         source: the state being searched, completed or initialised (H-065); None outside of
-        handlers.
-        moves: the plan for each target that `transition` may be given.
+            handlers.
+        moves: the targets that `transition` may be given.
         targets: the declared targets.
+        recalls: the plans of `transition_history`.
+        plans: the plans of `transition` that want this activation rather than the event.
         spent: whether the handler has taken its transition.
+        event: the event, when this activation is of one only; else `ELSEWHERE`.
         refusal: why `transition` is refused when a target is not among the moves.
     """
 
     __slots__ = (
+        "event",
         "leaf",
         "moves",
+        "plans",
         "recalls",
         "refusal",
         "rule",
@@ -94,30 +123,53 @@ class Activation:
         *,
         leaf: State | None = None,
         rule: Rule | None = None,
+        moves: tuple[State, ...] = (),
     ) -> None:
         self.source = source
         self.refusal = refusal
         self.leaf = leaf
         self.rule = rule
-        self.moves: dict[State, Plan] = {}
+        self.moves = moves
         self.targets: tuple[State, ...] = rule.targets if rule and leaf is not None else ()
+        self.plans: dict[State, Plan] = {}
         self.recalls: dict[tuple[State, Any], Plan] = {}
         self.taken = self
         self.spent = False
+        self.event: Any = ELSEWHERE
         if leaf is not None:
-            self.taken = Activation(
-                source, "this handler has taken its transition; a handler takes one at most"
-            )
-            self.taken.spent = True
+            self.taken = self.taken_at(ELSEWHERE)
+
+    def taken_at(self, event: Any) -> Activation:
+        """What is left of the permission when a transition has been taken during `event`."""
+        refusal = "this handler has taken its transition; a handler takes one at most"
+        taken = Activation(self.source, refusal, rule=self.rule)
+        taken.spent = True
+        taken.event = event
+        return taken
 
 
+ELSEWHERE: Any = type("ELSEWHERE", (), {"__slots__": ()})()
 IDLE = Activation(None, "only a running imperative handler may take a transition")
 
 
 def activation_of(m: Any) -> Activation:
-    """The activation that a machine refers to; `IDLE` until it has had another one."""
-    try:
-        found: Activation = m._hsm_active
-    except AttributeError:
-        return IDLE
+    """What the running user code may do; `IDLE` when it may do nothing in particular."""
+    event = m._hsm_event
+    if type(event) is Activation:
+        return event
+    found: Activation = m._hsm_node.grants.get(event, IDLE)
     return found
+
+
+def processed(m: Any) -> Any:
+    """The event that the machine is at, whatever stands for it."""
+    event = m._hsm_event
+    if type(event) is not Activation:
+        return event
+    return m._hsm_searched if event.event is ELSEWHERE else event.event
+
+
+def activate(m: Any, activation: Activation) -> None:
+    """Have `activation` stand for the event."""
+    m._hsm_searched = processed(m)
+    m._hsm_event = activation

@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import DispatchError
 from .memories import memory_of
-from .nodes import IDLE, Node, Phase
+from .nodes import Node, Phase
 from .states import ANY, HANDLED, ROOT, EventLike, Final, State
 from .steps import BLOCKED, COMPLETION, Agenda, refuse_in_step, rest
 
@@ -52,7 +52,6 @@ def configuration(m: Any) -> Configuration:
 
 def configure(m: Any, found: Configuration, tables: Any) -> None:
     """Put a machine into a configuration; runs nothing."""
-    m._hsm_active = IDLE
     m._hsm_due = HANDLED
     m._hsm_node = _node(tables, found)
     tables.memories.write(m, found.history)

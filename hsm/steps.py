@@ -3,7 +3,8 @@
 `m._hsm_event` says whether a step is active: None between steps of a machine that can take an event
 at once, `BLOCKED` between steps of one that cannot (it is not running, or an earlier step that
 failed left something over), and in a step the event, or `NO_EVENT` for initials, completions and
-the event None. A machine under construction has `NO_EVENT` already: a new one is in no step.
+the event None, or an `Activation` that stands for it. A machine under construction has `NO_EVENT`
+already: a new one is in no step.
 
 `m._hsm_due` is `HANDLED` while nothing is due. `dispatch` compares the handler's answer with it, so
 that one test finds wrong answers and due work alike. `COMPLETION` stands for nothing but the
@@ -19,7 +20,7 @@ from typing import Any
 
 from .chart import Rule
 from .errors import DispatchError, TransitionError
-from .nodes import IDLE, Activation, Node, Phase, activation_of
+from .nodes import Activation, Node, Phase, activate, activation_of
 from .states import ANY, DEFERRED, HANDLED, UNHANDLED, EventLike, Final, Outcome
 
 NO_EVENT: Any = type("NO_EVENT", (), {"__slots__": ()})()
@@ -118,16 +119,16 @@ def imperative_initial(rule: Rule, activation: Activation) -> Callable[[Any], No
     function: Any = rule.function
 
     def run(m: Any) -> None:
-        outer = activation_of(m)
-        m._hsm_active = activation
+        outer = m._hsm_event
+        activate(m, activation)
         try:
             result = function(m)
-            if m._hsm_active is activation:
+            if m._hsm_event is activation:
                 raise TransitionError(f"{_name(m, rule)} took no transition; it must take one")
             if result is not HANDLED:
                 raise DispatchError(f"{_name(m, rule)} answered {result!r}; it must answer HANDLED")
         finally:
-            m._hsm_active = outer
+            m._hsm_event = outer
 
     return run
 
@@ -218,9 +219,14 @@ def take(m: Any, event: EventLike, arg: Any) -> Outcome:
 
 def answer(m: Any, event: EventLike, arg: Any, result: Outcome) -> Outcome:
     """Judge an answer other than HANDLED, and go on searching when a handler declined."""
+    activation = m._hsm_event
+    if type(activation) is Activation:
+        if activation.spent and activation.rule is not None:
+            judge(m, activation.rule, result)
+        return result  # the plan was a search, which has judged its handlers itself
     rest = m._hsm_node.rests.get(event)
     if rest is None:
-        return result  # the plan was a search, which has judged its handlers itself
+        return result
     rule, search = rest
     if result is not UNHANDLED:
         refuse_answer(m, rule, result)
@@ -332,7 +338,6 @@ def rest(m: Any) -> None:
 
 def abort(m: Any) -> None:
     """End a step that an exception leaves (H-162)."""
-    m._hsm_active = IDLE
     rest(m)
 
 

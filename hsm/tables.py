@@ -6,8 +6,8 @@ table of a leaf is filled when the first machine of the class asks it for an eve
 chart has many more pairs of leaf and event than any run visits; from then on it does not change.
 
 Where the chain begins with an unguarded edge it is the edge's plan, and where it begins with an
-unguarded handler that takes no transition it is the user's own function. A class has two sets of
-tables, plain and traced, and a machine stands on a node of one of them; so tracing that is not used
+unguarded handler it is the user's own function. A class has two sets of tables, plain and traced, and
+a machine stands on a node of one of them; so tracing that is not used
 costs nothing (H-178).
 """
 
@@ -20,10 +20,12 @@ from typing import Any
 from . import steps
 from .chart import Chart, Rule
 from .memories import Memories
-from .nodes import IDLE, Activation, Node, Phase
+from .nodes import Activation, Node, Phase
 from .routes import Call, Routes, trace
 from .scripts import Lines, Plan
 from .states import ANY, HANDLED, ROOT, UNHANDLED, Final, Outcome, State
+
+_UNDECLARED = "it is not among the targets of the declaration that was selected"
 
 
 class Tables:
@@ -76,6 +78,7 @@ class Tables:
             state = node.completes or ROOT
             options = [(rule, "(m)") for rule in self.chart.completions.get(state, ())]
             lines = Lines()
+            lines.add("m._hsm_searched = m._hsm_event")
             self._level(lines, node.state, state, options, hooks=False)
             _conclude(lines)
             node.completion = lines.compile()
@@ -121,10 +124,13 @@ class Tables:
                 if rules and rules[0].guard is None:
                     if rules[0].is_declarative:
                         return self._edge(leaf, rules[0], "(m, arg)")
-                    if not rules[0].targets and rules[0].function is not None:
+                    if rules[0].function is not None:
                         above = path[index + 1 :]
                         rest = self._search(leaf, above, event) if above else None
                         node.rests[event] = (rules[0], rest)
+                        if rules[0].targets:
+                            grant = self.routes.grant(leaf, state, rules[0], event, _UNDECLARED)
+                            node.grants[event] = grant
                         return rules[0].function
                 if rules or ANY in self.chart.candidates.get(state, ()) or event in state.defer:
                     break
@@ -135,9 +141,10 @@ class Tables:
     def _search(self, leaf: State, path: tuple[State, ...], event: Hashable) -> Plan:
         """The function that tries the states of `path` in turn (H-061, H-062)."""
         lines = Lines()
+        lines.add("m._hsm_searched = m._hsm_event")
         if self.traced:
             lines.add("event = m.event")
-            lines.add("m._hsm_active = {}", self._marks[leaf])
+            lines.add("m._hsm_event = {}", self._marks[leaf])
             trace(lines, "dispatch_start", names="event, arg")
         for state in path:
             candidates = self.chart.candidates.get(state, {})
@@ -172,7 +179,7 @@ class Tables:
         hooked = self.traced and hooks
         first = options[0][0] if options else None
         if hooked or first is None or not _activates(first):
-            lines.add("m._hsm_active = {}", self._marks[state])
+            lines.add("m._hsm_event = {}", self._marks[state])
         if hooked:
             trace(lines, "dispatch_attempt", state, names="{0}, event")
         keyword, indent, decided = "if", "", False
@@ -197,9 +204,7 @@ class Tables:
         if hooked:
             trace(lines, "dispatch_result", state, names="{0}, event, result")
         if hooked or defers or not all(_activates(rule) for rule, _ in options):
-            lines.add("if result is not {}:", UNHANDLED)
-            lines.add(" m._hsm_active = {}", IDLE)
-            lines.add(" return result")
+            lines.add("if result is not {}: return result", UNHANDLED)
         return not (decided or defers) or any(not rule.is_declarative for rule, _ in options)
 
     def _run(
@@ -218,14 +223,13 @@ class Tables:
             lines.add(f"{indent}result = {{}}(m, arg)", plan)
             return
         if rule.targets:
-            lines.add(f"{indent}m._hsm_active = {{}}", self._activation(leaf, rule))
+            lines.add(f"{indent}m._hsm_event = {{}}", self._activation(leaf, rule))
         lines.add(f"{indent}result = {{}}{parameters}", rule.function)
         if not hooked:
             lines.add(f"{indent}if result is {{}}:", HANDLED)
             if self.traced and not rule.targets:
                 edge = (rule.state, rule.event, None)
                 lines.add(f"{indent} m._hsm_observer.edge_taken({{}}, {{}}, {{}})", *edge)
-            lines.add(f"{indent} m._hsm_active = {{}}", IDLE)
             lines.add(f"{indent} return result")
             lines.add(f"{indent}{{}}(m, {{}}, result)", steps.judge, rule)
             return
@@ -243,8 +247,7 @@ class Tables:
         return self.routes.edge(leaf, rule, effect)
 
     def _activation(self, leaf: State, rule: Rule) -> Activation:
-        refusal = "it is not among the targets of the declaration that was selected"
-        return self.routes.activation(leaf, rule.state or ROOT, rule, rule.targets, refusal)
+        return self.routes.activation(leaf, rule.state or ROOT, rule, rule.targets, _UNDECLARED)
 
 
 def _activates(rule: Rule) -> bool:
@@ -253,7 +256,6 @@ def _activates(rule: Rule) -> bool:
 
 
 def _conclude(lines: Lines) -> None:
-    lines.add("m._hsm_active = {}", IDLE)
     lines.add("return {}", UNHANDLED)
 
 

@@ -112,11 +112,25 @@ MUTANTS = (
         ("tests/hsm/test_exceptions.py",),
     ),
     Mutant(
-        "what an aborted step was in the middle of stays active",
+        "a step that an exception leaves does not end",
         "hsm/steps.py",
-        "    m._hsm_active = IDLE\n    rest(m)\n",
-        "    rest(m)\n",
+        '    """End a step that an exception leaves (H-162)."""\n    rest(m)\n',
+        '    """End a step that an exception leaves (H-162)."""\n',
         ("tests/hsm/test_exceptions.py",),
+    ),
+    Mutant(
+        "a handler may take a second transition",
+        "hsm/routes.py",
+        '            script.add("m._hsm_event = {}", taken)\n',
+        "",
+        ("tests/hsm/test_permits.py",),
+    ),
+    Mutant(
+        "a plan is taken whatever handler runs",
+        "hsm/routes.py",
+        '            script.add(" return {}(m, {}, arg)", refuse_or_retry, target)\n',
+        '            script.add(" pass")\n',
+        ("tests/hsm/test_permits.py",),
     ),
     Mutant(
         "a handler may decline after it has taken a transition",
