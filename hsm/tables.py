@@ -6,9 +6,8 @@ table of a leaf is filled when the first machine of the class asks it for an eve
 chart has many more pairs of leaf and event than any run visits; from then on it does not change.
 
 Where the chain begins with an unguarded edge it is the edge's plan, and where it begins with an
-unguarded handler it is the user's own function. A class has two sets of tables, plain and traced, and
-a machine stands on a node of one of them; so tracing that is not used
-costs nothing (H-178).
+unguarded handler it is the user's own function. A class has two sets of tables, plain and traced,
+and a machine stands on a node of one of them; so tracing that is not used costs nothing (H-178).
 """
 
 from __future__ import annotations
