@@ -99,6 +99,8 @@ class Adapter:
         self._warnings = WarningLimit(clock)
         self._shutdown_token = shutdown_token.encode()
         self._accused_streams: set[int] = set()
+        self.requests = 0
+        """Messages so far that were not plainly for others."""
         self._handlers: dict[type, Callable[[Message], None]] = {
             ShmLeaseKeepalive: lambda message: router.dispatch(DriverEvent.KEEPALIVE, message),
             ShmAttachRequest: self._on_attach,
@@ -116,6 +118,7 @@ class Adapter:
             if kind == _ANNOUNCE:
                 self._look_for_other_driver(buffer)
             return
+        self.requests += 1
         try:
             message = _decode(buffer)
         except WireError as error:

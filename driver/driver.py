@@ -147,6 +147,30 @@ class Driver:
             raise RuntimeError("the driver is broken by the error logged before; restart it")
         return work
 
+    @property
+    def requests(self) -> int:
+        """Messages so far that were not plainly for others: a sign that somebody is about."""
+        return self._adapter.requests
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether messages of the driver wait to be offered again, by `do_work`."""
+        return self._endpoints.has_backlog
+
+    def has_input(self) -> bool:
+        """Whether something has come for `do_work`: a message, or a call from another thread.
+
+        Far cheaper than `do_work`, for a loop with nothing else to do. It does not see timers, a
+        backlog, or what nobody tells (a lost transport, free space); so call `do_work` now and then
+        all the same.
+        """
+        if self._router.posted:
+            return True
+        try:
+            return self._endpoints.has_arrived()
+        except Exception:  # noqa: BLE001 - do_work meets it as well, and ends the driver
+            return True
+
     def request_shutdown(
         self, reason: ShutdownReason = ShutdownReason.NORMAL, text: str = ""
     ) -> None:

@@ -28,6 +28,9 @@ class TransportEndpoints:
         self._proxy = proxy
         self._pause = pause
         self._subscription: Subscription | None = None
+        # Taken by `has_arrived` to see whether there is anything; the next `poll` hands it over.
+        self._taken = 0
+        self._kept: list[bytes] = []
         self._publications: list[Publication] = []
 
     @property
@@ -67,12 +70,40 @@ class TransportEndpoints:
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
+            self._taken = 0
+            self._kept.clear()
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether messages wait to be offered again."""
+        return self._proxy.has_backlog
+
+    def has_arrived(self) -> bool:
+        """Whether there is something to poll; cheap, and nothing is lost by asking.
+
+        Raises what polling raises.
+        """
+        if self._taken:
+            return True
+        if self._subscription is None:
+            return False
+        self._taken = self._subscription.poll(self._keep, 1)
+        return self._taken > 0
+
+    def _keep(self, message: memoryview) -> None:
+        self._kept.append(bytes(message))
 
     def poll(self, handler: FragmentHandler, fragment_limit: int) -> int:
         """Hand over what has arrived; 0 when the endpoints are closed."""
         if self._subscription is None:
             return 0
-        return self._subscription.poll(handler, fragment_limit)
+        if not self._taken:
+            return self._subscription.poll(handler, fragment_limit)
+        taken, self._taken = self._taken, 0
+        kept, self._kept = self._kept, []
+        for message in kept:
+            handler(memoryview(message))
+        return taken + self._subscription.poll(handler, fragment_limit - taken)
 
     def flush(self) -> int:
         """Offer waiting messages again; returns how many left."""

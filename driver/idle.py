@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 __all__ = ["IdleBackoff"]
 
-_SPINS = 10
-_YIELDS = 20
+_SPINS = 20
+_YIELDS = 400
 _FIRST_SLEEP_NS = 50_000
 _LONGEST_SLEEP_NS = 1_000_000
 
@@ -17,8 +17,8 @@ _LONGEST_SLEEP_NS = 1_000_000
 class IdleBackoff:
     """Spins, then yields, then sleeps ever longer, up to 1 ms and never past the next timer.
 
-    Work of any kind brings it back to spinning: a request that follows another is answered at once,
-    an idle daemon costs next to nothing.
+    `reset()` brings it back to spinning: a request that follows another is answered at once, an
+    idle daemon costs next to nothing.
     """
 
     def __init__(
@@ -28,27 +28,28 @@ class IdleBackoff:
     ) -> None:
         self._sleep = sleep
         self._yield_now = yield_now
-        self._idle_cycles = 0
+        self._awake = _SPINS + _YIELDS
         self._sleep_ns = _FIRST_SLEEP_NS
 
-    def idle(self, work_count: int, now: int, next_due_ns: int | None) -> None:
-        """Wait a little, unless there was work.
+    def reset(self) -> None:
+        """Somebody asked for something, and may ask for more."""
+        self._awake = _SPINS + _YIELDS
+        self._sleep_ns = _FIRST_SLEEP_NS
+
+    def idle(self, now: int, next_due_ns: int | None) -> None:
+        """Wait a little; called when there was nothing to do.
 
         `now` is the monotonic time and `next_due_ns` when the next timer is due, None without one.
         """
-        if work_count:
-            self._idle_cycles = 0
-            self._sleep_ns = _FIRST_SLEEP_NS
-            return
-        self._idle_cycles += 1
-        if self._idle_cycles <= _SPINS:
-            return
-        if self._idle_cycles <= _SPINS + _YIELDS:
-            self._yield_now()
+        if self._awake:
+            self._awake -= 1
+            if self._awake < _YIELDS:
+                self._yield_now()
             return
         sleep_ns = self._sleep_ns
-        self._sleep_ns = min(2 * sleep_ns, _LONGEST_SLEEP_NS)
-        if next_due_ns is not None:
-            sleep_ns = min(sleep_ns, next_due_ns - now)
+        if sleep_ns < _LONGEST_SLEEP_NS:
+            self._sleep_ns = min(2 * sleep_ns, _LONGEST_SLEEP_NS)
+        if next_due_ns is not None and next_due_ns - now < sleep_ns:
+            sleep_ns = next_due_ns - now
         if sleep_ns > 0:
             self._sleep(sleep_ns / 1e9)

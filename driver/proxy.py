@@ -110,12 +110,17 @@ class Proxy:
             return self._publish_announce(entry)
         return self._publish_in_order(entry, self._control, self._control_publication)
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether messages wait to be offered again."""
+        return bool(self._control or self._announce or self._held)
+
     def flush(self) -> int:
         """Drop answers that are too old, then offer what waits until an offer fails (D-172).
 
         Returns how many messages left.
         """
-        if not self._control and not self._announce and not self._held:
+        if not self.has_backlog:
             return 0
         self._drop_stale_responses()
         left = self._flush(self._control, self._control_publication)

@@ -26,21 +26,22 @@ class Router:
     Events may be posted from any thread; everything else belongs to the loop's.
     """
 
-    __slots__ = ("_metrics", "_posted", "machine")
+    __slots__ = ("_metrics", "machine", "posted")
 
     machine: Dispatcher
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._posted: deque[tuple[DriverEvent, object]] = deque()
+        self.posted: deque[tuple[DriverEvent, object]] = deque()
+        """Events that wait to be handled; to look at."""
 
     def post(self, event: DriverEvent, arg: object = None) -> None:
         """Queue an event, to be handled after the current one (D-013)."""
-        self._posted.append((event, arg))
+        self.posted.append((event, arg))
 
     def post_first(self, event: DriverEvent, arg: object = None) -> None:
         """Queue an event before those that other threads may have posted already."""
-        self._posted.appendleft((event, arg))
+        self.posted.appendleft((event, arg))
 
     def dispatch(self, event: DriverEvent, arg: object = None) -> None:
         """Handle one event now; an unexpected exception is logged and counted (D-064)."""
@@ -53,8 +54,8 @@ class Router:
     def drain(self) -> int:
         """Handle the posted events, and those that they post; returns how many."""
         handled = 0
-        while self._posted:
-            event, arg = self._posted.popleft()
+        while self.posted:
+            event, arg = self.posted.popleft()
             self.dispatch(event, arg)
             handled += 1
         return handled

@@ -454,6 +454,44 @@ def test_D_014_a_cycle_takes_no_more_fragments_than_its_limit() -> None:
     assert rig.metrics["fragments"] == 3
 
 
+def test_looking_for_input_takes_nothing_away() -> None:
+    """D-014, D-193: each message is handled in the cycle that follows, in order, and counts."""
+    rig = Rig(make_config(driver={"fragment_limit": 3}))
+    rig.settle()
+    assert not rig.driver.has_input()
+    for client_id in range(1, 6):
+        rig.say(rig.request(client_id=client_id))
+    fragments, said = rig.metrics["fragments"], len(rig.messages)
+    answered = []
+    for _ in range(2):
+        assert rig.driver.has_input()
+        assert rig.driver.has_input()
+        rig.cycle()
+        answered.append([a.correlation_id for a in rig.heard(ShmAttachResponse, said)])
+    assert answered == [[1, 2, 3], [1, 2, 3, 4, 5]]
+    rig.settle()
+    assert rig.metrics["fragments"] - fragments == 5 + len(rig.messages) - said
+    assert not rig.driver.has_input()
+
+
+def test_a_call_from_another_thread_is_input() -> None:
+    """D-141, D-193"""
+    rig = Rig()
+    rig.settle()
+    assert not rig.driver.has_input()
+    rig.driver.request_shutdown()
+    assert rig.driver.has_input()
+
+
+def test_a_driver_that_was_looked_at_can_close_and_has_no_input_then() -> None:
+    rig = Rig()
+    rig.settle()
+    rig.say(rig.request())
+    assert rig.driver.has_input()
+    rig.driver.close(drain=False)
+    assert not rig.driver.has_input()
+
+
 def test_D_013_posted_events_wait_for_the_current_one() -> None:
     rig = Rig()
     lifecycle = rig.driver._lifecycle

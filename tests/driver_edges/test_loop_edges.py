@@ -25,6 +25,7 @@ from tensor_pool.driver.warning_limit import WarningLimit
 from tensor_pool.hsm import HANDLED, ROOT, Machine, Outcome, State, on_event, on_initial
 
 SECOND = 1_000_000_000
+MS = 1_000_000
 
 
 class Idling:
@@ -40,9 +41,9 @@ class Idling:
 def test_D_193_an_idle_loop_spins_then_yields_then_sleeps_ever_longer() -> None:
     idling = Idling()
     steps: list[str] = []
-    for _ in range(100):
+    for _ in range(1000):
         before = idling.yields, len(idling.sleeps)
-        idling.backoff.idle(0, 0, None)
+        idling.backoff.idle(0, None)
         after = idling.yields, len(idling.sleeps)
         steps.append("yield" if after[0] > before[0] else "sleep" if after != before else "spin")
     kinds = [kind for n, kind in enumerate(steps) if n == 0 or steps[n - 1] != kind]
@@ -54,45 +55,120 @@ def test_D_193_an_idle_loop_spins_then_yields_then_sleeps_ever_longer() -> None:
 def test_D_193_the_loop_never_sleeps_longer_than_to_the_next_timer() -> None:
     idling = Idling()
     for _ in range(1000):
-        idling.backoff.idle(0, now=5 * SECOND, next_due_ns=5 * SECOND + 30_000)
+        idling.backoff.idle(now=5 * SECOND, next_due_ns=5 * SECOND + 30_000)
     assert max(idling.sleeps) == 30e-6
     count = len(idling.sleeps)
-    idling.backoff.idle(0, now=6 * SECOND, next_due_ns=5 * SECOND)
+    idling.backoff.idle(now=6 * SECOND, next_due_ns=5 * SECOND)
     assert len(idling.sleeps) == count, "a timer that is due leaves no time to sleep"
 
 
-def test_D_193_work_brings_the_loop_back_to_spinning() -> None:
+def test_D_193_a_reset_brings_the_loop_back_to_spinning() -> None:
     idling = Idling()
-    for _ in range(100):
-        idling.backoff.idle(0, 0, None)
+    for _ in range(1000):
+        idling.backoff.idle(0, None)
     slept = len(idling.sleeps)
-    idling.backoff.idle(3, 0, None)
+    idling.backoff.reset()
     for _ in range(5):
-        idling.backoff.idle(0, 0, None)
+        idling.backoff.idle(0, None)
     assert len(idling.sleeps) == slept
 
 
 class ScriptedDriver:
-    """Stops after so many cycles."""
+    """Stops after so many cycles, in each of which there was `work`."""
 
-    next_due_ns = None
+    next_due_ns: int | None = None
+    requests = 0
+    has_backlog = False
 
-    def __init__(self, cycles: int) -> None:
+    def __init__(self, cycles: int, work: int = 0) -> None:
+        self.clock = SimulatedClock(0, 8)
         self.cycles = cycles
+        self.work = work
+        self.asked_in: set[int] = set()
+        """In which cycles, counted down, somebody asks for something."""
+        self.input_ns: int | None = None
+        """When something comes."""
+        self.did: list[str] = []
 
     @property
     def is_stopped(self) -> bool:
         return self.cycles <= 0
 
     def do_work(self) -> int:
+        self.did.append("cycle")
+        self.requests += self.cycles in self.asked_in
         self.cycles -= 1
-        return 1
+        return self.work
+
+    def has_input(self) -> bool:
+        self.did.append("look")
+        return self.input_ns is not None and self.clock.monotonic_ns() >= self.input_ns
+
+    def _sleep(self, seconds: float) -> None:
+        self.did.append("sleep")
+        self.clock.advance(round(seconds * 1e9))
+
+    def run(self) -> list[int]:
+        """When the loop took whole cycles, in ms; a sleep takes as long as it says."""
+        times: list[int] = []
+        backoff = IdleBackoff(self._sleep, lambda: self.did.append("yield"))
+        run_driver(self, self.clock, LoopDesk(), times.append, backoff)  # type: ignore[arg-type]
+        return [time // MS for time in times]
+
+
+def test_an_idle_loop_looks_often_and_takes_a_whole_cycle_now_and_then() -> None:
+    """D-193: what nobody tells (a lost transport, free space) is still noticed."""
+    driver = ScriptedDriver(cycles=4)
+    assert driver.run()[:3] == [0, 50, 100]
+    assert driver.did.count("sleep") >= 150
+    assert driver.did.count("look") > driver.did.count("sleep")
+
+
+def test_an_idle_loop_takes_a_cycle_when_a_timer_is_due() -> None:
+    """D-193, D-014"""
+    driver = ScriptedDriver(cycles=2)
+    driver.next_due_ns = 7 * MS
+    assert driver.run() == [0, 7]
+
+
+def test_an_idle_loop_takes_a_cycle_when_something_has_come() -> None:
+    """D-193, D-014"""
+    driver = ScriptedDriver(cycles=2)
+    driver.input_ns = 20 * MS
+    (_, then) = driver.run()
+    assert 20 <= then <= 21
+
+
+def test_a_backlog_is_offered_again_after_every_wait() -> None:
+    """D-172, D-193"""
+    driver = ScriptedDriver(cycles=1000)
+    driver.has_backlog = True
+    driver.run()
+    assert "look" not in driver.did
+    assert driver.did.count("sleep") > 100
+    waits = [n for n, what in enumerate(driver.did) if what != "cycle"]
+    assert all(driver.did[n + 1] == "cycle" for n in waits if n + 1 < len(driver.did))
+
+
+def test_only_requests_bring_an_idle_loop_back_to_spinning() -> None:
+    """D-193: the driver's own announces, which it hears as well, keep nobody awake."""
+
+    def first_wait_of_the_second_cycle(asked_in: set[int]) -> str:
+        driver = ScriptedDriver(cycles=3, work=1)
+        driver.asked_in = asked_in
+        driver.run()
+        did = [what for what in driver.did if what != "look"]
+        return did[did.index("cycle", 1) + 1]
+
+    assert first_wait_of_the_second_cycle(set()) == "sleep"
+    assert first_wait_of_the_second_cycle({2}) != "sleep"
 
 
 def test_calls_from_other_threads_are_made_between_cycles() -> None:
     """D-190, D-191: by the loop's thread, and the result or the error comes back."""
     desk = LoopDesk()
     driver: Any = ScriptedDriver(cycles=2)
+    driver.has_backlog = True
     caller = desk.call(threading.current_thread)
     failing = desk.call(lambda: 1 // 0)
     times: list[int] = []
@@ -114,7 +190,9 @@ def test_a_call_that_comes_too_late_is_cancelled_and_not_lost() -> None:
 
 def test_calls_are_cancelled_when_the_loop_breaks() -> None:
     desk = LoopDesk()
-    driver: Any = SimpleNamespace(is_stopped=False, do_work=lambda: 1 // 0)
+    driver: Any = SimpleNamespace(
+        has_input=None, is_stopped=False, requests=0, do_work=lambda: 1 // 0
+    )
     with pytest.raises(ZeroDivisionError):
         run_driver(driver, SimulatedClock(), desk)
     assert desk.call(lambda: 1).cancelled()

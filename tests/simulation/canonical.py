@@ -125,7 +125,7 @@ class _View:
                 for x in lifecycle.leases
             ),
             (proxy.control_backlog, proxy.announce_backlog),
-            len(driver._router._posted),
+            len(driver._router.posted),
             len(lifecycle._lease_desk._foreign),
         )
 
