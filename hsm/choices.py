@@ -1,7 +1,7 @@
 """The calls by which an imperative handler takes its transition: history and choice.
 
-`Machine.transition` itself is in `machine.py`, its refusals are in `permits.py`. All three are
-checked completely before anything is left, and a refused call changes nothing (H-087, H-125,
+`Machine.transition` itself is in `machine.py`; what all three have in common is that they are
+checked completely before anything is left, and that a refused call changes nothing (H-087, H-125,
 H-143).
 """
 
@@ -13,7 +13,6 @@ from typing import Any
 from .declarations import Role
 from .errors import TransitionError
 from .nodes import Activation, activate, activation_of
-from .permits import refusal, refuse_transition
 from .routes import EFFECT_OF_CALLER
 from .states import HANDLED, History, Outcome, State
 from .steps import fault_at
@@ -22,6 +21,28 @@ type Condition = Callable[[], object]
 type Action = Callable[[], object]
 type Branch = tuple[Condition, State] | tuple[Condition, State, Action | None]
 type Otherwise = State | tuple[State, Action | None]
+
+
+def refusal(m: Any, call: str, target: object, reason: str) -> TransitionError:
+    """The error of an in-handler call: what was asked, where, and why it cannot be done."""
+    shown = target.name if isinstance(target, State) else repr(target)
+    where = f"in state {m.current.name}, event {m.event!r}"
+    return TransitionError(f"{type(m).__qualname__}.{call}({shown}) {where}: {reason}")
+
+
+def refuse_transition(m: Any, call: str, target: object, effect: object) -> TransitionError:
+    """Why `transition` was refused."""
+    active = activation_of(m)
+    if not isinstance(target, State):
+        reason = "give a state object, such as self.Name"
+    elif (target in active.targets and not active.moves) or active.leaf is None:
+        reason = active.refusal
+    elif target in active.moves and not callable(effect):
+        reason = f"the effect {effect!r} is not callable"
+    else:
+        allowed = ", ".join(state.name for state in active.moves)
+        reason = f"{active.refusal}{f' ({allowed})' if allowed else ''}"
+    return refusal(m, call, target, reason)
 
 
 def transition_history(m: Any, owner: Any, kind: Any, effect: Action | None) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from . import choices, permits, snapshots, steps
+from . import choices, snapshots, steps
 from .errors import DispatchError
 from .introspection import Edge, Finding, lint_of, unreachable_of
 from .machine_type import MachineType
@@ -239,11 +239,11 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
                 been left then.
         """
         try:
-            plan = self._hsm_node.moves[target]
+            plan = self._hsm_node.moves[self._hsm_event][target]
         except (KeyError, TypeError):
-            raise permits.refuse_transition(self, "transition", target, effect) from None
+            raise choices.refuse_transition(self, "transition", target, effect) from None
         if effect is not None and not callable(effect):
-            raise permits.refuse_transition(self, "transition", target, effect)
+            raise choices.refuse_transition(self, "transition", target, effect)
         return plan(self, effect)
 
     def transition_history(

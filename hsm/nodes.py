@@ -42,9 +42,8 @@ class Node:
             declines.
         grants: for events whose plan is the user's own function, what that may do; absent for
             functions that may take no transition.
-        moves: for each target of any handler that may run here, the plan that `transition` calls;
-            it sees by the machine's `_hsm_event` whether it may be taken now.
-        keys: the plans of `moves` by the value of `_hsm_event` that they want.
+        moves: for each value of the machine's `_hsm_event` that permits transitions their plans by
+            target: an event, where a function found without a search runs, or an `Activation`.
     """
 
     __slots__ = (
@@ -52,7 +51,6 @@ class Node:
         "completion",
         "find",
         "grants",
-        "keys",
         "moves",
         "passing",
         "phase",
@@ -71,8 +69,7 @@ class Node:
         self.completion: Plan | None = None
         self.rests: dict[Hashable, tuple[Rule, Plan | None]] = {}
         self.grants: dict[Hashable, Activation] = {}
-        self.moves: dict[State, Plan] = {}
-        self.keys: dict[State, dict[Hashable, Plan]] = {}
+        self.moves: dict[Hashable, dict[State, Plan]] = {}
 
 
 def _find_nothing(event: Hashable) -> None:
@@ -93,20 +90,16 @@ class Activation:
     Attributes:
         source: the state being searched, completed or initialised (H-065); None outside of
             handlers.
-        moves: the targets that `transition` may be given.
+        moves: the plan for each target that `transition` may be given.
         targets: the declared targets.
         recalls: the plans of `transition_history`.
-        plans: the plans of `transition` that want this activation rather than the event.
         spent: whether the handler has taken its transition.
-        event: the event, when this activation is of one only; else `ELSEWHERE`.
         refusal: why `transition` is refused when a target is not among the moves.
     """
 
     __slots__ = (
-        "event",
         "leaf",
         "moves",
-        "plans",
         "recalls",
         "refusal",
         "rule",
@@ -123,32 +116,22 @@ class Activation:
         *,
         leaf: State | None = None,
         rule: Rule | None = None,
-        moves: tuple[State, ...] = (),
     ) -> None:
         self.source = source
         self.refusal = refusal
         self.leaf = leaf
         self.rule = rule
-        self.moves = moves
+        self.moves: dict[State, Plan] = {}
         self.targets: tuple[State, ...] = rule.targets if rule and leaf is not None else ()
-        self.plans: dict[State, Plan] = {}
         self.recalls: dict[tuple[State, Any], Plan] = {}
         self.taken = self
         self.spent = False
-        self.event: Any = ELSEWHERE
         if leaf is not None:
-            self.taken = self.taken_at(ELSEWHERE)
-
-    def taken_at(self, event: Any) -> Activation:
-        """What is left of the permission when a transition has been taken during `event`."""
-        refusal = "this handler has taken its transition; a handler takes one at most"
-        taken = Activation(self.source, refusal, rule=self.rule)
-        taken.spent = True
-        taken.event = event
-        return taken
+            refusal = "this handler has taken its transition; a handler takes one at most"
+            self.taken = Activation(source, refusal, rule=rule)
+            self.taken.spent = True
 
 
-ELSEWHERE: Any = type("ELSEWHERE", (), {"__slots__": ()})()
 IDLE = Activation(None, "only a running imperative handler may take a transition")
 
 
@@ -164,9 +147,7 @@ def activation_of(m: Any) -> Activation:
 def processed(m: Any) -> Any:
     """The event that the machine is at, whatever stands for it."""
     event = m._hsm_event
-    if type(event) is not Activation:
-        return event
-    return m._hsm_searched if event.event is ELSEWHERE else event.event
+    return m._hsm_searched if type(event) is Activation else event
 
 
 def activate(m: Any, activation: Activation) -> None:

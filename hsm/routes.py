@@ -6,14 +6,12 @@ when it is asked for. In the traced set the same scripts contain the calls of th
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from . import steps
 from .chart import Chart, Rule
 from .memories import Memories, memory_of
 from .nodes import Activation, Node
-from .permits import fork, refuse_or_retry
 from .scripts import Lines, Plan, Script
 from .states import HANDLED, ROOT, SHALLOW, Final, History, Outcome, State, Terminate
 
@@ -53,8 +51,6 @@ class Routes:
         self.memories = memories
         self._choice_begins: dict[tuple[State, State, State], Plan] = {}
         self._choice_ends: dict[tuple[State, State], Plan] = {}
-        self._initials: dict[State, Activation] = {}
-        self._registering = threading.RLock()
         self._defers = any(state.defer for state in chart.states)
 
     # Whole transitions --------------------------------------------------------------------------
@@ -67,7 +63,7 @@ class Routes:
         effect: Call | None,
         edge: tuple[State, Hashable, State],
         default: Rule | None = None,
-        wanted: tuple[Hashable, Activation] | None = None,
+        spend: Call | None = None,
     ) -> Plan:
         """The transition of H-080.
 
@@ -76,15 +72,11 @@ class Routes:
             effect: the call that runs the effect.
             edge: source, event and declared target, for coverage.
             default: the history default that the target was taken from (H-122).
-            wanted: for the transition of a handler, the value of `_hsm_event` that permits it, and
-                the one that says that it has been taken.
+            spend: for the transition of a handler, the call that takes its permission away.
         """
         script = Script()
-        if wanted is not None:
-            event, taken = wanted
-            script.add("if m._hsm_event is not {}:", event)
-            script.add(" return {}(m, {}, arg)", refuse_or_retry, target)
-            script.add("m._hsm_event = {}", taken)
+        if spend is not None:
+            script.add(*spend)
         scope = self.chart.scope(source, target)
         self._begin(script, leaf, target, scope, edge, default)
         script.commit()
@@ -274,11 +266,7 @@ class Routes:
             if len(targets) > 1:
                 refusal = "an initial with several targets decides by choice(…)"
                 targets = ()
-            with self._registering:
-                activation = self._initials.get(owner)
-                if activation is None:
-                    activation = self.activation(owner, owner, rule, targets, refusal)
-                    self._initials[owner] = activation
+            activation = self.activation(owner, owner, rule, targets, refusal)
             script.add("{}(m)", steps.imperative_initial(rule, activation))
             return
         effect: Call | None = None if rule.function is None else ("{}(m)", rule.function)
@@ -293,48 +281,37 @@ class Routes:
         self._end(script, owner, target)
 
     def activation(
-        self, leaf: State, source: State, rule: Rule, targets: tuple[State, ...], refusal: str
+        self,
+        leaf: State,
+        source: State,
+        rule: Rule,
+        targets: tuple[State, ...],
+        refusal: str,
+        *,
+        searched: bool = True,
     ) -> Activation:
-        """What the handler of `rule` may do while its activation stands for the event."""
-        activation = Activation(source, refusal, leaf=leaf, rule=rule, moves=targets)
+        """What the handler of `rule` may do, with a plan for each target of `transition`.
+
+        Args:
+            searched: whether the activation stands for the event while the handler runs; otherwise
+                the event stands for itself.
+        """
+        activation = Activation(source, refusal, leaf=leaf, rule=rule)
+        spend: Call = ("m._hsm_event = {}", activation.taken)
+        if not searched:
+            spend = ("m._hsm_searched = m._hsm_event; m._hsm_event = {}", activation.taken)
         for target in targets:
-            self._register(leaf, target, activation, self.move(activation, target))
+            activation.moves[target] = self.transition(
+                leaf,
+                source,
+                target,
+                EFFECT_OF_CALLER,
+                (source, rule.event, target),
+                spend=spend,
+            )
+        if searched:
+            self.nodes[leaf].moves[activation] = activation.moves
         return activation
-
-    def grant(
-        self, leaf: State, source: State, rule: Rule, event: Hashable, refusal: str
-    ) -> Activation:
-        """What the handler of `rule` may do while the event stands for itself."""
-        activation = Activation(source, refusal, leaf=leaf, rule=rule, moves=rule.targets)
-        taken = activation.taken_at(event)
-        for target in rule.targets:
-            self._register(leaf, target, event, self._move(activation, target, event, taken))
-        return activation
-
-    def move(self, activation: Activation, target: State) -> Plan:
-        """The plan of a handler's transition while its activation stands for the event."""
-        plan = activation.plans.get(target)
-        if plan is None:
-            plan = self._move(activation, target, activation, activation.taken)
-            activation.plans[target] = plan
-        return plan
-
-    def _move(
-        self, activation: Activation, target: State, event: Hashable, taken: Activation
-    ) -> Plan:
-        rule, leaf, source = activation.rule, activation.leaf, activation.source
-        if rule is None or leaf is None or source is None:
-            raise AssertionError(f"{activation!r} permits no transition")
-        edge = (source, rule.event, target)
-        wanted = (event, taken)
-        return self.transition(leaf, source, target, EFFECT_OF_CALLER, edge, wanted=wanted)
-
-    def _register(self, leaf: State, target: State, event: Hashable, plan: Plan) -> None:
-        node = self.nodes[leaf]
-        with self._registering:
-            plans = node.keys.setdefault(target, {})
-            plans[event] = plan
-            node.moves[target] = plan if len(plans) == 1 else fork(plans, target)
 
     def _end(self, script: Script, leaf: State, target: State) -> None:
         if self.traced:

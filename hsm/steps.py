@@ -237,6 +237,9 @@ def finish(m: Any, event: EventLike, arg: Any, result: Outcome) -> Outcome:
     """The end of a dispatch whose answer is not HANDLED or that left something to do."""
     if result is not HANDLED:
         result = answer(m, event, arg, result)
+        if m._hsm_due is HANDLED:
+            m._hsm_event = None
+            return result
     work_off(m)
     rest(m)
     return result

@@ -24,8 +24,6 @@ from .routes import Call, Routes, trace
 from .scripts import Lines, Plan
 from .states import ANY, HANDLED, ROOT, UNHANDLED, Final, Outcome, State
 
-_UNDECLARED = "it is not among the targets of the declaration that was selected"
-
 
 class Tables:
     """The nodes and plans of one class, plain or traced.
@@ -128,8 +126,9 @@ class Tables:
                         rest = self._search(leaf, above, event) if above else None
                         node.rests[event] = (rules[0], rest)
                         if rules[0].targets:
-                            grant = self.routes.grant(leaf, state, rules[0], event, _UNDECLARED)
+                            grant = self._activation(leaf, rules[0], searched=False)
                             node.grants[event] = grant
+                            node.moves[event] = grant.moves
                         return rules[0].function
                 if rules or ANY in self.chart.candidates.get(state, ()) or event in state.defer:
                     break
@@ -245,8 +244,10 @@ class Tables:
             effect = (f"{{}}{parameters}", rule.function)
         return self.routes.edge(leaf, rule, effect)
 
-    def _activation(self, leaf: State, rule: Rule) -> Activation:
-        return self.routes.activation(leaf, rule.state or ROOT, rule, rule.targets, _UNDECLARED)
+    def _activation(self, leaf: State, rule: Rule, *, searched: bool = True) -> Activation:
+        refusal = "it is not among the targets of the declaration that was selected"
+        source = rule.state or ROOT
+        return self.routes.activation(leaf, source, rule, rule.targets, refusal, searched=searched)
 
 
 def _activates(rule: Rule) -> bool:
