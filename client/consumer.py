@@ -25,6 +25,7 @@ _FIRST_SLEEP_S = 0.0005
 _LONGEST_SLEEP_S = 0.05
 _INVOKER_SLEEP_S = 0.005
 _SPIN_NS = 25_000
+_LOOKS = range(10)  # between looks at the clock
 
 
 class Consumer(Handle):
@@ -115,20 +116,23 @@ class Consumer(Handle):
 
     def __iter__(self) -> Iterator[Frame]:
         """Every frame as it comes; ends when the consumer is closed."""
-        receive_next = self._next
-        while True:
+        inside = False
+        try:
             if self._in_use:
                 self._refuse_concurrent_use()
-            self._in_use = True
-            try:
-                frame = receive_next()
+            self._in_use = inside = True
+            for waiting in self._receiver.frames():
+                frame = waiting if waiting is not None else self._wait(None)
                 if frame is None:
-                    frame = self._wait(None)
-            finally:
+                    return
+                self._in_use = inside = False
+                yield frame
+                if self._in_use:
+                    self._refuse_concurrent_use()
+                self._in_use = inside = True
+        finally:
+            if inside:
                 self._in_use = False
-            if frame is None:
-                return
-            yield frame
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         """Every frame as it comes, in an asyncio program; ends when the consumer is closed."""
@@ -155,13 +159,14 @@ class Consumer(Handle):
         clock_ns = self._client.clock.monotonic_ns
         deadline_ns = None if timeout is None else clock_ns() + round(timeout * 1e9)
         next_frame = self._next
+        is_waiting = self._receiver.poll
         spins = True  # frames of a fast stream come sooner than a sleep and a wake-up take
         while not self._closed:
             spin_until = time.monotonic_ns() + _SPIN_NS
             while spins:
-                frame = next_frame()
-                if frame is not None:
-                    return frame
+                for _ in _LOOKS:
+                    if is_waiting() and (frame := next_frame()) is not None:
+                        return frame
                 if time.monotonic_ns() > spin_until:
                     break
             left_s = None

@@ -107,7 +107,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
         """
         if self._private is not None:
             return self._private  # type: ignore[no-any-return]
-        array = self._format.arrays.get(self._index)
+        array = self._format.arrays[self._index]
         if array is None:
             if not self._state.is_open:
                 raise self._stale()
@@ -154,7 +154,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
         """
         source = self._private
         if source is None:
-            source = self._format.arrays.get(self._index)
+            source = self._format.arrays[self._index]
             if source is None:
                 if not self._state.is_open:
                     self._count_late()

@@ -169,20 +169,20 @@ class Publisher(Handle):
                 return PublishResult(PublishStatus.LOANS_OPEN)
             self._latest_timestamp_ns = timestamp_ns
             seq = state.next_seq  # W-081 from here on
-            state.next_seq = seq + 1
             index = seq & state.mask
+            word_index, body_offset, payload = plan.slots[index]
             words = state.words
-            word_index = state.word_indices[index]
+            state.next_seq = seq + 1
             words[word_index] = seq << 1
             nbytes = plan.nbytes
             if nbytes:
                 if nbytes >= FENCE_FROM_BYTES:
                     full_fence()
-                plan.views[index][...] = data
+                payload[...] = data
             meta_version = self._meta_version
             _pack_slot(
                 state.ring,
-                state.body_offsets[index],
+                body_offset,
                 nbytes,
                 index,
                 plan.pool_id,

@@ -48,15 +48,19 @@ class PoolSlots:
         return self.buffer[start : start + self.stride_bytes]
 
 
-class SlotViews(dict[int, "npt.NDArray[Any]"]):
-    """An array of one layout over each slot of a pool, made when first asked for."""
+class PlanSlots(dict[int, "tuple[int, int, npt.NDArray[Any]]"]):
+    """By index what publishing needs of a slot, made when first asked for.
+
+    Index of its commit word, offset of the rest of its header, an array of one layout over its
+    payload.
+    """
 
     def __init__(self, layout: TensorLayout, pool: PoolSlots) -> None:
         super().__init__()
         self._layout = layout
         self._pool = pool
 
-    def __missing__(self, index: int) -> npt.NDArray[Any]:
+    def __missing__(self, index: int) -> tuple[int, int, npt.NDArray[Any]]:
         layout = self._layout
         view: npt.NDArray[Any] = np.ndarray(
             layout.shape,
@@ -64,18 +68,18 @@ class SlotViews(dict[int, "npt.NDArray[Any]"]):
             buffer=self._pool.slot(index),
             strides=layout.strides,
         )
-        self[index] = view
-        return view
+        slot = self[index] = (commit_word_index(index), slot_body_offset(index), view)
+        return slot
 
 
 class FramePlan:
-    """How frames of one layout and length are written: pool, header bytes, a view per slot.
+    """How frames of one layout and length are written: pool, header bytes, slots.
 
     `written_as` is how the payload is written where that differs from how it is described: bytes
     are written as bytes whatever the header says they are.
     """
 
-    __slots__ = ("dtype", "image", "nbytes", "pool_id", "shape", "strides", "views")
+    __slots__ = ("dtype", "image", "nbytes", "pool_id", "shape", "slots", "strides")
 
     def __init__(
         self,
@@ -89,7 +93,7 @@ class FramePlan:
         self.image = header_image(layout)
         self.nbytes = nbytes
         self.pool_id = pool.pool_id
-        self.views = SlotViews(written_as or layout, pool)
+        self.slots = PlanSlots(written_as or layout, pool)
         # Of the arrays it is for; a plan for bytes fits none.
         self.dtype = source.dtype if source is not None else None
         self.shape = source.shape if source is not None else None
@@ -231,7 +235,7 @@ class WriteState:
     def close(self) -> None:
         """Let go of every view, then of the mapping."""
         for plan in self._plans.values():
-            plan.views.clear()
+            plan.slots.clear()
         self.plan = None
         self._plans.clear()
         self._pools.clear()

@@ -27,12 +27,14 @@ class FrameFormat:
 
     __slots__ = ("_pool", "arrays", "image", "layout", "nbytes", "pool_id")
 
-    def __init__(self, layout: TensorLayout, nbytes: int, pool: PoolSlots, image: bytes) -> None:
+    def __init__(
+        self, layout: TensorLayout, nbytes: int, pool: PoolSlots, image: bytes, nslots: int
+    ) -> None:
         self.layout = layout
         self.nbytes = nbytes
         self.pool_id = pool.pool_id
         self.image = image
-        self.arrays: dict[int, npt.NDArray[Any]] = {}
+        self.arrays: list[npt.NDArray[Any] | None] = [None] * nslots
         self._pool = pool
 
     def payload(self, index: int) -> memoryview:
@@ -143,7 +145,9 @@ class ReadState:
         if found is None:
             if len(self._formats) >= _MAX_FORMATS:
                 self._formats.clear()
-            found = self._formats[key] = FrameFormat(checked, nbytes, self._pools[pool_id], image)
+            found = self._formats[key] = FrameFormat(
+                checked, nbytes, self._pools[pool_id], image, self.mask + 1
+            )
         self.format = found
         return found
 
@@ -157,7 +161,7 @@ class ReadState:
         self.shut()
         for known in (*self._formats.values(), self.format):
             if known is not None:
-                known.arrays.clear()
+                known.arrays[:] = [None] * len(known.arrays)
         self._formats.clear()
         self.format = None
         self.words = self.ring = memoryview(b"")

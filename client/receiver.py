@@ -6,8 +6,10 @@ reports, and stops using the mapping at once; the conductor draws the consequenc
 
 from __future__ import annotations
 
+import struct
 from collections import deque
-from collections.abc import Buffer, Callable
+from collections.abc import Buffer, Callable, Iterator
+from typing import Any
 
 from .connection import DriverConnection
 from .counters import Counters
@@ -19,9 +21,7 @@ from .shm.slot import SLOT_IMAGE, SlotFault
 from .transport.ports import Subscription
 from .wire import FrameDescriptor, Mode, WireError, decoder_for
 from .wire.flyweights import (
-    FRAME_DESCRIPTOR_BYTES,
-    FRAME_DESCRIPTOR_TAIL,
-    FRAME_DESCRIPTOR_TAIL_OFFSET,
+    FRAME_DESCRIPTOR_SPLIT,
     NULL_U32,
     NULL_U64,
 )
@@ -30,9 +30,13 @@ __all__ = ["Receiver"]
 
 _FRAGMENTS_PER_POLL = 64
 _LAST_POLLS = 1000  # of a stream that is left: what waits there, but not what keeps coming
-_SWITCHED = b"switched"  # stands between the descriptors of two streams
-_NOT_OURS = b"not ours"  # a message for somebody else: not counted, not even as looked at
-_unpack_tail = FRAME_DESCRIPTOR_TAIL.unpack_from
+# A descriptor as it waits: what those of an epoch share, seq, timestamp, meta version, trace id. Of
+# any other message the first is None and the second its bytes.
+type _Fields = tuple[Any, ...]
+_SWITCHED: _Fields = (None, b"switched", 0, 0, 0)  # stands between the descriptors of two streams
+_NOT_OURS: _Fields = (None, b"not ours", 0, 0, 0)  # not counted, not even as looked at
+_split = FRAME_DESCRIPTOR_SPLIT.unpack
+_join = FRAME_DESCRIPTOR_SPLIT.pack
 _unpack_slot = SLOT_IMAGE.unpack_from
 _decode = decoder_for([FrameDescriptor])
 
@@ -67,8 +71,10 @@ class Receiver:
         self._handler: Callable[..., None] = self._on_fragment
         self.frames_ok = 0
         self._gate: RateGate | None = None
-        self._pending: deque[bytes] = deque()
+        self._pending: deque[_Fields] = deque()
         self._append = self._pending.append
+        self._left = -1  # descriptors that may still be looked at; below 0: any number
+        self._advance = self.frames().__next__
         self._stream_id = stream_id
         self._connection = connection
         self._counters = counters
@@ -137,37 +143,47 @@ class Receiver:
     @property
     def has_pending(self) -> bool:
         """Whether descriptors are waiting, taken from the transport already or not."""
-        return bool(self._pending) or self._poll()
+        return bool(self._pending) or self.poll()
 
     def next(self, limit: int = -1) -> Frame | None:
         """The next readable frame, or None if no descriptor is waiting.
 
-        With a limit at most that many descriptors are looked at.
+        With a limit (>= 1) at most that many descriptors are looked at.
+        """
+        self._left = limit
+        try:
+            return self._advance()
+        except BaseException:
+            self._advance = self.frames().__next__  # one that has raised has ended
+            raise
+
+    def frames(self) -> Iterator[Frame | None]:
+        """Every readable frame, and None whenever no descriptor is waiting; never ends.
+
+        A generator, so that a frame pays for little more than the rows themselves. It keeps no
+        reference to the regions while the application has a frame.
         """
         pending = self._pending
-        while limit:
-            limit -= 1
-            if not pending and not self._poll():
-                return None
-            raw = pending.popleft()
+        pop = pending.popleft
+        connection, now = self._connection, self._now
+        while True:
+            if (not pending and not self.poll()) or not self._left:
+                yield None
+                continue
+            self._left -= 1
+            prefix, seq, publish_ns, _, trace_id = fields = pop()
             state = self.state
-            if (
-                state is None
-                or not raw.startswith(state.prefix)
-                or len(raw) != FRAME_DESCRIPTOR_BYTES
-                or self._now() > self._connection.deadline_ns
-            ):
-                usual = self._classify(raw)
+            if state is None or prefix != state.prefix or now() > connection.deadline_ns:
+                usual = self._classify(fields)
                 if usual is _NOT_OURS:
-                    limit += 1
+                    self._left += 1
                     continue
                 state = self.state
                 if usual is None or state is None:
                     continue
-                raw = usual
+                _, seq, publish_ns, _, trace_id = usual
             try:
                 # Rows 6 to 24 for a frame in order; straight-line, as every frame pays for it.
-                seq, publish_ns, _, trace_id = _unpack_tail(raw, FRAME_DESCRIPTOR_TAIL_OFFSET)
                 if seq == state.next_seq:
                     state.last_seq = seq
                     state.next_seq = seq + 1
@@ -178,9 +194,8 @@ class Receiver:
                     self._counters.inc("drops_rate")
                     continue
                 index = seq & state.mask
-                words = state.words
                 word_index = state.word_indices[index]
-                word = words[word_index]
+                word = state.words[word_index]
                 if word != seq << 1 | 1:
                     self._drop_late("late_seq_mismatch" if word & 1 else "late_in_progress")
                     continue
@@ -190,7 +205,7 @@ class Receiver:
                 nbytes, payload_slot, pool_id, offset, timestamp, meta_version, image = (
                     _unpack_slot(state.ring, state.body_offsets[index])
                 )
-                if words[word_index] != word:
+                if state.words[word_index] != word:
                     self._drop_late("late_changed")
                     continue
                 found = state.format
@@ -208,7 +223,7 @@ class Receiver:
                         continue
                     found = checked
                 if gate is not None and publish_ns == NULL_U64:
-                    time_ns = timestamp if timestamp != NULL_U64 else self._now()
+                    time_ns = timestamp if timestamp != NULL_U64 else now()
                     if not gate.passes(time_ns):
                         self._counters.inc("drops_rate")
                         continue
@@ -220,12 +235,11 @@ class Receiver:
             # Row 23 is the frame's own: `valid` and `copy()` load the word after the payload.
             state.accepted_words[index] = word
             self.frames_ok += 1
-            return Frame(
+            yield Frame(
                 seq, trace_id, state, found, index, word, timestamp, meta_version, publish_ns
             )
-        return None
 
-    def _poll(self) -> bool:
+    def poll(self) -> bool:
         """Take descriptors from the transport; False if there are none."""
         if self._successor is not None:
             self._take_over()
@@ -237,20 +251,23 @@ class Receiver:
         return False
 
     def _on_fragment(self, buffer: memoryview) -> None:
-        self._append(bytes(buffer))
+        self._on_raw_fragment(buffer, None)
 
     def _on_raw_fragment(self, buffer: Buffer, _: object) -> None:
-        self._append(bytes(buffer))
+        try:
+            self._append(_split(buffer))
+        except struct.error:  # of another length
+            self._append((None, bytes(buffer), 0, 0, 0))
 
-    def _classify(self, raw: bytes) -> bytes | None:
+    def _classify(self, fields: _Fields) -> _Fields | None:
         """Rows 1 to 5 for what is not the common case; a descriptor in common form, or None."""
         counters = self._counters
-        if raw is _SWITCHED:
+        if fields is _SWITCHED:
             if self.state is not None and self.state.tracks:
                 self.state.switched_at = self.state.last_seq
             return _NOT_OURS
         try:
-            message = _decode(raw)
+            message = _decode(fields[1] if fields[0] is None else _join(*fields))
         except WireError as error:
             if error.reason.is_ignored:
                 return _NOT_OURS
@@ -273,7 +290,8 @@ class Receiver:
             if message.epoch > state.epoch:
                 self._condemn(state, RoleEvent.INVALID_NEWER_EPOCH)
             return None
-        return state.prefix + FRAME_DESCRIPTOR_TAIL.pack(
+        return (
+            state.prefix,
             message.seq,
             NULL_U64 if message.timestamp_ns is None else message.timestamp_ns,
             NULL_U32 if message.meta_version is None else message.meta_version,

@@ -32,6 +32,7 @@ DRIVER_TIMEOUT_MS = 10_000  # Aeron's default: silence after which the media dri
 # nothing.
 _IDLE_SLEEP_NS = 100_000_000
 
+_ACCEPTED = OfferResult.ACCEPTED
 _REFUSALS = {
     pyaeron.BACK_PRESSURED: OfferResult.BACK_PRESSURED,
     pyaeron.ADMIN_ACTION: OfferResult.ADMIN_ACTION,
@@ -103,7 +104,7 @@ class AeronPublication:
             return OfferResult.MAX_POSITION_EXCEEDED
         except pyaeron.AeronError:
             return OfferResult.ERROR
-        return OfferResult.ACCEPTED if result is True else _REFUSALS.get(result, OfferResult.ERROR)
+        return _ACCEPTED if result is True else _REFUSALS.get(result, OfferResult.ERROR)
 
     def close(self) -> None:
         if not self._closed:

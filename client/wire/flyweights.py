@@ -6,6 +6,8 @@ else, and offsets for whoever keeps a view. Their values, in order:
 
 `FRAME_DESCRIPTOR` (the whole 48-byte message)
     header word, stream_id, epoch, seq, timestamp_ns, meta_version, trace_id
+`FRAME_DESCRIPTOR_SPLIT` (the whole message, with what an epoch's messages share as one value)
+    the first `FRAME_DESCRIPTOR_TAIL_OFFSET` bytes, seq, timestamp_ns, meta_version, trace_id
 `FRAME_DESCRIPTOR_TAIL` (28 bytes at `FRAME_DESCRIPTOR_TAIL_OFFSET` of the message)
     seq, timestamp_ns, meta_version, trace_id
 `SLOT_BODY` (248 bytes at `SLOT_BODY_OFFSET` of a 256-byte header slot)
@@ -38,6 +40,7 @@ __all__ = [
     "FRAME_DESCRIPTOR",
     "FRAME_DESCRIPTOR_BYTES",
     "FRAME_DESCRIPTOR_HEADER_WORD",
+    "FRAME_DESCRIPTOR_SPLIT",
     "FRAME_DESCRIPTOR_TAIL",
     "FRAME_DESCRIPTOR_TAIL_OFFSET",
     "MAX_DIMS",
@@ -82,6 +85,9 @@ FRAME_DESCRIPTOR_HEADER_WORD: Final = header_word(
 )
 FRAME_DESCRIPTOR_TAIL_OFFSET: Final = HEADER_BYTES + layouts.FRAME_DESCRIPTOR_SEQ_OFFSET
 FRAME_DESCRIPTOR_TAIL: Final = Struct("<" + layouts.FRAME_DESCRIPTOR_FORMAT[2:])
+FRAME_DESCRIPTOR_SPLIT: Final = Struct(
+    f"<{FRAME_DESCRIPTOR_TAIL_OFFSET}s" + layouts.FRAME_DESCRIPTOR_FORMAT[2:]
+)
 
 
 def frame_descriptor_buffer(stream_id: int, epoch: int) -> bytearray:

@@ -370,8 +370,9 @@ def test_W_108_drops_raise_nothing_and_stop_nothing(
     state = source.consumer._receiver.state
     for _ in range(100):
         for seq in range(state.next_seq, state.next_seq + 1000):
-            source.consumer._receiver._append(
-                encode(FrameDescriptor(stream_id=STREAM, epoch=state.epoch, seq=seq))
+            source.consumer._receiver._on_raw_fragment(
+                encode(FrameDescriptor(stream_id=STREAM, epoch=state.epoch, seq=seq)),
+                None,
             )
         assert source.consumer.poll(limit=1000) is None
     assert source.consumer.metrics()["drops_late"] == 100_000

@@ -133,16 +133,15 @@ MUTANTS = (
     Mutant(
         "a frame is given out after the lease",
         "client/receiver.py",
-        "                or len(raw) != FRAME_DESCRIPTOR_BYTES\n"
-        "                or self._now() > self._connection.deadline_ns\n",
-        "                or len(raw) != FRAME_DESCRIPTOR_BYTES\n",
+        " or prefix != state.prefix or now() > connection.deadline_ns:\n",
+        " or prefix != state.prefix:\n",
         (_LEASES,),
     ),
     Mutant(
         "a slot changed while it was read is accepted",
         "client/receiver.py",
-        "                if words[word_index] != word:\n",
-        "                if words[word_index] < word:\n",
+        "                if state.words[word_index] != word:\n",
+        "                if state.words[word_index] < word:\n",
         (_ROWS,),
     ),
     Mutant(
