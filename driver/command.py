@@ -12,9 +12,9 @@ import msgspec
 from .config import ConfigError, Problem
 from .config_load import LoadedConfig, load_config, parse_override
 from .config_print import printed_config
-from .log import configure_logging
+from .log import LOG_FORMATS, LOG_LEVELS, configure_logging
 
-__all__ = ["EXIT_CONFIG_ERROR", "DriverCommand", "run_driver_command"]
+__all__ = ["EXIT_CONFIG_ERROR", "DriverCommand", "plain_command", "run_driver_command"]
 
 EXIT_CONFIG_ERROR = 2
 
@@ -30,6 +30,44 @@ class DriverCommand(msgspec.Struct, frozen=True):
     print_config: bool = False
     log_format: str = "auto"
     log_level: str = "info"
+
+
+def plain_command(arguments: Iterable[str]) -> DriverCommand | None:
+    """What the arguments of `driver` ask for if they only say how to run it.
+
+    None for everything else (other options, anything that could be wrong, twice the same): that is
+    for Typer to read, which understands these in the same way.
+
+    >>> plain_command(["pool.toml", "--set", "driver.fragment_limit=50"]).overrides
+    ('driver.fragment_limit=50',)
+    >>> plain_command(["--help"]) is None
+    True
+    """
+    given: dict[str, list[str]] = {
+        name: [] for name in ("--config", "--set", "--log-format", "--log-level")
+    }
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("-"):
+            name, value = "--config", word
+        elif "=" in word:
+            name, _, value = word.partition("=")
+        else:
+            name, value = word, next(words, "")
+        if name not in given or not value or value.startswith("-"):
+            return None
+        given[name].append(value)
+    files, overrides, formats, levels = given.values()
+    if max(len(files), len(formats), len(levels)) > 1:
+        return None
+    if not (set(formats) <= set(LOG_FORMATS) and set(levels) <= set(LOG_LEVELS)):
+        return None
+    return DriverCommand(
+        config_file=Path(files[0]) if files else None,
+        overrides=tuple(overrides),
+        log_format=formats[0] if formats else "auto",
+        log_level=levels[0] if levels else "info",
+    )
 
 
 def run_driver_command(command: DriverCommand) -> int:

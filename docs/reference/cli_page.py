@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
-from tensor_pool.driver.cli import app
+from tensor_pool.driver.commands.app import app
 from tensor_pool.driver.commands.connecting import Connection
 
 PAGE = Path(__file__).parent / "cli.md"

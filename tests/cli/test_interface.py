@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import typer.main
-from tensor_pool.driver.cli import app
+from tensor_pool.driver.commands.app import app
 
 from tests.cli.pools import run
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import typer.testing
-from tensor_pool.driver.cli import app
+from tensor_pool.driver import command
+from tensor_pool.driver.command import DriverCommand
+from tensor_pool.driver.commands.app import app
 from tensor_pool.driver.config_load import load_config
 from tensor_pool.driver.config_print import printed_config
 
@@ -127,18 +129,79 @@ def test_D_192_an_unreadable_or_malformed_file_is_a_configuration_error(tmp_path
     assert "is not valid TOML" in bad.stderr
 
 
-def test_checking_needs_neither_aeron_nor_numpy_and_running_no_numpy() -> None:
-    """Start to `driver ready` under half a second: what is not needed is not imported."""
+def test_checking_needs_neither_aeron_nor_numpy() -> None:
     program = (
-        "import sys, tensor_pool.driver.cli, tensor_pool.driver.command\n"
+        "import sys, tensor_pool.driver.commands.app, tensor_pool.driver.command\n"
         "assert not {'pyaeron', 'numpy', 'rich'} & set(sys.modules), 'to check'\n"
-        "import tensor_pool.driver.process\n"
-        "assert not {'numpy', 'rich', 'starlette', 'uvicorn'} & set(sys.modules), 'to run'\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_running_imports_no_more_than_it_needs() -> None:
+    """Start to `driver ready` under half a second."""
+    program = (
+        "import sys, tensor_pool.driver.cli as cli, tensor_pool.driver.process as process\n"
+        "process.run_daemon = lambda config: 42\n"
+        "sys.argv = ['tensor-pool', 'driver', '--set', 'driver.fragment_limit=50']\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as exit:\n    assert exit.code == 42\n"
+        "unneeded = {'numpy', 'typer', 'pydantic', 'rich', 'starlette', 'uvicorn'}\n"
+        "print(unneeded & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "set()\n", result.stderr
+
+
+PLAIN = (
+    "",
+    "pool.toml",
+    "--config pool.toml",
+    "--config=pool.toml --log-level error",
+    "--set a=b --set=c.d=e=f pool.toml --set g=",
+    "--log-format json --log-level=debug",
+    "--set a=--b",
+)
+NOT_PLAIN = (
+    "--help",
+    "--check",
+    "--print-config pool.toml",
+    "--version",
+    "--set",
+    "--set=",
+    "--set -x",
+    "--",
+    "-- pool.toml",
+    "--config a --config b",
+    "a b",
+    "--config a b",
+    "--log-level loud",
+    "--log-level error --log-level info",
+    "--log-format yaml",
+    "--conf a",
+    "-c a",
+    "-",
+)
+
+
+@pytest.mark.parametrize("line", PLAIN)
+def test_a_plain_command_line_means_what_typer_reads(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D-192"""
+    seen: list[DriverCommand] = []
+    monkeypatch.setattr(command, "run_driver_command", lambda given: seen.append(given) or 7)
+    assert runner.invoke(app, ["driver", *line.split()]).exit_code == 7
+    assert [command.plain_command(line.split())] == seen
+
+
+@pytest.mark.parametrize("line", NOT_PLAIN)
+def test_whatever_else_is_said_to_the_driver_is_left_to_typer(line: str) -> None:
+    assert command.plain_command(line.split()) is None
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

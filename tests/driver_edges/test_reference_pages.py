@@ -52,7 +52,7 @@ def test_the_unit_file_uses_what_the_daemon_offers() -> None:
 
 def _help_of_driver() -> set[str]:
     import typer.testing
-    from tensor_pool.driver.cli import app
+    from tensor_pool.driver.commands.app import app
 
     result = typer.testing.CliRunner().invoke(app, ["driver", "--help"])
     return set(re.findall(r"--[a-z-]+", result.output))
