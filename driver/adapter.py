@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import struct
 from collections.abc import Callable
 from typing import cast
 
@@ -55,6 +56,7 @@ _HANDLED = (
     ShmDriverShutdownRequest,
     ConsumerHello,
 )
+_KIND = struct.Struct("<HH")
 _KIND_BYTES = slice(2, 6)  # template and schema id, where they stand in the header
 
 
@@ -64,14 +66,14 @@ def _kind_of(codec: Codec) -> bytes:
 
 
 _KINDS = {codec.kind: _kind_of(codec) for codec in CODECS}
-_FOR_OTHERS = frozenset(kind for message, kind in _KINDS.items() if message not in _HANDLED)
+_FOR_US = frozenset(_KINDS[message] for message in _HANDLED)
+_FOR_OTHERS = frozenset(_KINDS.values()) - _FOR_US
+_OUR_SCHEMAS = frozenset(kind[2:] for kind in _FOR_US)
 _ANNOUNCE = _KINDS[ShmPoolAnnounce]
 _ATTACH = _KINDS[ShmAttachRequest]
 _COUNTERS = {
     WireProblem.MALFORMED: "malformed",
     WireProblem.BAD_ENUM: "malformed",
-    WireProblem.FOREIGN_SCHEMA: "foreign_schema",
-    WireProblem.UNKNOWN_TEMPLATE: "unknown_template",
     WireProblem.UNSUPPORTED_VERSION: "unsupported_version",
 }
 
@@ -111,12 +113,11 @@ class Adapter:
 
     def on_fragment(self, buffer: memoryview) -> None:
         """Handle one whole message; never raises."""
-        # First, since the driver hears its own answers as often as its clients' requests.
+        # First, since the driver hears its own answers as often as its clients' requests, and a
+        # flood of something else must not cost more than a look at its header.
         kind = bytes(buffer[_KIND_BYTES])
-        if kind in _FOR_OTHERS and len(buffer) >= HEADER_BYTES:
-            self._metrics.inc("ignored")
-            if kind == _ANNOUNCE:
-                self._look_for_other_driver(buffer)
+        if kind not in _FOR_US and len(buffer) >= HEADER_BYTES:
+            self._pass_over(kind, buffer)
             return
         self.requests += 1
         try:
@@ -156,14 +157,22 @@ class Adapter:
 
     # -- everything else
 
+    def _pass_over(self, kind: bytes, buffer: memoryview) -> None:
+        """Count a message of a kind that the driver does not handle (D-060)."""
+        if kind in _FOR_OTHERS:
+            self._metrics.inc("ignored")
+            if kind == _ANNOUNCE:
+                self._look_for_other_driver(buffer)
+        elif kind[2:] in _OUR_SCHEMAS:
+            template_id, schema_id = _KIND.unpack(kind)
+            self._count("unknown_template", f"template {template_id} of schema {schema_id}")
+        else:
+            self._metrics.inc("foreign_schema")
+
     def _drop(self, buffer: memoryview, error: WireError) -> None:
         if error.reason is WireProblem.UNSUPPORTED_VERSION and self._answers_newer_attach(buffer):
             return
-        counter = _COUNTERS[error.reason]
-        if error.reason is WireProblem.FOREIGN_SCHEMA:
-            self._metrics.inc(counter)
-        else:
-            self._count(counter, str(error))
+        self._count(_COUNTERS[error.reason], error)
 
     def _answers_newer_attach(self, buffer: memoryview) -> bool:
         """Answer an attach request of a newer schema, if it can be told whose it is (D-061)."""
@@ -204,7 +213,7 @@ class Adapter:
                 extra={"epoch": announce.epoch, "uri": announce.header_region_uri},
             )
 
-    def _count(self, counter: str, what: str) -> None:
+    def _count(self, counter: str, what: object) -> None:
         self._metrics.inc(counter)
         left_out = self._warnings.admit(counter)
         if left_out is not None:

@@ -174,6 +174,10 @@ class HandClient:
     def offer_once(self, message: bytes) -> OfferResult:
         return self._publication.offer(message)
 
+    def stop_hearing(self) -> None:
+        """Only send from now on; what is not subscribed to need not be polled either."""
+        self._subscription.close()
+
     def poll(self) -> None:
         """Take what has arrived; only the driver's messages are kept."""
         while self._subscription.poll(self._on_message, 1000) == 1000:
