@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from tensor_pool.client import (
+    ClosedError,
     Consumer,
     FrameOverwrittenError,
     Producer,
@@ -58,7 +59,10 @@ def consume(consumer: Consumer, stop: threading.Event) -> None:
         good += 1
         first, last = (frame.seq if first < 0 else first), frame.seq
         torn += int((pixels != pixels[0, 0]).any())
-        metrics = consumer.metrics()
+        try:
+            metrics = consumer.metrics()
+        except ClosedError:  # by the thread that waits for the end
+            break
         if good % 10 == 0:
             say(good=good, torn=torn, gap=metrics["drops_gap"])
     say(good=good, torn=torn, first=first, last=last, metrics=metrics)
