@@ -20,11 +20,14 @@ _ENDING_S = 20.0
 
 
 class Holdings:
-    """What a live process holds: descriptors, mapped region files, memory."""
+    """What a live process holds: descriptors, mapped files (`regions` are those of a pool), memory.
+
+    Anonymous maps come and go with the allocator's arenas; what they hold is in the memory.
+    """
 
     def __init__(self, pid: int, base: str) -> None:
         self.descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-        maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        maps = [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if " /" in line]
         self.maps = len(maps)
         self.regions = sum(base in line for line in maps)
         status = Path(f"/proc/{pid}/status").read_text()
