@@ -5,8 +5,8 @@
 Producers, consumers and the daemon are killed, ended and started again, from a seed; consumers
 check the contents of every frame. One producer and one consumer of each stream live through it all:
 in quiet times after the first minute and at the end it is looked at what they and the daemon hold.
-Open files, mapped files and memory have to be back at the first level. Exit status 1 if not, or if a frame
-was corrupt, or if anything was left behind.
+Open files, mapped files and memory have to be back at the first level. Exit status 1 if not, or if
+a frame was corrupt, or if anything was left behind.
 """
 
 from __future__ import annotations
