@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import FrameOverwrittenError, StaleFrameError
+from .shm.copying import copy_array, copy_of
 from .shm.slot import meta_version_or_none, timestamp_or_none
 from .wire import Dtype, MajorOrder
 
@@ -161,9 +162,9 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
                     raise self._stale()
                 source = self._format.array(self._index)
         if out is None:
-            result = source.copy(order="K")
+            result = copy_of(source)
         else:
-            out[...] = source
+            copy_array(out, source)
             result = out
         if not self.valid:
             if not self._state.is_open:
@@ -172,7 +173,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
                 f"frame {self.seq}: the producer has come round to its slot while it was copied;"
                 " read faster, or give the stream more slots"
             )
-        return result  # type: ignore[no-any-return]
+        return result
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
