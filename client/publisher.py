@@ -20,15 +20,9 @@ from .progress import NO_PROGRESS, ProgressPolicy
 from .publishing import FramePlan, WriteState
 from .results import PublishResult, PublishStatus
 from .shm.commit import FENCE_FROM_BYTES, full_fence
-from .shm.slot import SLOT_IMAGE
+from .shm.slot import SLOT_TIMES
 from .transport.ports import OfferResult, Publication
 from .wire import Dtype
-from .wire.flyweights import (
-    FRAME_DESCRIPTOR_TAIL,
-    FRAME_DESCRIPTOR_TAIL_OFFSET,
-    NULL_U32,
-    NULL_U64,
-)
 
 if TYPE_CHECKING:
     from .client import Client
@@ -41,9 +35,7 @@ _PUBLISHED = PublishStatus.PUBLISHED
 _ACCEPTED = OfferResult.ACCEPTED
 _ADMIN_ACTION = OfferResult.ADMIN_ACTION
 _ndarray = np.ndarray
-_pack_slot = SLOT_IMAGE.pack_into
-_pack_tail = FRAME_DESCRIPTOR_TAIL.pack_into
-_TAIL_OFFSET = FRAME_DESCRIPTOR_TAIL_OFFSET
+_pack_times = SLOT_TIMES.pack_into
 _ADMIN_RETRIES = 16  # a term rotation takes one or two
 _LOG_PERIOD_NS = 1_000_000_000
 _REFUSAL_COUNTERS = {
@@ -100,6 +92,7 @@ class Publisher(Handle):
         self._state: WriteState | None = None
         self._publication: Publication | None = None
         self._offer: Callable[[bytearray], OfferResult] = _offer_nowhere
+        self._quick_offer: Callable[[bytearray], object] = _offer_nowhere
         self._published = 0
         self._private: tuple[PrivateDescriptors, ...] = ()
         self._progress: ProgressPolicy = NO_PROGRESS
@@ -170,7 +163,7 @@ class Publisher(Handle):
             self._latest_timestamp_ns = timestamp_ns
             seq = state.next_seq  # W-081 from here on
             index = seq & state.mask
-            word_index, body_offset, payload = plan.slots[index]
+            word_index, times_offset, payload = plan.slots[index] or plan.slot(index)
             words = state.words
             state.next_seq = seq + 1
             words[word_index] = seq << 1
@@ -180,35 +173,32 @@ class Publisher(Handle):
                     full_fence()
                 payload[...] = data
             meta_version = self._meta_version
-            _pack_slot(
-                state.ring,
-                body_offset,
-                nbytes,
-                index,
-                plan.pool_id,
-                0,
-                timestamp_ns,
-                meta_version,
-                plan.image,
-            )
+            if state.written[index] is plan:
+                _pack_times(state.ring, times_offset, timestamp_ns, meta_version)
+            else:
+                state.write_header(index, plan, timestamp_ns, meta_version)
             words[word_index] = seq << 1 | 1
             if loans:
                 heapq.heappush(self._held, HeldFrame(seq, meta_version, trace_id))
                 return PublishResult(PublishStatus.DEFERRED, seq)
-            descriptor = state.descriptor
-            _pack_tail(
-                descriptor,
-                _TAIL_OFFSET,
-                seq,
-                now if self._descriptor_timestamps else NULL_U64,
-                meta_version or NULL_U32,
-                trace_id,
-            )
-            result = self._offer(descriptor)
-            if result is _ACCEPTED and not self._private:
+            if (
+                trace_id == state.trace_id
+                and meta_version == state.meta_version
+                and not self._descriptor_timestamps
+            ):
+                descriptor = state.descriptor
+                state.seq_cell[0] = seq
+            else:
+                descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
+            try:
+                accepted = self._quick_offer(descriptor) is True
+            except Exception:  # noqa: BLE001 - `offer` says what it was
+                accepted = False
+            if accepted and not self._private:
                 self._published += 1
                 status = _PUBLISHED
             else:
+                result = _ACCEPTED if accepted else self._offer(descriptor)
                 status = self._settle(descriptor, result, now)
         finally:
             self._release()
@@ -242,20 +232,21 @@ class Publisher(Handle):
         self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
     ) -> PublishStatus:
         """Send the descriptor of a committed frame to the shared and the private streams."""
-        descriptor = state.descriptor_for(
+        descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
+        return self._settle(descriptor, self._offer(descriptor), now)
+
+    def _descriptor(
+        self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
+    ) -> bytearray:
+        return state.descriptor_for(
             seq,
             timestamp_ns=now if self._descriptor_timestamps else None,
             meta_version=meta_version,
             trace_id=trace_id,
         )
-        result = self._offer(descriptor)
-        if result is _ACCEPTED and not self._private:
-            self._published += 1
-            return _PUBLISHED
-        return self._settle(descriptor, result, now)
 
     def _settle(self, descriptor: bytearray, result: OfferResult, now: int) -> PublishStatus:
-        """The uncommon cases: private streams, refusals."""
+        """Count what became of the descriptor; private streams, refusals."""
         for _ in range(_ADMIN_RETRIES):
             if result is not _ADMIN_ACTION:
                 break
@@ -331,7 +322,11 @@ class Publisher(Handle):
         """Send descriptors by this publication from now on; None: nowhere."""
         with self._lock:
             self._publication = publication
-            self._offer = _offer_nowhere if publication is None else publication.offer
+            if publication is None:
+                self._offer = self._quick_offer = _offer_nowhere
+            else:
+                self._offer = publication.offer
+                self._quick_offer = publication.quick_offer
 
     def _install(self, state: WriteState, max_loans: int) -> None:
         with self._lock:

@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .shm.commit import commit_word_index
-from .shm.slot import SLOT_IMAGE, header_image, payload_offset, slot_body_offset
+from .shm.slot import (
+    SLOT_IMAGE,
+    SLOT_TIMES_OFFSET,
+    header_image,
+    payload_offset,
+    slot_body_offset,
+)
 from .shm.tensor import TensorLayout, dtype_of, tensor_layout
 from .stream_mapping import StreamMapping
 from .wire import Dtype, MajorOrder
@@ -25,7 +31,9 @@ from .wire.flyweights import (
     frame_descriptor_buffer,
 )
 
-__all__ = ["FramePlan", "PoolSlots", "WriteState"]
+__all__ = ["FramePlan", "PlanSlot", "PoolSlots", "WriteState"]
+
+type PlanSlot = tuple[int, int, npt.NDArray[Any]]
 
 _MAX_PLANS = 64
 _pack_slot = SLOT_IMAGE.pack_into
@@ -48,44 +56,33 @@ class PoolSlots:
         return self.buffer[start : start + self.stride_bytes]
 
 
-class PlanSlots(dict[int, "tuple[int, int, npt.NDArray[Any]]"]):
-    """By index what publishing needs of a slot, made when first asked for.
-
-    Index of its commit word, offset of the rest of its header, an array of one layout over its
-    payload.
-    """
-
-    def __init__(self, layout: TensorLayout, pool: PoolSlots) -> None:
-        super().__init__()
-        self._layout = layout
-        self._pool = pool
-
-    def __missing__(self, index: int) -> tuple[int, int, npt.NDArray[Any]]:
-        layout = self._layout
-        view: npt.NDArray[Any] = np.ndarray(
-            layout.shape,
-            layout.numpy_dtype,
-            buffer=self._pool.slot(index),
-            strides=layout.strides,
-        )
-        slot = self[index] = (commit_word_index(index), slot_body_offset(index), view)
-        return slot
-
-
 class FramePlan:
     """How frames of one layout and length are written: pool, header bytes, slots.
 
-    `written_as` is how the payload is written where that differs from how it is described: bytes
-    are written as bytes whatever the header says they are.
+    `slots` holds, once a slot was used, what publishing needs of it: index of its commit word,
+    offset of its timestamp, an array of the layout over its payload. `written_as` is how the
+    payload is written where that differs from how it is described: bytes are written as bytes
+    whatever the header says they are.
     """
 
-    __slots__ = ("dtype", "image", "nbytes", "pool_id", "shape", "slots", "strides")
+    __slots__ = (
+        "_pool",
+        "_written_as",
+        "dtype",
+        "image",
+        "nbytes",
+        "pool_id",
+        "shape",
+        "slots",
+        "strides",
+    )
 
     def __init__(
         self,
         layout: TensorLayout,
         nbytes: int,
         pool: PoolSlots,
+        nslots: int,
         *,
         source: npt.NDArray[Any] | None = None,
         written_as: TensorLayout | None = None,
@@ -93,15 +90,36 @@ class FramePlan:
         self.image = header_image(layout)
         self.nbytes = nbytes
         self.pool_id = pool.pool_id
-        self.slots = PlanSlots(written_as or layout, pool)
+        self.slots: list[PlanSlot | None] = [None] * nslots
+        self._pool = pool
+        self._written_as = written_as or layout
         # Of the arrays it is for; a plan for bytes fits none.
         self.dtype = source.dtype if source is not None else None
         self.shape = source.shape if source is not None else None
         self.strides = source.strides if source is not None else None
 
+    def slot(self, index: int) -> PlanSlot:
+        """Prepare a slot; kept for the next time around the ring."""
+        layout = self._written_as
+        payload: npt.NDArray[Any] = np.ndarray(
+            layout.shape,
+            layout.numpy_dtype,
+            buffer=self._pool.slot(index),
+            strides=layout.strides,
+        )
+        times_offset = slot_body_offset(index) + SLOT_TIMES_OFFSET
+        slot = self.slots[index] = (commit_word_index(index), times_offset, payload)
+        return slot
+
 
 class WriteState:
-    """One mapped epoch as its producer writes it; `next_seq` is the next to be assigned."""
+    """One mapped epoch as its producer writes it; `next_seq` is the next to be assigned.
+
+    `written` tells by slot which plan's header stands there, so that a frame like the one before it
+    in the same slot writes only what differs: its timestamp and meta version. Likewise the
+    descriptor: `meta_version` and `trace_id` are those it holds, and only its seq is written
+    through `seq_cell` while they stay.
+    """
 
     __slots__ = (
         "_plans",
@@ -111,12 +129,16 @@ class WriteState:
         "epoch",
         "mapping",
         "mask",
+        "meta_version",
         "next_seq",
         "nslots",
         "plan",
         "ring",
+        "seq_cell",
+        "trace_id",
         "word_indices",
         "words",
+        "written",
     )
 
     def __init__(self, mapping: StreamMapping) -> None:
@@ -131,6 +153,10 @@ class WriteState:
         self.word_indices = [commit_word_index(i) for i in range(self.nslots)]
         self.body_offsets = [slot_body_offset(i) for i in range(self.nslots)]
         self.descriptor = frame_descriptor_buffer(geometry.stream_id, geometry.epoch)
+        seq_end = FRAME_DESCRIPTOR_TAIL_OFFSET + 8
+        self.seq_cell = memoryview(self.descriptor)[FRAME_DESCRIPTOR_TAIL_OFFSET:seq_end].cast("Q")
+        self.meta_version = self.trace_id = 0
+        self.written: list[FramePlan | None] = [None] * self.nslots
         self.plan: FramePlan | None = None  # of the latest array
         self._plans: dict[tuple[object, ...], FramePlan] = {}
         pools = [
@@ -165,7 +191,7 @@ class WriteState:
             pool = self.pool_for(layout.extent)
             if pool is None:
                 return None
-            plan = FramePlan(layout, layout.extent, pool, source=array)
+            plan = FramePlan(layout, layout.extent, pool, self.nslots, source=array)
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
             self._plans[source] = plan
@@ -177,9 +203,8 @@ class WriteState:
         pool = self.pool_for(nbytes)
         if pool is None:
             return None
-        return FramePlan(
-            layout, nbytes, pool, written_as=tensor_layout(Dtype.UINT8, (max(nbytes, 1),))
-        )
+        written_as = tensor_layout(Dtype.UINT8, (max(nbytes, 1),))
+        return FramePlan(layout, nbytes, pool, self.nslots, written_as=written_as)
 
     @property
     def largest_stride_bytes(self) -> int:
@@ -205,6 +230,26 @@ class WriteState:
     ) -> None:
         """Write the header slot, then the committed word (W-081 steps 4 to 6)."""
         index = seq & self.mask
+        self.written[index] = None
+        self._write_header(index, nbytes, pool_id, timestamp_ns, meta_version, image)
+        self.words[self.word_indices[index]] = seq << 1 | 1
+
+    def write_header(
+        self, index: int, plan: FramePlan, timestamp_ns: int, meta_version: int
+    ) -> None:
+        """Write the whole header of a slot for a frame of the plan (W-081 step 4)."""
+        self._write_header(index, plan.nbytes, plan.pool_id, timestamp_ns, meta_version, plan.image)
+        self.written[index] = plan
+
+    def _write_header(
+        self,
+        index: int,
+        nbytes: int,
+        pool_id: int,
+        timestamp_ns: int,
+        meta_version: int,
+        image: bytes,
+    ) -> None:
         _pack_slot(
             self.ring,
             self.body_offsets[index],
@@ -216,12 +261,13 @@ class WriteState:
             meta_version,
             image,
         )
-        self.words[self.word_indices[index]] = seq << 1 | 1
 
     def descriptor_for(
         self, seq: int, *, timestamp_ns: int | None, meta_version: int, trace_id: int
     ) -> bytearray:
         """The descriptor message; valid until the next call."""
+        self.meta_version = meta_version
+        self.trace_id = trace_id
         _pack_tail(
             self.descriptor,
             FRAME_DESCRIPTOR_TAIL_OFFSET,
@@ -236,6 +282,7 @@ class WriteState:
         """Let go of every view, then of the mapping."""
         for plan in self._plans.values():
             plan.slots.clear()
+        self.written.clear()
         self.plan = None
         self._plans.clear()
         self._pools.clear()

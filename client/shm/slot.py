@@ -30,6 +30,7 @@ from ..wire.flyweights import (
     SLOT_BYTES,
     SLOT_HEADER_BYTES_LENGTH,
     SLOT_HEADER_BYTES_OFFSET,
+    SLOT_TIMESTAMP_NS_OFFSET,
     SUPERBLOCK_BYTES,
     TENSOR_HEADER_WORD,
 )
@@ -45,6 +46,8 @@ from .tensor import (
 __all__ = [
     "HEADER_IMAGE_BYTES",
     "SLOT_IMAGE",
+    "SLOT_TIMES",
+    "SLOT_TIMES_OFFSET",
     "SlotFault",
     "SlotValidator",
     "decode_header_image",
@@ -64,6 +67,12 @@ _HEADER = Struct("<IQ" + layouts.TENSOR_HEADER_FORMAT)
 SLOT_IMAGE: Final = Struct(f"<{_FIELDS}{HEADER_IMAGE_BYTES}s")
 """values_len_bytes, payload_slot, pool_id, payload_offset, timestamp_ns, meta_version, header
 image."""
+
+SLOT_TIMES: Final = Struct("<QI")
+"""timestamp_ns, meta_version: what changes from frame to frame, `SLOT_TIMES_OFFSET` into the
+image."""
+
+SLOT_TIMES_OFFSET: Final = SLOT_TIMESTAMP_NS_OFFSET - SLOT_BODY_OFFSET
 
 
 def slot_body_offset(slot: int) -> int:

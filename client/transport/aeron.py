@@ -94,6 +94,10 @@ class AeronPublication:
         """True after close() and after the loss of the media driver."""
         return self._closed or bool(self.raw.is_closed)
 
+    @property
+    def quick_offer(self) -> Callable[[bytes | bytearray], object]:
+        return self._offer  # type: ignore[no-any-return]
+
     def offer(self, message: bytes | bytearray) -> OfferResult:
         """See the port. A message longer than the channel's terms allow is an ERROR."""
         try:

@@ -46,6 +46,12 @@ class Publication(Protocol):
         """Hand over one message. Never blocks and never raises for a transport condition."""
         ...
 
+    @property
+    def quick_offer(self) -> Callable[[bytes | bytearray], object]:
+        """`offer` for a hot path: returns True if the message was accepted. Whatever else it
+        returns or raises, it was not; `offer` it to learn why."""
+        ...
+
     def close(self) -> None: ...
 
 
