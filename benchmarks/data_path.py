@@ -8,6 +8,10 @@ has slots, the other copies each out and counts. Latency: 1000 frames of 64 byte
 with the time of its sending in it. Contenders take turns in every round, so that other load on the
 machine falls on all of them alike; medians over the rounds are shown, and for each target the ratio
 with a verdict.
+
+How the two processes are placed on the processors decides about a factor of up to six, so that is
+looked at before and after each measurement; one on another placement than usual is set aside and
+repeated (see `placement.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +29,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from data_path_contenders import CONTENDERS, Place
+from placement import Placement, PlacementWatch, be_seen, look
 
 DEPTHS = {64: 256, 65536: 64, 655360: 16, 4194304: 8}
 NAMES = {64: "64 B", 65536: "64 KiB", 655360: "640 KiB", 4194304: "4 MiB"}
@@ -55,6 +61,10 @@ AT_MOST = (
 )
 SHARED_MEMORY = Path("/dev/shm")
 WARM_UP_S = 0.3
+# Indices of the words that the two ends share
+READY, RECEIVED, STOP, DONE, LOOKING = range(0, 40, 8)  # and two words behind the last
+ATTEMPTS = 5
+KILLED_S = 12  # until Aeron and the driver have forgotten a client that was killed
 LATENCY_FRAMES = 1000
 DRIVER_CONFIG = """
 [profiles.s64]
@@ -73,16 +83,43 @@ payload_pools = [{ pool_id = 1, stride_bytes = 4194304 }]
 
 
 class Gate:
-    """Words that the two ends share: ready, received, stop."""
+    """Words that the two ends share, each in a cache line of its own."""
 
     def __init__(self, path: str) -> None:
         with open(path, "a+b") as file:
             file.truncate(4096)
             self.words = memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")
+        self._placements = Path(path + ".placements")
 
-    ready = property(lambda self: self.words[0])
-    received = property(lambda self: self.words[8])
-    stop = property(lambda self: self.words[16])
+    ready = property(lambda self: self.words[READY])
+    stop = property(lambda self: self.words[STOP])
+
+    def begin(self, send: Any, frame: Any) -> None:
+        """Send until the receiver has one, then see how the two are placed."""
+        words = self.words
+        while not words[LOOKING]:
+            send(frame)
+            patience = time.monotonic() + 0.1
+            while not words[LOOKING] and time.monotonic() < patience:
+                time.sleep(0.001)
+        self._before = look(words, LOOKING)
+
+    def end(self) -> None:
+        """Leave for the receiver how the two were placed, before and now."""
+        after = look(self.words, LOOKING)
+        self._placements.write_bytes(msgspec.json.encode([self._before, after]))
+        self.words[DONE] = 1
+
+    def answer(self) -> None:
+        """What the receiver does while the sender is in `begin`."""
+        be_seen(self.words, LOOKING)
+
+    def placements(self) -> list[Any]:
+        """What the receiver does while the sender is in `end`."""
+        self.answer()
+        while not self.words[DONE]:
+            pass
+        return json.loads(self._placements.read_bytes())
 
 
 def send_all(contender: Any, place: Place, gate: Gate) -> None:
@@ -91,32 +128,36 @@ def send_all(contender: Any, place: Place, gate: Gate) -> None:
         time.sleep(0.001)
     send = contender.sender(place)
     frame = np.arange(place.size, dtype=np.uint8)
-    words, depth = gate.words, max(1, place.depth // 2)
-    sent = 0
+    words, depth = gate.words, place.depth
+    gate.begin(send, frame)
+    sent = words[RECEIVED]
     patience = 0
-    while not words[16]:
-        if sent - words[8] >= depth:
+    while not words[STOP]:
+        if sent - words[RECEIVED] >= depth:
             os.sched_yield()
             patience += 1
             if patience > 1_000_000:  # frames were lost, so the receiver is behind for ever
-                sent, patience = words[8], 0
+                sent, patience = words[RECEIVED], 0
             continue
         patience = 0
         send(frame)
         sent += 1
+    gate.end()
 
 
-def receive_all(contender: Any, place: Place, gate: Gate, seconds: float) -> dict[str, float]:
+def receive_all(contender: Any, place: Place, gate: Gate, seconds: float) -> dict[str, Any]:
     """Frames a second, by the receiver."""
     frames = contender.receiver(place)
     next(frames)
     words = gate.words
-    words[0] = 1
+    words[READY] = 1
     received = 0
     started = warm = 0.0
     for _ in frames:
         received += 1
-        words[8] = received
+        words[RECEIVED] = received
+        if received == 1:
+            gate.answer()
         if received & 15 == 0 or place.size > 1 << 20:
             now = time.perf_counter()
             if not warm:
@@ -126,8 +167,8 @@ def receive_all(contender: Any, place: Place, gate: Gate, seconds: float) -> dic
                     started, first = now, received
             elif now - started > seconds:
                 break
-    words[16] = 1
-    return {"rate": (received - first) / (now - started)}
+    words[STOP] = 1
+    return {"rate": (received - first) / (now - started), "placements": gate.placements()}
 
 
 def send_paced(contender: Any, place: Place, gate: Gate) -> None:
@@ -136,6 +177,7 @@ def send_paced(contender: Any, place: Place, gate: Gate) -> None:
     send = contender.sender(place)
     frame = np.zeros(place.size, np.uint8)
     stamp = frame[:8].view(np.int64)
+    gate.begin(send, frame)
     due = time.perf_counter_ns() + 1_000_000
     while not gate.stop:
         while (now := time.perf_counter_ns()) < due:
@@ -144,22 +186,29 @@ def send_paced(contender: Any, place: Place, gate: Gate) -> None:
         due += 1_000_000
         stamp[0] = time.monotonic_ns()
         send(frame)
+    gate.end()
 
 
-def receive_paced(contender: Any, place: Place, gate: Gate) -> dict[str, float]:
+def receive_paced(contender: Any, place: Place, gate: Gate) -> dict[str, Any]:
     """Median one-way latency in microseconds."""
     frames = contender.receiver(place)
     next(frames)
-    gate.words[0] = 1
-    latencies = []
+    gate.words[READY] = 1
+    latencies: list[int] = []
     for frame in frames:
         now = time.monotonic_ns()
+        if not latencies:
+            gate.answer()
         latencies.append(now - int(frame[:8].view(np.int64)[0]))
         if len(latencies) >= LATENCY_FRAMES:
             break
-    gate.words[16] = 1
+    gate.words[STOP] = 1
     ordered = sorted(latencies[100:])
-    return {"p50_us": ordered[len(ordered) // 2] / 1000, "p99_us": ordered[-9] / 1000}
+    return {
+        "p50_us": ordered[len(ordered) // 2] / 1000,
+        "p99_us": ordered[-9] / 1000,
+        "placements": gate.placements(),
+    }
 
 
 def run_end(argument: str) -> None:
@@ -178,6 +227,8 @@ def run_end(argument: str) -> None:
             else receive_all(contender, place, gate, given["seconds"])
         )
         print(json.dumps(result), flush=True)
+    if hasattr(contender, "close"):
+        contender.close()
     os._exit(0)  # peers' exit handlers are not what is measured
 
 
@@ -186,6 +237,8 @@ class Machine:
 
     def __init__(self) -> None:
         self._there_before = set(SHARED_MEMORY.iterdir())
+        self.watch = PlacementWatch()
+        self.set_aside = 0
         self.root = Path(tempfile.mkdtemp(prefix="tensor-pool-bench-", dir=SHARED_MEMORY))
         (self.root / "regions").mkdir()
         config = self.root / "driver.toml"
@@ -218,7 +271,21 @@ class Machine:
             if not line:
                 raise SystemExit("the driver did not start")
 
-    def run(self, name: str, size: int, *, paced: bool, seconds: float) -> dict[str, float] | None:
+    def measure(
+        self, name: str, size: int, *, paced: bool, seconds: float
+    ) -> dict[str, Any] | None:
+        """One measurement on processors that were placed as usual before and after it."""
+        for _ in range(ATTEMPTS):
+            self.watch.wait()
+            result = self.run(name, size, paced=paced, seconds=seconds)
+            if result is not None:
+                placements = msgspec.convert(result["placements"], list[Placement])
+                if all(map(self.watch.is_usual, placements)):
+                    return result
+            self.set_aside += 1
+        return None
+
+    def run(self, name: str, size: int, *, paced: bool, seconds: float) -> dict[str, Any] | None:
         """One measurement with two new processes; None if it came to nothing."""
         directory = tempfile.mkdtemp(prefix="run-", dir=self.root)
         place = Place(directory, size, DEPTHS[size], 10_000 + list(DEPTHS).index(size))
@@ -239,16 +306,18 @@ class Machine:
         ]
         try:
             out, _ = ends[0].communicate(timeout=30 + seconds)
+            ends[1].wait(5)
             return json.loads(out) if out else None
         except subprocess.TimeoutExpired:
             return None
         finally:
             for end in ends:
-                end.kill()
-                end.wait()
+                if end.poll() is None:
+                    end.kill()
+                    end.wait()
+                    if name.startswith("tensor-pool"):
+                        time.sleep(KILLED_S)
             shutil.rmtree(directory, ignore_errors=True)
-            if name.startswith("tensor-pool"):
-                time.sleep(3.5)  # killed, so its leases have to expire
 
     def close(self) -> None:
         self._driver.terminate()
@@ -291,12 +360,12 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for size in sizes:
                 for name in (n for n in THROUGHPUT if not wanted or n in wanted):
-                    result = machine.run(name, size, paced=False, seconds=arguments.seconds)
+                    result = machine.measure(name, size, paced=False, seconds=arguments.seconds)
                     if result is not None:
                         rates.setdefault((name, size), []).append(result["rate"])
             if not arguments.no_latency:
                 for name in (n for n in LATENCY if not wanted or n in wanted):
-                    result = machine.run(name, 64, paced=True, seconds=5)
+                    result = machine.measure(name, 64, paced=True, seconds=5)
                     if result is not None:
                         latencies.setdefault(name, []).append(result["p50_us"])
     finally:
@@ -307,6 +376,8 @@ def main() -> None:
             "load_before": round(load, 1),
             "processors": os.cpu_count(),
             "rounds": arguments.rounds,
+            "usual_distance_ns": round(machine.watch.usual_ns),
+            "set_aside": machine.set_aside,
             "rates": [[name, size, values] for (name, size), values in rates.items()],
             "latencies_us": latencies,
         }

@@ -49,6 +49,10 @@ class TensorPool:
         root = Path(place.directory).parent
         return connect(aeron_dir=str(root / "aeron"), allowed_base_dirs=(str(root / "regions"),))
 
+    def close(self) -> None:
+        """Without it, leases would have to expire before the next one's turn."""
+        self.pool.close()
+
     def sender(self, place: Place) -> Send:
         from tensor_pool.client import PublishMode
 
@@ -294,6 +298,9 @@ class RawAeron:
 
         self.transport = AeronTransport.connect(str(Path(place.directory).parent / "aeron"))
         return self.transport
+
+    def close(self) -> None:
+        self.transport.close()
 
     def sender(self, place: Place) -> Send:
         publication = self._client(place).add_publication(

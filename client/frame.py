@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import FrameOverwrittenError, StaleFrameError
-from .shm.copying import copy_array, copy_of
+from .reading import UNMAPPED_MEANWHILE
+from .shm.copying import VECTORS_FROM_BYTES, copy_array, copy_of
 from .shm.slot import meta_version_or_none, timestamp_or_none
 from .wire import Dtype, MajorOrder
 
@@ -110,9 +111,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
             return self._private  # type: ignore[no-any-return]
         array = self._format.arrays[self._index]
         if array is None:
-            if not self._state.is_open:
-                raise self._stale()
-            array = self._format.array(self._index)
+            array = self._make_array()
         return array.view()  # of one that is kept: its shape and type are the caller's to change
 
     @property
@@ -120,9 +119,10 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
         """The payload bytes, read-only, over shared memory; see `array`."""
         if self._private is not None:
             return memoryview(self._private.tobytes("A"))
+        payload = self._format.payload(self._index)
         if not self._state.is_open:
             raise self._stale()
-        return self._format.payload(self._index)
+        return payload
 
     @property
     def valid(self) -> bool:
@@ -137,7 +137,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
                 and state.now() <= state.connection.deadline_ns
             ):
                 return True
-        except ValueError:
+        except UNMAPPED_MEANWHILE:
             if state.is_open:
                 raise
         self._count_late()
@@ -157,15 +157,15 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
         if source is None:
             source = self._format.arrays[self._index]
             if source is None:
-                if not self._state.is_open:
-                    self._count_late()
-                    raise self._stale()
-                source = self._format.array(self._index)
+                source = self._make_array()
         if out is None:
             result = copy_of(source)
         else:
-            copy_array(out, source)
             result = out
+            if source.nbytes < VECTORS_FROM_BYTES:
+                out[...] = source
+            else:
+                copy_array(out, source)
         if not self.valid:
             if not self._state.is_open:
                 raise self._stale()
@@ -206,6 +206,18 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
             self._is_late = True
             self._state.counters.inc("drops_late")
             self._state.counters.inc("late_changed")
+
+    def _make_array(self) -> npt.NDArray[Any]:
+        """The slot as an array; StaleFrameError if the conductor unmaps or has unmapped it."""
+        state = self._state
+        try:
+            if state.is_open:
+                return self._format.array(self._index)
+        except UNMAPPED_MEANWHILE:
+            if state.is_open:
+                raise
+        self._count_late()
+        raise self._stale()
 
     def _stale(self) -> StaleFrameError:
         return StaleFrameError(

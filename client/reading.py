@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +18,13 @@ from .stream_mapping import StreamMapping
 from .wire import Dtype
 from .wire.flyweights import FRAME_DESCRIPTOR_TAIL_OFFSET, frame_descriptor_buffer
 
-__all__ = ["FrameFormat", "ReadState"]
+__all__ = ["UNMAPPED_MEANWHILE", "FrameFormat", "ReadState"]
 
 _MAX_FORMATS = 64
+
+UNMAPPED_MEANWHILE = (ValueError, IndexError, TypeError, struct.error)
+"""What touching the views of a state raises once the conductor, in its own thread, has taken them
+away; nothing to report if the state is not open any more."""
 
 
 class FrameFormat:

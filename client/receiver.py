@@ -15,7 +15,7 @@ from .connection import DriverConnection
 from .counters import Counters
 from .frame import Frame
 from .rate import RateGate
-from .reading import ReadState
+from .reading import UNMAPPED_MEANWHILE, ReadState
 from .roles import RoleEvent
 from .shm.slot import SLOT_IMAGE, SlotFault
 from .transport.ports import Subscription
@@ -227,7 +227,7 @@ class Receiver:
                     if not gate.passes(time_ns):
                         self._counters.inc("drops_rate")
                         continue
-            except ValueError:
+            except UNMAPPED_MEANWHILE:
                 if state.is_open:
                     raise
                 self._counters.inc("drops_unmapped")  # unmapped by the conductor meanwhile
