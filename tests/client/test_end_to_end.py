@@ -309,6 +309,37 @@ def test_of_eight_consumers_one_stopped_for_10_s_harms_no_other_and_reports_its_
     assert sum(v for k, v in one["metrics"].items() if k.startswith("lease_losses")) >= 1
 
 
+def test_a_killed_consumer_holds_fast_producers_back_until_aeron_forgets_it(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W-004: as the guide "Many consumers" says, and how long is up to the media driver."""
+    monkeypatch.setenv("AERON_CLIENT_LIVENESS_TIMEOUT", "2s")
+    deployment.daemon()
+    channel = "aeron:ipc?term-length=64k"  # full after some hundred descriptors
+    deployment.endpoints["descriptor_channel"] = channel
+    killed, other = (deployment.worker("consumer") for _ in range(2))
+    frame = np.zeros((30, 40), np.uint16)
+    with deployment.connect() as pool, pool.producer(STREAM) as camera:
+        until(lambda: camera.publish(frame).status is PublishStatus.PUBLISHED, "a consumer")
+        killed.kill()
+
+        def becomes(status: PublishStatus) -> bool:
+            results = [camera.publish(frame) for _ in range(20)]
+            return results[-1].status is status
+
+        until(lambda: becomes(PublishStatus.BACK_PRESSURED), "a full stream")
+        held_back = time.monotonic()
+        until(lambda: becomes(PublishStatus.PUBLISHED), "room in the stream")
+        assert time.monotonic() - held_back < 8, "as long as with Aeron's own 10 s"
+        good = other.latest("good") or 0
+
+        def reaches_the_other() -> bool:
+            becomes(PublishStatus.PUBLISHED)
+            return bool((other.latest("good") or 0) >= good + 50)
+
+        until(reaches_the_other, "frames at the other consumer")
+
+
 def test_C_116_a_process_that_just_ends_returns_its_lease(deployment: Deployment) -> None:
     """C-116: the next producer is not refused."""
     deployment.daemon()
