@@ -38,7 +38,16 @@ class Place(msgspec.Struct, frozen=True):
         return str(Path(self.directory) / name)
 
 
-class TensorPool:
+class Contender:
+    """`blocks`: a sender waits inside the library until the receiver reads."""
+
+    blocks = False
+
+    def close(self) -> None:
+        """Nothing, but where ending without it would disturb the next one."""
+
+
+class TensorPool(Contender):
     """This library, with the driver that the harness runs."""
 
     spin = False
@@ -50,7 +59,6 @@ class TensorPool:
         return connect(aeron_dir=str(root / "aeron"), allowed_base_dirs=(str(root / "regions"),))
 
     def close(self) -> None:
-        """Without it, leases would have to expire before the next one's turn."""
         self.pool.close()
 
     def sender(self, place: Place) -> Send:
@@ -80,7 +88,7 @@ class TensorPoolSpinning(TensorPool):
     spin = True
 
 
-class ZeroMq:
+class ZeroMq(Contender):
     """pyzmq, PUSH and PULL over ipc; `copy` as measured to be better for the size."""
 
     def _socket(self, kind: int, place: Place) -> Any:
@@ -115,8 +123,10 @@ class ZeroMq:
                 yield out
 
 
-class Pipe:
+class Pipe(Contender):
     """multiprocessing's connection over a socket of the machine."""
+
+    blocks = True
 
     def sender(self, place: Place) -> Send:
         connection = PipeClient(place.path("pipe"), "AF_UNIX")
@@ -130,7 +140,7 @@ class Pipe:
                 yield np.frombuffer(connection.recv_bytes(), np.uint8)
 
 
-class Zenoh:
+class Zenoh(Contender):
     """eclipse-zenoh, peers on this machine, payloads from its shared memory provider."""
 
     def _open(self, place: Place, listen: bool) -> Any:
@@ -179,7 +189,7 @@ class Zenoh:
             yield out
 
 
-class Iceoryx2:
+class Iceoryx2(Contender):
     """iceoryx2, slices of bytes with an event that wakes the receiver."""
 
     spin = False
@@ -245,7 +255,7 @@ class Iceoryx2Spinning(Iceoryx2):
     spin = True
 
 
-class RawRing:
+class RawRing(Contender):
     """Two processes, a ring in shared memory, two counters, no protocol and no checks; spinning."""
 
     def _open(self, place: Place) -> tuple[memoryview, list[Array]]:
@@ -290,7 +300,7 @@ class RawRing:
             yield out
 
 
-class RawAeron:
+class RawAeron(Contender):
     """pyaeron alone: the message itself, an exclusive publication and a spinning subscription."""
 
     def _client(self, place: Place) -> Any:
