@@ -52,9 +52,12 @@ class Figures:
     def provenance(self) -> str:
         about = self.about
         return (
-            f"Measured on {about['date']} with `make bench-publish`, {about['rounds']} rounds, "
+            f"Measured on {about['date']} with benchmarks/data_path.py, {about['rounds']} rounds, "
             f"on {about['processors']} shared virtual processors (load average "
-            f"{about['load_before']:g} before): compare within the table, not with other machines."
+            f"{about['load_before']:g} before), each process on a core of its own and both near "
+            f"each other (a word goes there and back in {about['usual_distance_ns']} ns); "
+            f"{about['set_aside']} measurements in between, where that was not so, were repeated. "
+            "Compare within the table, not with other machines."
         )
 
 

@@ -30,6 +30,8 @@ def saved() -> dict[str, object]:
         "load_before": 0.5,
         "processors": 2,
         "rounds": 3,
+        "usual_distance_ns": 250,
+        "set_aside": 4,
         "rates": [
             ["tensor-pool", 64, [100_000, 200_000, 300_000]],
             ["pyzmq", 64, [400_000, 400_000, 1]],
