@@ -192,19 +192,27 @@ class WriteState:
             if pool is None:
                 return None
             plan = FramePlan(layout, layout.extent, pool, self.nslots, source=array)
-            if len(self._plans) >= _MAX_PLANS:
-                self._plans.clear()
-            self._plans[source] = plan
+            self._keep(source, plan)
         self.plan = plan
         return plan
 
     def plan_for_bytes(self, layout: TensorLayout, nbytes: int) -> FramePlan | None:
         """How to write `nbytes` of payload that the layout describes; None if no pool has room."""
-        pool = self.pool_for(nbytes)
-        if pool is None:
-            return None
-        written_as = tensor_layout(Dtype.UINT8, (max(nbytes, 1),))
-        return FramePlan(layout, nbytes, pool, self.nslots, written_as=written_as)
+        source = (layout, nbytes)
+        plan = self._plans.get(source)
+        if plan is None:
+            pool = self.pool_for(nbytes)
+            if pool is None:
+                return None
+            written_as = tensor_layout(Dtype.UINT8, (max(nbytes, 1),))
+            plan = FramePlan(layout, nbytes, pool, self.nslots, written_as=written_as)
+            self._keep(source, plan)
+        return plan
+
+    def _keep(self, source: tuple[object, ...], plan: FramePlan) -> None:
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        self._plans[source] = plan
 
     @property
     def largest_stride_bytes(self) -> int:

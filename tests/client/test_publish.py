@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tensor_pool.client.errors import LeaseLostError
+from tensor_pool.client.frame import Frame
 from tensor_pool.client.results import PublishStatus
 from tensor_pool.client.shm.slot import SLOT_IMAGE
 from tensor_pool.client.transport.faults import Faults
@@ -65,6 +66,55 @@ def test_W_096_the_slot_is_committed_before_its_descriptor_is_offered(world: Wor
     for _ in range(3):
         producer.publish(BYTES)
     assert words == [1, 3, 5]
+
+
+@pytest.mark.parametrize("between", ["array", "bytes", "loan"])
+def test_W_081_a_slot_that_held_another_layout_gets_a_whole_header(
+    world: World, between: str
+) -> None:
+    """A header that stands in the slot already is not written again; any other is."""
+    producer, consumer = world.pair()
+    nslots = world.driver.streams[STREAM].nslots
+    first = np.arange(6, dtype=np.uint16).reshape(2, 3)
+    other = np.arange(10, dtype=np.float32)
+
+    def publish_other() -> None:
+        if between == "array":
+            producer.publish(other)
+        elif between == "bytes":
+            producer.publish(other.tobytes(), shape=(10,), dtype=np.float32)
+        else:
+            with producer.loan((10,), np.float32) as loan:
+                loan.array[:] = other
+
+    rounds = [lambda: producer.publish(first), publish_other] * 2
+    for act, expected in zip(rounds, [first, other] * 2, strict=True):
+        for _ in range(nslots):
+            act()
+            frame = consumer.poll()
+            assert isinstance(frame, Frame)
+            assert frame.dtype == expected.dtype
+            assert frame.copy().tolist() == expected.tolist()
+
+
+def test_W_081_times_and_meta_versions_are_written_with_every_frame(world: World) -> None:
+    producer, consumer = world.pair()
+    start = world.clock.monotonic_ns()
+    for i in range(3 * world.driver.streams[STREAM].nslots):
+        if i == 12:
+            producer.set_metadata("camera")
+        producer.publish(BYTES, timestamp_ns=start + i)
+        frame = consumer.poll()
+        assert isinstance(frame, Frame)
+        assert (frame.timestamp_ns, frame.meta_version) == (start + i, 1 if i >= 12 else None)
+
+
+def test_W_097_a_trace_id_belongs_to_one_frame(world: World) -> None:
+    producer, _ = world.pair()
+    world.listen(1100)
+    for trace_id in (0, 7, 0, 0, 8, 8, 0):
+        producer.publish(BYTES, trace_id=trace_id)
+    assert [d.trace_id or 0 for d in descriptors(world)] == [0, 7, 0, 0, 8, 8, 0]
 
 
 def test_C_070_without_subscribers_the_frame_is_committed_all_the_same(world: World) -> None:

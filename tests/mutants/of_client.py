@@ -218,11 +218,39 @@ MUTANTS = (
     Mutant(
         "the committed word is stored before the header",
         "client/publishing.py",
-        "        index = seq & self.mask\n        _pack_slot(\n",
-        "        index = seq & self.mask\n"
+        "        self.written[index] = None\n        self._write_header(",
+        "        self.written[index] = None\n"
         "        self.words[self.word_indices[index]] = seq << 1 | 1\n"
-        "        _pack_slot(\n",
+        "        self._write_header(",
         (_PUBLISH,),
+    ),
+    Mutant(
+        "a loan's header is taken for that of the frames before it",
+        "client/publishing.py",
+        "        self.written[index] = None\n",
+        "",
+        (_PUBLISH,),
+    ),
+    Mutant(
+        "a header is not written again for a frame of another layout",
+        "client/publisher.py",
+        "            if state.written[index] is plan:\n",
+        "            if state.written[index] is not None:\n",
+        (_PUBLISH,),
+    ),
+    Mutant(
+        "a trace id stays for the frames after it",
+        "client/publisher.py",
+        "                trace_id == state.trace_id\n                and meta_version",
+        "                meta_version",
+        (_PUBLISH,),
+    ),
+    Mutant(
+        "a mapping taken away during a receive raises",
+        "client/reading.py",
+        "UNMAPPED_MEANWHILE = (ValueError, IndexError, TypeError, struct.error)",
+        "UNMAPPED_MEANWHILE = (ValueError,)",
+        ("tests/client/test_unmapping.py",),
     ),
     Mutant(
         "no word says that a slot is being written",
