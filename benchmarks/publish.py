@@ -56,7 +56,7 @@ class Figures:
             f"on {about['processors']} shared virtual processors (load average "
             f"{about['load_before']:g} before), each process on a core of its own and both near "
             f"each other (a word goes there and back in {about['usual_distance_ns']} ns); "
-            f"{about['set_aside']} measurements in between, where that was not so, were repeated. "
+            f"{about['set_aside']} other measurements were set aside. "
             "Compare within the table, not with other machines."
         )
 

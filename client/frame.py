@@ -216,10 +216,10 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
         except UNMAPPED_MEANWHILE:
             if state.is_open:
                 raise
-        self._count_late()
         raise self._stale()
 
     def _stale(self) -> StaleFrameError:
+        self._count_late()
         return StaleFrameError(
             f"frame {self.seq} of epoch {self.epoch}: its regions are no longer mapped"
         )

@@ -213,11 +213,9 @@ class Producer(Publisher):
             meta_version = self._meta_version
             state.commit(
                 loan.seq,
-                nbytes=nbytes,
-                pool_id=loan.pool_id or 0,
+                (nbytes, loan.pool_id or 0, header_image(layout)),
                 timestamp_ns=loan.timestamp_ns if timestamp_ns is None else timestamp_ns,
                 meta_version=meta_version,
-                image=header_image(layout),
             )
             loan._finish()
             del self._loans[loan.seq]

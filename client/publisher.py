@@ -163,7 +163,7 @@ class Publisher(Handle):
             self._latest_timestamp_ns = timestamp_ns
             seq = state.next_seq  # W-081 from here on
             index = seq & state.mask
-            word_index, times_offset, payload = plan.slots[index] or plan.slot(index)
+            word_index, times_offset, payload = plan.slots[index]
             words = state.words
             state.next_seq = seq + 1
             words[word_index] = seq << 1
@@ -173,10 +173,10 @@ class Publisher(Handle):
                     full_fence()
                 payload[...] = data
             meta_version = self._meta_version
-            if state.written[index] is plan:
+            if state.written[index] is plan.header:
                 _pack_times(state.ring, times_offset, timestamp_ns, meta_version)
             else:
-                state.write_header(index, plan, timestamp_ns, meta_version)
+                state.write_header(index, plan.header, timestamp_ns, meta_version)
             words[word_index] = seq << 1 | 1
             if loans:
                 heapq.heappush(self._held, HeldFrame(seq, meta_version, trace_id))

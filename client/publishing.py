@@ -31,9 +31,10 @@ from .wire.flyweights import (
     frame_descriptor_buffer,
 )
 
-__all__ = ["FramePlan", "PlanSlot", "PoolSlots", "WriteState"]
+__all__ = ["FramePlan", "PoolSlots", "SlotHeader", "WriteState"]
 
-type PlanSlot = tuple[int, int, npt.NDArray[Any]]
+type SlotHeader = tuple[int, int, bytes]
+"""What a slot says of its frame beside the times: length, pool, image of the header."""
 
 _MAX_PLANS = 64
 _pack_slot = SLOT_IMAGE.pack_into
@@ -56,67 +57,62 @@ class PoolSlots:
         return self.buffer[start : start + self.stride_bytes]
 
 
-class FramePlan:
-    """How frames of one layout and length are written: pool, header bytes, slots.
+class PlanSlots(dict[int, "tuple[int, int, npt.NDArray[Any]]"]):
+    """By index what publishing needs of a slot, made when first asked for.
 
-    `slots` holds, once a slot was used, what publishing needs of it: index of its commit word,
-    offset of its timestamp, an array of the layout over its payload. `written_as` is how the
-    payload is written where that differs from how it is described: bytes are written as bytes
-    whatever the header says they are.
+    Index of its commit word, offset of its timestamp, an array of one layout over its payload.
     """
 
-    __slots__ = (
-        "_pool",
-        "_written_as",
-        "dtype",
-        "image",
-        "nbytes",
-        "pool_id",
-        "shape",
-        "slots",
-        "strides",
-    )
-
-    def __init__(
-        self,
-        layout: TensorLayout,
-        nbytes: int,
-        pool: PoolSlots,
-        nslots: int,
-        *,
-        source: npt.NDArray[Any] | None = None,
-        written_as: TensorLayout | None = None,
-    ) -> None:
-        self.image = header_image(layout)
-        self.nbytes = nbytes
-        self.pool_id = pool.pool_id
-        self.slots: list[PlanSlot | None] = [None] * nslots
+    def __init__(self, layout: TensorLayout, pool: PoolSlots) -> None:
+        super().__init__()
+        self._layout = layout
         self._pool = pool
-        self._written_as = written_as or layout
-        # Of the arrays it is for; a plan for bytes fits none.
-        self.dtype = source.dtype if source is not None else None
-        self.shape = source.shape if source is not None else None
-        self.strides = source.strides if source is not None else None
 
-    def slot(self, index: int) -> PlanSlot:
-        """Prepare a slot; kept for the next time around the ring."""
-        layout = self._written_as
-        payload: npt.NDArray[Any] = np.ndarray(
+    def __missing__(self, index: int) -> tuple[int, int, npt.NDArray[Any]]:
+        layout = self._layout
+        view: npt.NDArray[Any] = np.ndarray(
             layout.shape,
             layout.numpy_dtype,
             buffer=self._pool.slot(index),
             strides=layout.strides,
         )
         times_offset = slot_body_offset(index) + SLOT_TIMES_OFFSET
-        slot = self.slots[index] = (commit_word_index(index), times_offset, payload)
+        slot = self[index] = (commit_word_index(index), times_offset, view)
         return slot
+
+
+class FramePlan:
+    """How frames of one layout and length are written: pool, header, slots.
+
+    `written_as` is how the payload is written where that differs from how it is described: bytes
+    are written as bytes whatever the header says they are.
+    """
+
+    __slots__ = ("dtype", "header", "nbytes", "shape", "slots", "strides")
+
+    def __init__(
+        self,
+        layout: TensorLayout,
+        nbytes: int,
+        pool: PoolSlots,
+        *,
+        source: npt.NDArray[Any] | None = None,
+        written_as: TensorLayout | None = None,
+    ) -> None:
+        self.header: SlotHeader = (nbytes, pool.pool_id, header_image(layout))
+        self.nbytes = nbytes
+        self.slots = PlanSlots(written_as or layout, pool)
+        # Of the arrays it is for; a plan for bytes fits none.
+        self.dtype = source.dtype if source is not None else None
+        self.shape = source.shape if source is not None else None
+        self.strides = source.strides if source is not None else None
 
 
 class WriteState:
     """One mapped epoch as its producer writes it; `next_seq` is the next to be assigned.
 
-    `written` tells by slot which plan's header stands there, so that a frame like the one before it
-    in the same slot writes only what differs: its timestamp and meta version. Likewise the
+    `written` tells by slot which header stands there, so that a frame like the one before it in the
+    same slot writes only what differs: its timestamp and meta version. Likewise the
     descriptor: `meta_version` and `trace_id` are those it holds, and only its seq is written
     through `seq_cell` while they stay.
     """
@@ -156,7 +152,7 @@ class WriteState:
         seq_end = FRAME_DESCRIPTOR_TAIL_OFFSET + 8
         self.seq_cell = memoryview(self.descriptor)[FRAME_DESCRIPTOR_TAIL_OFFSET:seq_end].cast("Q")
         self.meta_version = self.trace_id = 0
-        self.written: list[FramePlan | None] = [None] * self.nslots
+        self.written: list[SlotHeader | None] = [None] * self.nslots
         self.plan: FramePlan | None = None  # of the latest array
         self._plans: dict[tuple[object, ...], FramePlan] = {}
         pools = [
@@ -191,28 +187,21 @@ class WriteState:
             pool = self.pool_for(layout.extent)
             if pool is None:
                 return None
-            plan = FramePlan(layout, layout.extent, pool, self.nslots, source=array)
-            self._keep(source, plan)
+            plan = FramePlan(layout, layout.extent, pool, source=array)
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            self._plans[source] = plan
         self.plan = plan
         return plan
 
     def plan_for_bytes(self, layout: TensorLayout, nbytes: int) -> FramePlan | None:
         """How to write `nbytes` of payload that the layout describes; None if no pool has room."""
-        source = (layout, nbytes)
-        plan = self._plans.get(source)
-        if plan is None:
-            pool = self.pool_for(nbytes)
-            if pool is None:
-                return None
-            written_as = tensor_layout(Dtype.UINT8, (max(nbytes, 1),))
-            plan = FramePlan(layout, nbytes, pool, self.nslots, written_as=written_as)
-            self._keep(source, plan)
-        return plan
-
-    def _keep(self, source: tuple[object, ...], plan: FramePlan) -> None:
-        if len(self._plans) >= _MAX_PLANS:
-            self._plans.clear()
-        self._plans[source] = plan
+        pool = self.pool_for(nbytes)
+        if pool is None:
+            return None
+        return FramePlan(
+            layout, nbytes, pool, written_as=tensor_layout(Dtype.UINT8, (max(nbytes, 1),))
+        )
 
     @property
     def largest_stride_bytes(self) -> int:
@@ -226,38 +215,17 @@ class WriteState:
         self.words[self.word_indices[seq & self.mask]] = seq << 1
         return seq
 
-    def commit(
-        self,
-        seq: int,
-        *,
-        nbytes: int,
-        pool_id: int,
-        timestamp_ns: int,
-        meta_version: int,
-        image: bytes,
-    ) -> None:
+    def commit(self, seq: int, header: SlotHeader, *, timestamp_ns: int, meta_version: int) -> None:
         """Write the header slot, then the committed word (W-081 steps 4 to 6)."""
         index = seq & self.mask
-        self.written[index] = None
-        self._write_header(index, nbytes, pool_id, timestamp_ns, meta_version, image)
+        self.write_header(index, header, timestamp_ns, meta_version)
         self.words[self.word_indices[index]] = seq << 1 | 1
 
     def write_header(
-        self, index: int, plan: FramePlan, timestamp_ns: int, meta_version: int
+        self, index: int, header: SlotHeader, timestamp_ns: int, meta_version: int
     ) -> None:
-        """Write the whole header of a slot for a frame of the plan (W-081 step 4)."""
-        self._write_header(index, plan.nbytes, plan.pool_id, timestamp_ns, meta_version, plan.image)
-        self.written[index] = plan
-
-    def _write_header(
-        self,
-        index: int,
-        nbytes: int,
-        pool_id: int,
-        timestamp_ns: int,
-        meta_version: int,
-        image: bytes,
-    ) -> None:
+        """Write the whole header of a slot, and remember it (W-081 step 4)."""
+        nbytes, pool_id, image = header
         _pack_slot(
             self.ring,
             self.body_offsets[index],
@@ -269,6 +237,7 @@ class WriteState:
             meta_version,
             image,
         )
+        self.written[index] = header
 
     def descriptor_for(
         self, seq: int, *, timestamp_ns: int | None, meta_version: int, trace_id: int

@@ -1,10 +1,10 @@
 """Copying large arrays out of shared memory, fast on whatever the C library does.
 
 For more than a few KiB a C library's `memmove`, which assigning to an array comes down to, may use
-the processor's string instruction. Where that was measured (AMD Zen 4, two processes) it read pages
-that another core had just written at half the speed of plain vector loads, and into buffers that
-do not start at a cache line, as most of numpy's, slower still. A ufunc compiles to vector loads and
-stores on every platform.
+the processor's string instruction. Where that was measured (AMD Zen 4, frames that another core had
+just written) it was half as fast as vector loads into arrays that do not start with a cache line,
+as most of numpy's, and left slots behind that took longer to write again. A ufunc compiles to
+vector loads and stores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 __all__ = ["VECTORS_FROM_BYTES", "copy_array", "copy_of"]
 
 VECTORS_FROM_BYTES = 32 * 1024
-"""From this length on the ufunc's higher start-up cost is repaid."""
+"""Between 16 KiB, where starting the ufunc costs more than it gains, and 64 KiB, where it pays."""
 
 _WORDS: dict[int, type[np.unsignedinteger[Any]]] = {
     1: np.uint8,

@@ -218,23 +218,23 @@ MUTANTS = (
     Mutant(
         "the committed word is stored before the header",
         "client/publishing.py",
-        "        self.written[index] = None\n        self._write_header(",
-        "        self.written[index] = None\n"
+        "        index = seq & self.mask\n        self.write_header(",
+        "        index = seq & self.mask\n"
         "        self.words[self.word_indices[index]] = seq << 1 | 1\n"
-        "        self._write_header(",
+        "        self.write_header(",
         (_PUBLISH,),
     ),
     Mutant(
         "a loan's header is taken for that of the frames before it",
         "client/publishing.py",
-        "        self.written[index] = None\n",
-        "",
+        "        self.written[index] = header\n",
+        "        self.written[index] = self.written[index] or header\n",
         (_PUBLISH,),
     ),
     Mutant(
         "a header is not written again for a frame of another layout",
         "client/publisher.py",
-        "            if state.written[index] is plan:\n",
+        "            if state.written[index] is plan.header:\n",
         "            if state.written[index] is not None:\n",
         (_PUBLISH,),
     ),
