@@ -31,9 +31,9 @@ from .wire.flyweights import (
     frame_descriptor_buffer,
 )
 
-__all__ = ["FramePlan", "PoolSlots", "SlotHeader", "WriteState"]
+__all__ = ["FramePlan", "PoolSlots", "HeaderFields", "WriteState"]
 
-type SlotHeader = tuple[int, int, bytes]
+type HeaderFields = tuple[int, int, bytes]
 """What a slot says of its frame beside the times: length, pool, image of the header."""
 
 _MAX_PLANS = 64
@@ -99,7 +99,7 @@ class FramePlan:
         source: npt.NDArray[Any] | None = None,
         written_as: TensorLayout | None = None,
     ) -> None:
-        self.header: SlotHeader = (nbytes, pool.pool_id, header_image(layout))
+        self.header: HeaderFields = (nbytes, pool.pool_id, header_image(layout))
         self.nbytes = nbytes
         self.slots = PlanSlots(written_as or layout, pool)
         # Of the arrays it is for; a plan for bytes fits none.
@@ -152,7 +152,7 @@ class WriteState:
         seq_end = FRAME_DESCRIPTOR_TAIL_OFFSET + 8
         self.seq_cell = memoryview(self.descriptor)[FRAME_DESCRIPTOR_TAIL_OFFSET:seq_end].cast("Q")
         self.meta_version = self.trace_id = 0
-        self.written: list[SlotHeader | None] = [None] * self.nslots
+        self.written: list[HeaderFields | None] = [None] * self.nslots
         self.plan: FramePlan | None = None  # of the latest array
         self._plans: dict[tuple[object, ...], FramePlan] = {}
         pools = [
@@ -215,14 +215,14 @@ class WriteState:
         self.words[self.word_indices[seq & self.mask]] = seq << 1
         return seq
 
-    def commit(self, seq: int, header: SlotHeader, *, timestamp_ns: int, meta_version: int) -> None:
+    def commit(self, seq: int, header: HeaderFields, *, timestamp_ns: int, meta_version: int) -> None:
         """Write the header slot, then the committed word (W-081 steps 4 to 6)."""
         index = seq & self.mask
         self.write_header(index, header, timestamp_ns, meta_version)
         self.words[self.word_indices[index]] = seq << 1 | 1
 
     def write_header(
-        self, index: int, header: SlotHeader, timestamp_ns: int, meta_version: int
+        self, index: int, header: HeaderFields, timestamp_ns: int, meta_version: int
     ) -> None:
         """Write the whole header of a slot, and remember it (W-081 step 4)."""
         nbytes, pool_id, image = header

@@ -231,14 +231,8 @@ class Watched:
         state = self.producer._state
         loan = next(iter(self.producer._loans.values()))
         loan.buffer[: len(data)] = data
-        state.commit(
-            loan.seq,
-            nbytes=len(data),
-            pool_id=1,
-            timestamp_ns=0,
-            meta_version=0,
-            image=header_image(layout),
-        )
+        header = (len(data), 1, header_image(layout))
+        state.commit(loan.seq, header, timestamp_ns=0, meta_version=0)
 
 
 def test_W_184_a_consumer_that_did_not_opt_in_ignores_progress(world: World) -> None:
