@@ -31,7 +31,7 @@ from .wire.flyweights import (
     frame_descriptor_buffer,
 )
 
-__all__ = ["FramePlan", "PoolSlots", "HeaderFields", "WriteState"]
+__all__ = ["FramePlan", "HeaderFields", "PoolSlots", "WriteState"]
 
 type HeaderFields = tuple[int, int, bytes]
 """What a slot says of its frame beside the times: length, pool, image of the header."""
@@ -215,7 +215,9 @@ class WriteState:
         self.words[self.word_indices[seq & self.mask]] = seq << 1
         return seq
 
-    def commit(self, seq: int, header: HeaderFields, *, timestamp_ns: int, meta_version: int) -> None:
+    def commit(
+        self, seq: int, header: HeaderFields, *, timestamp_ns: int, meta_version: int
+    ) -> None:
         """Write the header slot, then the committed word (W-081 steps 4 to 6)."""
         index = seq & self.mask
         self.write_header(index, header, timestamp_ns, meta_version)
