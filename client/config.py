@@ -108,6 +108,13 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
         return ns(_given(self.driver_liveness_timeout))
 
     @property
+    def shortest_period(self) -> float:
+        """The shortest time in s between two things that the conductor does again and again."""
+        return min(
+            self.keepalive_interval, self.hello_interval, self.qos_interval, self.announce_period
+        )
+
+    @property
     def descriptors_travel_alone(self) -> bool:
         """Whether no other logical stream is configured onto the descriptors' number."""
         others = ("control", "announce", "qos", "metadata")

@@ -13,7 +13,8 @@ __all__ = ["ConductorThread"]
 
 _log = logging.getLogger("tensor_pool.client")
 _ACTIVE_S = 0.001  # between cycles while something is going on
-_IDLE_S = 0.05  # otherwise: next to no CPU, and still finer than any timer
+_LONGEST_IDLE_S = 0.1  # otherwise
+_IDLES_PER_PERIOD = 10  # of the shortest period that is configured
 _CYCLES_BEFORE_IDLE = 1  # each of them wakes a processor: most of what waiting costs
 
 
@@ -22,6 +23,7 @@ class ConductorThread:
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
+        self._idle_s = min(_LONGEST_IDLE_S, conductor.config.shortest_period / _IDLES_PER_PERIOD)
         # A lock that nobody owns: sleeping is waiting for it, waking is letting it go. It costs a
         # third of what a threading.Event does, a hundred times a second.
         self._asleep = threading.Lock()
@@ -46,7 +48,7 @@ class ConductorThread:
 
     def _sleep_s(self, quiet: int) -> float:
         hurries = quiet < _CYCLES_BEFORE_IDLE or self._conductor.wants_low_latency
-        return _ACTIVE_S if hurries else _IDLE_S
+        return _ACTIVE_S if hurries else self._idle_s
 
     def _run(self) -> None:
         quiet = 0

@@ -20,6 +20,7 @@ from tensor_pool.client.clock import SystemClock
 from tensor_pool.client.config import ClientConfig
 from tensor_pool.client.doorbell import Bell, BellRope, bell_name, sweep_abandoned_bells
 from tensor_pool.client.errors import ClosedError, ConcurrentUseError, ForkedProcessError
+from tensor_pool.client.threaded import ConductorThread
 from tensor_pool.client.transport.memory import MemoryNetwork
 from tensor_pool.client.wire import ShmDetachRequest
 
@@ -27,6 +28,15 @@ from tests.client.fake_driver import FakeDriver
 from tests.client.world import STREAM, World
 
 DATA = np.arange(4, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("settings", "idle_s"), [({}, 0.1), ({"keepalive_interval": 0.2}, 0.02)])
+def test_C_110_the_conductor_sleeps_long_but_never_past_a_period(
+    world: World, settings: dict[str, float], idle_s: float
+) -> None:
+    thread = ConductorThread(world.client(**settings)._conductor)
+    assert thread._sleep_s(quiet=0) == 0.001
+    assert thread._sleep_s(quiet=1) == pytest.approx(idle_s)
 
 
 class LockedSubscription:
