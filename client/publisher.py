@@ -144,7 +144,7 @@ class Publisher(Handle):
                 or type(data) is not _ndarray
                 or data.shape != plan.shape
                 or data.dtype is not plan.dtype
-                or data.strides != plan.strides
+                or (plan.strides is not None and data.strides != plan.strides)
                 or shape is not None
                 or dtype is not None
                 or strides is not None

@@ -105,7 +105,8 @@ class FramePlan:
         # Of the arrays it is for; a plan for bytes fits none.
         self.dtype = source.dtype if source is not None else None
         self.shape = source.shape if source is not None else None
-        self.strides = source.strides if source is not None else None
+        # What decides between ROW and COLUMN, so of no interest with one dimension.
+        self.strides = source.strides if source is not None and source.ndim > 1 else None
 
 
 class WriteState:
