@@ -25,6 +25,7 @@ _FIRST_SLEEP_S = 0.0005
 _LONGEST_SLEEP_S = 0.05
 _INVOKER_SLEEP_S = 0.005
 _SPIN_NS = 25_000
+_SETTLING_NS = 50_000
 _LOOKS = range(10)  # between looks at the clock
 
 
@@ -199,13 +200,14 @@ class Consumer(Handle):
         if bell is None:
             time.sleep(limit_s)
             rang = False
+            frame = self._next()
         else:
-            bell.empty()
-            frame = self._next()  # between emptying the bell and sleeping: nothing is missed
+            # Between taking a ring and sleeping we look, so that nothing is missed.
+            frame = self._look_on() if bell.empty() else self._next()
             if frame is not None:
                 return frame
             rang = bell.wait(limit_s)
-        frame = self._next()
+            frame = self._look_on() if rang else self._next()
         if rang:
             self._attachment.counters.inc("wakeups")
             self._sleep_s = _LONGEST_SLEEP_S
@@ -213,6 +215,18 @@ class Consumer(Handle):
             self._sleep_s = _FIRST_SLEEP_S
         else:
             self._sleep_s = min(2 * self._sleep_s, _LONGEST_SLEEP_S)
+        return frame
+
+    def _look_on(self) -> Frame | None:
+        """Look for a frame until whatever was published before we took the ring must show.
+
+        A producer that finds a ring in the bell does not ring. But it may have looked while the
+        frame it had just published was still on its way out of its processor, which lets loads
+        overtake stores; so the first look may be too early, and there would be no other ring.
+        """
+        until = time.monotonic_ns() + _SETTLING_NS
+        while (frame := self._next()) is None and time.monotonic_ns() < until:
+            pass
         return frame
 
     def _waiter(self) -> ThreadPoolExecutor:

@@ -2,15 +2,16 @@
 
 An addition beside the protocol. A consumer owns one bell, a named POSIX semaphore whose name both
 sides can work out from the control stream, the stream id and the consumer id. Before it sleeps it
-empties the bell, looks once more for descriptors, and waits on the bell for a bounded time. A
+empties the bell, looks for descriptors once more, and waits on the bell for a bounded time. A
 producer that knows of the consumer (by its hellos) rings after each descriptor, but only a bell
 that is empty: while the consumer is busy one ring stays in the bell and costs the producer a load,
 no system call.
 
 Peers that know nothing of bells lose nothing: a producer finds no bell of such a consumer, and a
 consumer that nobody rings wakes by its bounded wait. The order that this needs, descriptor before
-the look at the bell, is one a processor may swap (store then load); a producer therefore rings
-after it has released its lock, which is a full fence, and a wait is bounded all the same.
+the look at the bell, is one a processor may swap (store then load). A fence would cost every frame;
+instead a consumer that takes a ring looks on for a while before it sleeps, until any descriptor
+that was on its way by then has arrived, and its wait is bounded all the same.
 
 A process killed with SIGKILL leaves its bell's name behind. Each owner therefore holds a lock on
 the bell's file, which ends with the process; a bell that nobody locks is nobody's, and is removed

@@ -95,12 +95,11 @@ class Producer(Publisher):
             nbytes = shape
         else:
             raise ValueError(f"loan({shape!r}): give a dtype with a shape, or a size in bytes")
-        if not self._lock.acquire(False):
-            self._lock.enter_contended("this producer")
+        self._lock.enter("this producer")
         try:
             return self._lend(nbytes, layout, timestamp_ns, trace_id)
         finally:
-            self._lock.release()
+            self._lock.leave()
 
     def _lend(
         self, nbytes: int, layout: TensorLayout | None, timestamp_ns: int | None, trace_id: int
@@ -195,8 +194,7 @@ class Producer(Publisher):
         timestamp_ns: int | None,
         trace_id: int | None,
     ) -> PublishResult:
-        if not self._lock.acquire(False):
-            self._lock.enter_contended("this producer")
+        self._lock.enter("this producer")
         try:
             now = self._now()
             if self._state is not state or loan.seq not in self._loans:
@@ -228,20 +226,19 @@ class Producer(Publisher):
             heapq.heappush(self._held, held)
             status = self._release_held(state, now).get(loan.seq, PublishStatus.DEFERRED)
         finally:
-            self._lock.release()
+            self._lock.leave()
         if self._bells:
             self._ring()
         return PublishResult(status, loan.seq)
 
     def _abort_loan(self, loan: Loan, state: WriteState) -> None:
-        if not self._lock.acquire(False):
-            self._lock.enter_contended("this producer")
+        self._lock.enter("this producer")
         try:
             if self._state is state and self._loans.pop(loan.seq, None) is not None:
                 self._counters.inc("loans_aborted")
                 self._release_held(state, self._now())
         finally:
-            self._lock.release()
+            self._lock.leave()
 
     def _release_held(self, state: WriteState, now: int) -> dict[int, PublishStatus]:
         """Send every held descriptor that no open loan precedes; what became of each."""

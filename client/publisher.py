@@ -83,8 +83,7 @@ class Publisher(Handle):
         self._strict = strict
         self._descriptor_timestamps = descriptor_timestamps
         self._lock = HandleLock()
-        self._acquire = self._lock.acquire
-        self._release = self._lock.release
+        self._give = self._lock.give
         self._connection = attachment.connection
         self._counters = attachment.counters
         self._now = attachment.clock.monotonic_ns
@@ -131,8 +130,13 @@ class Publisher(Handle):
         PublishResult(status=<PublishStatus.PUBLISHED: 'published'>, seq=0)
         """
         # Straight-line code with few calls: what a call costs here, every small frame pays.
-        if not self._acquire(False):
-            self._lock.enter_contended("this producer")
+        try:
+            self._lock.take()
+        except IndexError:
+            self._lock.enter("this producer")
+        except BaseException:  # Ctrl-C, on the way in
+            self._give(True)
+            raise
         try:
             state = self._state
             now = self._now()
@@ -201,7 +205,7 @@ class Publisher(Handle):
                 result = _ACCEPTED if accepted else self._offer(descriptor)
                 status = self._settle(descriptor, result, now)
         finally:
-            self._release()
+            self._give(True)
         bells = self._bells
         if bells:  # as in `_ring`, without a call
             try:
@@ -280,7 +284,7 @@ class Publisher(Handle):
         return PublishStatus.BACK_PRESSURED
 
     def _ring(self) -> None:
-        """Wake sleeping consumers; after the lock was released, which is a full fence."""
+        """Wake sleeping consumers."""
         try:
             for bell in self._bells:
                 if not bell.value:  # a bell that holds a ring belongs to a consumer that is awake

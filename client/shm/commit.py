@@ -102,8 +102,7 @@ _fence_lock = threading.Lock()
 def full_fence() -> None:
     """Order everything before it against everything after it, also what x86-64 lets pass otherwise.
 
-    Needed in two places. A waiter announces its sleep and then looks once more: a store before a
-    load. And a producer of large frames between the in-progress word and the payload, since the C
+    A producer of large frames needs it between the in-progress word and the payload, since the C
     library copies from about a megabyte on with non-temporal stores, which may overtake (W-081 step
     2); it fences behind them itself. Taking a lock compiles to a locked instruction, which is a
     full fence (66 ns).

@@ -215,14 +215,43 @@ def test_C_112_two_threads_in_one_handle_are_told(live: LiveWorld) -> None:
     thread.join()
     assert consumer.poll() is None
     producer = live.client().attach_producer(STREAM)
-    producer._lock.acquire()
+    producer._lock.take()
     try:
         for call in (lambda: producer.publish(DATA), lambda: producer.loan(4)):
             with pytest.raises(ConcurrentUseError):
                 call()
     finally:
-        producer._lock.release()
+        producer._lock.leave()
     assert producer.publish(DATA)
+
+
+def test_C_111_the_conductor_has_its_turn_beside_a_thread_that_publishes_all_the_time(
+    live: LiveWorld,
+) -> None:
+    producer = live.client().attach_producer(STREAM)
+    stop = threading.Event()
+    failures: list[Exception] = []
+
+    def publish() -> None:
+        try:
+            while not stop.is_set():
+                producer.publish(DATA)
+        except Exception as error:  # noqa: BLE001 - a thread's is told by the test
+            failures.append(error)
+
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    for _ in range(20):
+        with producer._lock:
+            state = producer._state
+            assert state is not None
+            seq = state.next_seq
+            time.sleep(0.002)
+            assert state.next_seq == seq
+        until(lambda seq=seq, state=state: failures or state.next_seq > seq)  # type: ignore[misc]
+    stop.set()
+    thread.join()
+    assert failures == []
 
 
 def test_C_112_do_work_is_not_reentrant_and_blocking_calls_not_made_from_callbacks(
@@ -377,6 +406,37 @@ def test_a_sleeping_consumer_is_woken_by_its_bell(live: LiveWorld) -> None:
     thread.join()
     assert [f.array[0] for f in got] == [0, 1, 2]
     assert consumer.metrics()["wakeups"] >= 2
+
+
+class RingingBell:
+    """A bell with a ring in it; sleeping at it ends with another."""
+
+    def __init__(self, *, has_ring: bool, may_sleep: bool) -> None:
+        self._has_ring = has_ring
+        self._may_sleep = may_sleep
+
+    def empty(self) -> bool:
+        return self._has_ring
+
+    def wait(self, _: float) -> bool:
+        assert self._may_sleep
+        return True
+
+
+@pytest.mark.parametrize("has_ring", [True, False])
+def test_who_takes_a_ring_looks_on_until_the_frame_behind_it_shows(
+    live: LiveWorld, monkeypatch: pytest.MonkeyPatch, has_ring: bool
+) -> None:
+    """The bell was seen to hold a ring before the frame could be seen: there is no other ring."""
+    consumer = live.client().attach_consumer(STREAM)
+    monkeypatch.setattr("tensor_pool.client.consumer._SETTLING_NS", 10**10)
+    monkeypatch.setattr(
+        consumer._attachment, "bell", RingingBell(has_ring=has_ring, may_sleep=not has_ring)
+    )
+    frame: Any = object()
+    looks = iter([None, None, None, None, frame])
+    monkeypatch.setattr(consumer, "_next", lambda: next(looks))
+    assert consumer._sleep_once(1.0) is frame
 
 
 def test_a_producer_that_rings_no_bells_is_heard_all_the_same(live: LiveWorld) -> None:
