@@ -166,25 +166,14 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
                 out[...] = source
             else:
                 copy_array(out, source)
-        # `valid` once more, as a call would be a sixteenth of what a small frame costs.
-        state = self._state
-        try:
-            if source is self._private or (
-                state.is_open
-                and state.words[state.word_indices[self._index]] == self._word
-                and state.now() <= state.connection.deadline_ns
-            ):
-                return result
-        except UNMAPPED_MEANWHILE:
-            if state.is_open:
-                raise
-        self._count_late()
-        if not state.is_open:
-            raise self._stale()
-        raise FrameOverwrittenError(
-            f"frame {self.seq}: the producer has come round to its slot while it was copied;"
-            " read faster, or give the stream more slots"
-        )
+        if not self.valid:
+            if not self._state.is_open:
+                raise self._stale()
+            raise FrameOverwrittenError(
+                f"frame {self.seq}: the producer has come round to its slot while it was copied;"
+                " read faster, or give the stream more slots"
+            )
+        return result
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
