@@ -11,10 +11,10 @@ import resource
 from ..client.clock import Clock, SystemClock
 from ..client.transport.aeron import AeronTransport
 from ..client.transport.media_driver import open_media_driver
+from ..hsm import observed_by
 from .config import DriverConfig
 from .driver import Driver
 from .metrics import DriverMetrics
-from .observers import observed_by
 from .store import FileStore
 from .transition_log import TransitionLog
 from .web.feed import TransitionFeed

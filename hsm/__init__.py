@@ -42,6 +42,7 @@ from .declarations import (
 from .errors import DefinitionError, DispatchError, HsmError, TransitionError
 from .introspection import Edge, Finding
 from .machine import Machine
+from .observers import observed_by
 from .states import (
     ANY,
     DEEP,
@@ -78,6 +79,7 @@ __all__ = [
     "State",
     "Terminate",
     "TransitionError",
+    "observed_by",
     "on_completion",
     "on_entry",
     "on_event",

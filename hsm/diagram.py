@@ -24,8 +24,10 @@ from typing import Literal, get_args
 from .diagram_dot import to_dot
 from .diagram_mermaid import to_mermaid
 from .diagram_reading import outline_of
-from .diagram_svg import to_svg
+from .diagram_svg import RendererMissingError, to_svg
 from .machine import Machine
+
+__all__ = ["FORMATS", "Format", "RendererMissingError", "render"]
 
 Format = Literal["mermaid", "dot", "svg"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -32,9 +32,9 @@ GROUPS: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("on_initial", "on_event", "on_completion", "on_entry", "on_exit", "on_history_default"),
     ),
     "Answers and history kinds": (hsm, ("Outcome", "History")),
-    "Looking at a class": (hsm, ("Edge", "Finding", "Coverage")),
+    "Looking at a class": (hsm, ("Edge", "Finding", "Coverage", "observed_by")),
     "Errors": (hsm, ("HsmError", "DefinitionError", "DispatchError", "TransitionError")),
-    "Diagrams (`tensor_pool.hsm.diagram`)": (diagram, ("render",)),
+    "Diagrams (`tensor_pool.hsm.diagram`)": (diagram, ("render", "RendererMissingError")),
     "SCXML (`tensor_pool.hsm.scxml`)": (scxml, ("export_scxml", "import_scxml", "ScxmlError")),
 }
 CONSTANTS = {

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from ...hsm import Machine
-from ...hsm.diagram import Format, render
-from ...hsm.diagram_svg import RendererMissingError
+from ...hsm.diagram import Format, RendererMissingError, render
 from .outcome import OK, USAGE, CommandError
 
 __all__ = ["draw_machine"]

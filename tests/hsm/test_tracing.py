@@ -9,10 +9,12 @@ from tensor_pool.hsm import (
     HANDLED,
     ROOT,
     UNHANDLED,
+    Coverage,
     Final,
     Outcome,
     State,
     Terminate,
+    observed_by,
     on_completion,
     on_event,
     on_initial,
@@ -225,6 +227,32 @@ def test_H_171_partial_observer_and_own_hook() -> None:
     assert machine.observer is partial
     assert order == [("own", "A"), (machine, "A"), ("own", "A1"), (machine, "A1")]
     assert Traced().observer is None
+
+
+def test_H_171_several_observers_are_told_in_order() -> None:
+    order: list[Any] = []
+
+    class Entries:
+        def trace_entry(self, machine: Any, state: State) -> None:
+            order.append(("entries", state.name))
+
+    class Exits:
+        def trace_entry(self, machine: Any, state: State) -> None:
+            order.append(("exits", state.name))
+
+        def trace_exit(self, machine: Any, state: State) -> None:
+            order.append(("left", state.name))
+
+    coverage = Coverage(Traced)
+    machine = Traced(observer=observed_by(Entries(), coverage, Exits()))
+    assert order == [("entries", "A"), ("exits", "A"), ("entries", "A1"), ("exits", "A1")]
+    order.clear()
+    machine.dispatch("b")
+    assert [entry for entry in order if entry[0] == "left"] == [("left", "A1"), ("left", "A")]
+    assert coverage.states[Traced.A1] == coverage.states[Traced.B] == 1
+    assert [edge.event for edge, times in coverage.edges.items() if times] == [None, None, "b", None]
+    alone = Exits()
+    assert observed_by(alone) is alone
 
 
 def test_H_177_tracing_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Machines and examples are written with what every user of the framework has."""
+"""Driver, client and examples are written with what every user of the framework has."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 from tensor_pool import hsm
+from tensor_pool.hsm import diagram, scxml
 
 REPOSITORY = Path(__file__).parents[2]
-MACHINES = [
-    *(REPOSITORY / "driver" / f"{name}.py" for name in ("lifecycle", "stream", "lease")),
-    *(REPOSITORY / "client" / f"{name}.py" for name in ("connection", "producer_machine")),
-    REPOSITORY / "client" / "consumer_machine.py",
-]
-EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.py"))
+PUBLIC = {"": hsm.__all__, "diagram": diagram.__all__, "scxml": scxml.__all__}
+PARTS = ("driver", "client", "examples")
+SOURCES = sorted(p for part in PARTS for p in (REPOSITORY / part).rglob("*.py"))
 
 
 def hidden_names(path: Path) -> list[str]:
@@ -22,23 +20,19 @@ def hidden_names(path: Path) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and "hsm" in (node.module or "").split("."):
-            names = [alias.name for alias in node.names]
-            is_package = (node.module or "").endswith("hsm")
-            found += [n for n in names if not is_package or n not in hsm.__all__]
+            submodule = (node.module or "").rpartition("hsm")[2].removeprefix(".")
+            public = PUBLIC.get(submodule, ())
+            found += [alias.name for alias in node.names if alias.name not in public]
         elif isinstance(node, ast.Attribute) and node.attr.startswith("_hsm"):
             found.append(node.attr)
     return found
 
 
-@pytest.mark.parametrize("path", MACHINES, ids=lambda path: path.stem)
-def test_the_machines_use_the_public_framework_only(path: Path) -> None:
-    assert "Machine" in path.read_text(encoding="utf-8")
-    assert hidden_names(path) == []
-
-
-def test_the_examples_use_the_public_framework_only() -> None:
-    assert any("hsm" in path.read_text(encoding="utf-8") for path in EXAMPLES)
-    assert {path.name: hidden_names(path) for path in EXAMPLES if hidden_names(path)} == {}
+@pytest.mark.parametrize("part", PARTS)
+def test_the_public_framework_only_is_used(part: str) -> None:
+    sources = [p for p in SOURCES if p.is_relative_to(REPOSITORY / part)]
+    assert any("Machine" in path.read_text(encoding="utf-8") for path in sources)
+    assert {str(path): hidden_names(path) for path in sources if hidden_names(path)} == {}
 
 
 def test_a_hidden_name_is_found(tmp_path: Path) -> None:

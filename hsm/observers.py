@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..hsm.tracing import HOOK_NAMES
+from .tracing import HOOK_NAMES
 
 __all__ = ["observed_by"]
 
-# Beside the trace hooks, what `hsm.Coverage` is told.
+# Beside the trace hooks, what `Coverage` is told.
 _NAMES = (*HOOK_NAMES, "_hsm_edge_taken")
 
 
 def observed_by(*observers: object) -> object:
     """One observer that passes on to several, in order; a hook that none of them has stays absent.
+
+    What the machine is to be observed by at once: a `Coverage`, a log, a display (H-171).
 
     >>> class Counts:
     ...     entries = 0
