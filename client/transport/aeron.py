@@ -32,7 +32,7 @@ DRIVER_TIMEOUT_MS = 10_000  # Aeron's default: silence after which the media dri
 _LIVENESS_CHECK_NS = 250_000_000
 
 _ACCEPTED = OfferResult.ACCEPTED
-_REFUSALS = {
+_REFUSALS: dict[object, OfferResult] = {
     pyaeron.BACK_PRESSURED: OfferResult.BACK_PRESSURED,
     pyaeron.ADMIN_ACTION: OfferResult.ADMIN_ACTION,
     pyaeron.NOT_CONNECTED: OfferResult.NOT_CONNECTED,
@@ -66,7 +66,7 @@ class AeronPublication:
     def __init__(self, transport: AeronTransport, raw: Any, channel: str, stream_id: int) -> None:
         self.raw = raw
         self._transport = transport
-        self._offer = raw.offer
+        self._offer: Callable[[bytes | bytearray], object] = raw.offer
         self._channel = channel
         self._stream_id = stream_id
         self._session_id = int(raw.session_id)
@@ -95,7 +95,7 @@ class AeronPublication:
 
     @property
     def quick_offer(self) -> Callable[[bytes | bytearray], object]:
-        return self._offer  # type: ignore[no-any-return]
+        return self._offer
 
     def offer(self, message: bytes | bytearray) -> OfferResult:
         """See the port. A message longer than the channel's terms allow is an ERROR."""

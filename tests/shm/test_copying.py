@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from tensor_pool.client.shm.copying import VECTORS_FROM_BYTES, copy_array, copy_of
+
+type Order = Literal["C", "F"]
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "?"]
 RNG = np.random.default_rng(7)
 
 
-def noise(dtype: str, shape: tuple[int, ...], order: str = "C") -> np.ndarray:
+def noise(dtype: str, shape: tuple[int, ...], order: Order = "C") -> npt.NDArray[Any]:
     """Every bit pattern that the type can hold, signalling NaNs among them."""
     kind = np.dtype(dtype)
     count = int(np.prod(shape))
     raw = RNG.bytes(count * kind.itemsize)
     flat = np.frombuffer(raw, np.uint8) & 1 if dtype == "?" else np.frombuffer(raw, np.uint8)
-    array = flat.view(kind).reshape(shape, order=order)  # type: ignore[call-overload]
+    array = flat.view(kind).reshape(shape, order=order)
     array.flags.writeable = False
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -36,7 +41,7 @@ def test_C_094_copies_are_equal_bit_for_bit_around_the_threshold(
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
-def test_C_094_the_order_of_the_memory_is_kept(order: str, dtype: str) -> None:
+def test_C_094_the_order_of_the_memory_is_kept(order: Order, dtype: str) -> None:
     source = noise(dtype, (161, 641), order)
     result = copy_of(source)
     assert result.strides == source.strides
