@@ -250,7 +250,12 @@ def test_H_171_several_observers_are_told_in_order() -> None:
     machine.dispatch("b")
     assert [entry for entry in order if entry[0] == "left"] == [("left", "A1"), ("left", "A")]
     assert coverage.states[Traced.A1] == coverage.states[Traced.B] == 1
-    assert [edge.event for edge, times in coverage.edges.items() if times] == [None, None, "b", None]
+    assert [edge.event for edge, times in coverage.edges.items() if times] == [
+        None,
+        None,
+        "b",
+        None,
+    ]
     alone = Exits()
     assert observed_by(alone) is alone
 

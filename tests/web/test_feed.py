@@ -6,9 +6,9 @@ import threading
 
 import pytest
 from tensor_pool.client.wire import Role
-from tensor_pool.hsm import observed_by
 from tensor_pool.driver.transition_log import TransitionLog
 from tensor_pool.driver.web.feed import FeedRecord, TransitionFeed
+from tensor_pool.hsm import observed_by
 
 from tests.driver.harness import SECOND, STREAM, Rig, make_config
 
