@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.live_world import LiveWorld
 from tests.client.world import World
 
 
@@ -23,3 +24,10 @@ def world(base: Path) -> Iterator[World]:
     world = World(base)
     yield world
     world.close()
+
+
+@pytest.fixture
+def live(base: Path) -> Iterator[LiveWorld]:
+    live = LiveWorld(base)
+    yield live
+    live.close()

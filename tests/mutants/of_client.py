@@ -212,7 +212,7 @@ MUTANTS = (
         "client/consumer.py",
         "frame = self._look_on() if bell.empty() else self._next()",
         "frame = self._next() if bell.empty() else self._next()",
-        ("tests/client/test_threads.py",),
+        ("tests/client/test_waiting.py",),
     ),
     Mutant(
         "a thread that publishes comes in before the conductor that waits",
