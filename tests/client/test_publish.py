@@ -68,6 +68,18 @@ def test_W_096_the_slot_is_committed_before_its_descriptor_is_offered(world: Wor
     assert words == [1, 3, 5]
 
 
+def test_arrays_of_one_shape_keep_the_order_of_each(world: World) -> None:
+    """The layout of the array before is used again only for arrays that lie like it."""
+    producer, consumer = world.pair()
+    rows = np.arange(6, dtype=np.uint16).reshape(2, 3)
+    for array in (rows, np.asfortranarray(rows), rows):
+        producer.publish(array)
+        frame = consumer.poll()
+        assert isinstance(frame, Frame)
+        assert frame.order is (MajorOrder.ROW if array is rows else MajorOrder.COLUMN)
+        assert np.array_equal(frame.copy(), rows)
+
+
 @pytest.mark.parametrize("between", ["array", "bytes", "loan"])
 def test_W_081_a_slot_that_held_another_layout_gets_a_whole_header(
     world: World, between: str

@@ -253,6 +253,13 @@ MUTANTS = (
         (_PUBLISH,),
     ),
     Mutant(
+        "an array of two dimensions is taken to lie like the one before it",
+        "client/publishing.py",
+        "source.ndim > 1 else None",
+        "source.ndim > 2 else None",
+        (_PUBLISH,),
+    ),
+    Mutant(
         "a trace id stays for the frames after it",
         "client/publisher.py",
         "                trace_id == state.trace_id\n                and meta_version",
