@@ -31,10 +31,6 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' && touch $@ $(VENV)/.dev $(VENV)/.demo
 
-# Type checkers read the packages under their installed name through these links.
-$(VENV)/typing: | $(BIN)/python
-	@mkdir -p $@/tensor_pool && for p in hsm client driver schemas; do ln -sfn ../../../$$p $@/tensor_pool/$$p; done
-
 demo: $(VENV)/.demo ## stream real images through leased shared memory; DURATION=20 INPUT=dir|file
 	@$(BIN)/tensor-pool demo --duration $(DURATION) $(if $(INPUT),--input '$(INPUT)')
 
@@ -50,14 +46,14 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-liberation; } >/dev/null \
 	  || echo "apt-get could not install chromium; the browser tests will fail." >&2
 
-test: $(VENV)/.dev $(VENV)/typing system-packages ## run all tests
+test: $(VENV)/.dev system-packages ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-check: $(VENV)/.dev $(VENV)/typing ## format, lint and type check
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=$(VENV)/typing $(BIN)/mypy -p tensor_pool
+check: $(VENV)/.dev ## format, lint and type check
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=src $(BIN)/mypy -p tensor_pool
 
 schemas: $(VENV)/.dev ## write codecs and the message reference from schemas/*.xml
-	@$(BIN)/python -m tensor_pool.client.wire.generate
+	@$(BIN)/python -m tensor_pool.schemas.generator.generate
 
 reference: $(VENV)/.dev ## write the reference of commands, configuration and metrics
 	@$(BIN)/python docs/reference/driver_pages.py && $(BIN)/python docs/reference/cli_page.py
@@ -68,7 +64,7 @@ $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 fuzz: $(VENV)/.fuzz ## fuzz decoders, URIs, superblocks, slots; RUNS=10000000 TARGET=uri
 	@$(BIN)/python tests/fuzz/fuzz.py --runs $(or $(RUNS),600000) --target $(or $(TARGET),all)
 
-docs: $(VENV)/.dev $(VENV)/typing ## build the documentation into site/
+docs: $(VENV)/.dev ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "site/index.html"
 
 docs-pictures: $(VENV)/.dev ## draw the sequence diagrams and the architecture into docs/pictures/
@@ -86,7 +82,7 @@ docs-hsm: $(VENV)/.dev ## write the state machine reference and its table of req
 	@$(BIN)/python docs/hsm/generate.py
 
 soak-hsm: $(VENV)/.dev ## compare three state machine engines; CASES=1000000
-	@$(BIN)/python tests/hsm_oracle/soak.py --cases $(or $(CASES),1000000) --processes $(or $(PROCESSES),2)
+	@$(BIN)/python tests/hsm/oracle/soak.py --cases $(or $(CASES),1000000) --processes $(or $(PROCESSES),2)
 
 soak-clients: $(VENV)/.dev ## clients, crashes and driver restarts for ten minutes; SECONDS=600
 	@$(BIN)/python -m tests.soak.clients --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)

@@ -304,7 +304,7 @@ class RawAeron(Contender):
     """pyaeron alone: the message itself, an exclusive publication and a spinning subscription."""
 
     def _client(self, place: Place) -> Any:
-        from tensor_pool.client.transport.aeron import AeronTransport
+        from tensor_pool.protocol.transport.aeron import AeronTransport
 
         self.transport = AeronTransport.connect(str(Path(place.directory).parent / "aeron"))
         return self.transport

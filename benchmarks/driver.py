@@ -19,9 +19,21 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from tensor_pool.client.clock import SimulatedClock, SystemClock
-from tensor_pool.client.transport.ports import OfferResult
-from tensor_pool.client.wire import (
+from tensor_pool.driver.config.records import (
+    DriverConfig,
+    DriverTable,
+    PoliciesTable,
+    Pool,
+    Profile,
+    ShmTable,
+    StreamConfig,
+)
+from tensor_pool.driver.driver import Driver
+from tensor_pool.driver.runtime.assembly import Assembly
+from tensor_pool.driver.runtime.metrics import DriverMetrics
+from tensor_pool.protocol.clock import SimulatedClock, SystemClock
+from tensor_pool.protocol.transport.ports import OfferResult
+from tensor_pool.protocol.wire import (
     PublishMode,
     ResponseCode,
     Role,
@@ -32,20 +44,7 @@ from tensor_pool.client.wire import (
     decoder_for,
     encode,
 )
-from tensor_pool.driver.assembly import Assembly
-from tensor_pool.driver.config import (
-    DriverConfig,
-    DriverTable,
-    PoliciesTable,
-    Pool,
-    Profile,
-    ShmTable,
-    StreamConfig,
-)
-from tensor_pool.driver.driver import Driver
-from tensor_pool.driver.metrics import DriverMetrics
-
-from tests.driver.simulated_store import SimulatedDisk, SimulatedStore
+from tests.driver.core.simulated_store import SimulatedDisk, SimulatedStore
 
 SECOND = 1_000_000_000
 FIRST_STREAM = 10_000
@@ -233,7 +232,7 @@ def simulated_attach_rate(attaches: int) -> float:
 
 def attach_client(aeron_dir: str, attaches: int, window: int, results) -> None:  # type: ignore[no-untyped-def]
     """Keep `window` requests in flight until `attaches` were granted; detach each at once."""
-    from tensor_pool.client.transport.aeron import AeronTransport
+    from tensor_pool.protocol.transport.aeron import AeronTransport
 
     table = DriverTable()
     transport = AeronTransport.connect(aeron_dir, SystemClock())

@@ -20,9 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tensor_pool.client.transport.aeron import AeronTransport
-from tensor_pool.client.transport.media_driver import MediaDriverProcess
-from tensor_pool.client.wire import ShmPoolAnnounce, decode
+from tensor_pool.protocol.transport.aeron import AeronTransport
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
+from tensor_pool.protocol.wire import ShmPoolAnnounce, decode
 
 COMMAND = [sys.executable, "-m", "tensor_pool.driver", "driver"]
 CHANNEL = "aeron:ipc?term-length=64k"

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tensor_pool.client.transport.media_driver import MediaDriverProcess
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
 
 COMMAND = [sys.executable, "-m", "tensor_pool.driver", "driver", "--log-level", "error"]
 

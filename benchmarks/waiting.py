@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from data_path import Machine
+
 from tensor_pool.client import PublishMode, connect
 
 STREAM_ID = 10_000  # 64 bytes a frame, as in data_path.py

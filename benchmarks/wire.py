@@ -10,7 +10,7 @@ import argparse
 import timeit
 from collections.abc import Callable
 
-from tensor_pool.client.wire import (
+from tensor_pool.protocol.wire import (
     PayloadPool,
     ResponseCode,
     Role,
@@ -22,7 +22,7 @@ from tensor_pool.client.wire import (
     encode,
     peek_header,
 )
-from tensor_pool.client.wire.flyweights import (
+from tensor_pool.protocol.wire.in_place import (
     FRAME_DESCRIPTOR,
     FRAME_DESCRIPTOR_TAIL,
     FRAME_DESCRIPTOR_TAIL_OFFSET,

@@ -15,11 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Client, connect
-    from .config import ClientConfig
-    from .consumer import Consumer
-    from .consumer_options import ConsumerOptions
-    from .errors import (
+    from tensor_pool.protocol.errors import (
         AttachRejectedError,
         AttachTimeoutError,
         ClosedError,
@@ -40,13 +36,18 @@ if TYPE_CHECKING:
         TransportError,
         UnsupportedPlatformError,
     )
-    from .frame import Frame
-    from .loan import Loan
+    from tensor_pool.protocol.wire import Dtype, HugepagesPolicy, MajorOrder, Mode, PublishMode
+
+    from .client import Client, connect
+    from .config import ClientConfig
+    from .consumer.consumer import Consumer
+    from .consumer.frame import Frame
+    from .consumer.options import ConsumerOptions
+    from .consumer.progress import ProgressUpdate
     from .metadata import AttributeValue, SourceMetadata
-    from .producer import Producer
-    from .progress_reading import ProgressUpdate
-    from .results import PublishResult, PublishStatus
-    from .wire import Dtype, HugepagesPolicy, MajorOrder, Mode, PublishMode
+    from .producer.loan import Loan
+    from .producer.producer import Producer
+    from .producer.results import PublishResult, PublishStatus
 
 __all__ = [
     "AttachRejectedError",
@@ -89,43 +90,43 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AttachRejectedError": "errors",
-    "AttachTimeoutError": "errors",
-    "AttributeValue": "metadata",
-    "Client": "client",
-    "ClientConfig": "config",
-    "ClosedError": "errors",
-    "ConcurrentUseError": "errors",
-    "ConfigError": "errors",
-    "Consumer": "consumer",
-    "ConsumerOptions": "consumer_options",
-    "Dtype": "wire",
-    "ForkedProcessError": "errors",
-    "Frame": "frame",
-    "FrameOverwrittenError": "errors",
-    "HugepagesPolicy": "wire",
-    "LeaseLostError": "errors",
-    "Loan": "loan",
-    "LoanLimitError": "errors",
-    "MajorOrder": "wire",
-    "Mode": "wire",
-    "Producer": "producer",
-    "ProgressUpdate": "progress_reading",
-    "ProtocolError": "errors",
-    "ProtocolViolationError": "errors",
-    "PublishMode": "wire",
-    "PublishResult": "results",
-    "PublishStatus": "results",
-    "ShmError": "errors",
-    "ShmUriError": "errors",
-    "ShmValidationError": "errors",
-    "SourceMetadata": "metadata",
-    "StaleFrameError": "errors",
-    "StaleLoanError": "errors",
-    "TensorPoolError": "errors",
-    "TransportError": "errors",
-    "UnsupportedPlatformError": "errors",
-    "connect": "client",
+    "AttachRejectedError": "tensor_pool.protocol.errors",
+    "AttachTimeoutError": "tensor_pool.protocol.errors",
+    "AttributeValue": "tensor_pool.client.metadata",
+    "Client": "tensor_pool.client.client",
+    "ClientConfig": "tensor_pool.client.config",
+    "ClosedError": "tensor_pool.protocol.errors",
+    "ConcurrentUseError": "tensor_pool.protocol.errors",
+    "ConfigError": "tensor_pool.protocol.errors",
+    "Consumer": "tensor_pool.client.consumer.consumer",
+    "ConsumerOptions": "tensor_pool.client.consumer.options",
+    "Dtype": "tensor_pool.protocol.wire",
+    "ForkedProcessError": "tensor_pool.protocol.errors",
+    "Frame": "tensor_pool.client.consumer.frame",
+    "FrameOverwrittenError": "tensor_pool.protocol.errors",
+    "HugepagesPolicy": "tensor_pool.protocol.wire",
+    "LeaseLostError": "tensor_pool.protocol.errors",
+    "Loan": "tensor_pool.client.producer.loan",
+    "LoanLimitError": "tensor_pool.protocol.errors",
+    "MajorOrder": "tensor_pool.protocol.wire",
+    "Mode": "tensor_pool.protocol.wire",
+    "Producer": "tensor_pool.client.producer.producer",
+    "ProgressUpdate": "tensor_pool.client.consumer.progress",
+    "ProtocolError": "tensor_pool.protocol.errors",
+    "ProtocolViolationError": "tensor_pool.protocol.errors",
+    "PublishMode": "tensor_pool.protocol.wire",
+    "PublishResult": "tensor_pool.client.producer.results",
+    "PublishStatus": "tensor_pool.client.producer.results",
+    "ShmError": "tensor_pool.protocol.errors",
+    "ShmUriError": "tensor_pool.protocol.errors",
+    "ShmValidationError": "tensor_pool.protocol.errors",
+    "SourceMetadata": "tensor_pool.client.metadata",
+    "StaleFrameError": "tensor_pool.protocol.errors",
+    "StaleLoanError": "tensor_pool.protocol.errors",
+    "TensorPoolError": "tensor_pool.protocol.errors",
+    "TransportError": "tensor_pool.protocol.errors",
+    "UnsupportedPlatformError": "tensor_pool.protocol.errors",
+    "connect": "tensor_pool.client.client",
 }
 
 
@@ -133,7 +134,7 @@ def __getattr__(name: str) -> Any:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
+    value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from tensor_pool.protocol.errors import AttachRejectedError, AttachTimeoutError
+from tensor_pool.protocol.wire import PublishMode, ResponseCode
+
 from .config import ns
-from .errors import AttachRejectedError, AttachTimeoutError
 from .handle import Handle
-from .wire import PublishMode, ResponseCode
 
 if TYPE_CHECKING:
     from .client import Client

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 from crc32c import crc32c
 
-from .wire import MetaBlobAnnounce, MetaBlobChunk, MetaBlobComplete
+from tensor_pool.protocol.wire import MetaBlobAnnounce, MetaBlobChunk, MetaBlobComplete
 
 __all__ = ["DEFAULT_MAX_BLOB_BYTES", "Blob", "BlobAssembler", "BlobMessage", "blob_messages"]
 

@@ -13,31 +13,32 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
-from .attaching import wait_until_ready
-from .attachment import Attachment
-from .clock import Clock, SystemClock
-from .conductor import Conductor
-from .config import ClientConfig, ns
-from .consumer import Consumer
-from .consumer_options import ConsumerOptions
-from .consuming import ConsumerAttachment
-from .doorbell import sweep_abandoned_bells
-from .errors import (
+from tensor_pool.protocol.clock import Clock, SystemClock
+from tensor_pool.protocol.errors import (
     ClosedError,
     ConcurrentUseError,
     ConfigError,
     TensorPoolError,
     TransportError,
 )
+from tensor_pool.protocol.shm.commit_word import require_supported_platform
+from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
+from tensor_pool.protocol.transport.aeron import AeronTransport
+from tensor_pool.protocol.transport.ports import Transport
+from tensor_pool.protocol.wire import PublishMode
+
+from .attaching import wait_until_ready
+from .attachment.attachment import Attachment
+from .conductor.conductor import Conductor
+from .conductor.thread import ConductorThread
+from .config import ClientConfig, ns
+from .consumer.attachment import ConsumerAttachment
+from .consumer.consumer import Consumer
+from .consumer.options import ConsumerOptions
+from .doorbell import sweep_abandoned_bells
 from .handle import Handle, disown_after_fork
-from .producer import Producer
-from .producing import ProducerAttachment
-from .shm.commit import require_supported_platform
-from .shm.paths import AllowedBaseDirs
-from .threaded import ConductorThread
-from .transport.aeron import AeronTransport
-from .transport.ports import Transport
-from .wire import PublishMode
+from .producer.attachment import ProducerAttachment
+from .producer.producer import Producer
 
 __all__ = ["Client", "connect"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from .errors import ConfigError
-from .wire import HugepagesPolicy
+from tensor_pool.protocol.errors import ConfigError
+from tensor_pool.protocol.wire import HugepagesPolicy
 
 __all__ = ["DEFAULT_CHANNEL", "ClientConfig", "ns"]
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from .attachment import Attachment
-from .errors import ClosedError, ConcurrentUseError, ForkedProcessError
+from tensor_pool.protocol.errors import ClosedError, ConcurrentUseError, ForkedProcessError
+
+from .attachment.attachment import Attachment
 
 if TYPE_CHECKING:
     from .client import Client

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from .clock import Clock
-from .wire import Attribute, DataSourceAnnounce, DataSourceMeta
+from tensor_pool.protocol.clock import Clock
+from tensor_pool.protocol.wire import Attribute, DataSourceAnnounce, DataSourceMeta
 
 __all__ = [
     "AttributeValue",

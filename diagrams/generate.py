@@ -21,15 +21,15 @@ sys.path.insert(0, str(REPOSITORY))
 
 import tensor_pool.client  # noqa: E402
 import tensor_pool.driver  # noqa: E402
-from tensor_pool.driver.lease import LeaseLifecycle  # noqa: E402
-from tensor_pool.driver.lifecycle import DriverLifecycle  # noqa: E402
-from tensor_pool.driver.stream import StreamLifecycle  # noqa: E402
+from tensor_pool.driver.core.driver_machine import DriverLifecycle  # noqa: E402
+from tensor_pool.driver.core.lease_machine import LeaseLifecycle  # noqa: E402
+from tensor_pool.driver.core.stream_machine import StreamLifecycle  # noqa: E402
 from tensor_pool.hsm import Machine  # noqa: E402
-from tensor_pool.hsm.chart import chart_of  # noqa: E402
+from tensor_pool.hsm._definition.chart import chart_of  # noqa: E402
 from tensor_pool.hsm.diagram import render  # noqa: E402
-from tensor_pool.hsm.diagram_dot import to_dot  # noqa: E402
-from tensor_pool.hsm.diagram_reading import outline_of  # noqa: E402
-from tensor_pool.hsm.diagram_svg import hash_in, source_hash, to_svg  # noqa: E402
+from tensor_pool.hsm.diagram.dot import to_dot  # noqa: E402
+from tensor_pool.hsm.diagram.reading import outline_of  # noqa: E402
+from tensor_pool.hsm.diagram.svg import hash_in, source_hash, to_svg  # noqa: E402
 
 PACKAGES = (tensor_pool.driver, tensor_pool.client)
 EXAMPLES = REPOSITORY / "examples" / "hsm"

@@ -18,7 +18,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import (
+    from .config.load import LoadedConfig, load_config
+    from .config.records import (
         ConfigError,
         DriverConfig,
         DriverTable,
@@ -29,10 +30,9 @@ if TYPE_CHECKING:
         ShmTable,
         StreamConfig,
     )
-    from .config_load import LoadedConfig, load_config
+    from .core.ports import DriverLockedError, ProvisionError
+    from .daemon.embedded import EmbeddedDriver
     from .driver import Driver
-    from .embedded import EmbeddedDriver
-    from .ports import DriverLockedError, ProvisionError
 
 __all__ = [
     "ConfigError",
@@ -53,21 +53,21 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ConfigError": "config",
-    "Driver": "driver",
-    "DriverConfig": "config",
-    "DriverLockedError": "ports",
-    "DriverTable": "config",
-    "EmbeddedDriver": "embedded",
-    "IdRange": "config",
-    "LoadedConfig": "config_load",
-    "PoliciesTable": "config",
-    "Pool": "config",
-    "Profile": "config",
-    "ProvisionError": "ports",
-    "ShmTable": "config",
-    "StreamConfig": "config",
-    "load_config": "config_load",
+    "ConfigError": "tensor_pool.driver.config.records",
+    "Driver": "tensor_pool.driver.driver",
+    "DriverConfig": "tensor_pool.driver.config.records",
+    "DriverLockedError": "tensor_pool.driver.core.ports",
+    "DriverTable": "tensor_pool.driver.config.records",
+    "EmbeddedDriver": "tensor_pool.driver.daemon.embedded",
+    "IdRange": "tensor_pool.driver.config.records",
+    "LoadedConfig": "tensor_pool.driver.config.load",
+    "PoliciesTable": "tensor_pool.driver.config.records",
+    "Pool": "tensor_pool.driver.config.records",
+    "Profile": "tensor_pool.driver.config.records",
+    "ProvisionError": "tensor_pool.driver.core.ports",
+    "ShmTable": "tensor_pool.driver.config.records",
+    "StreamConfig": "tensor_pool.driver.config.records",
+    "load_config": "tensor_pool.driver.config.load",
 }
 
 
@@ -75,7 +75,7 @@ def __getattr__(name: str) -> Any:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
+    value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value
 

@@ -17,21 +17,22 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ..client.errors import ForkedProcessError
-from ..client.transport.ports import Transport
-from ..client.wire import ShutdownReason
-from .adapter import Adapter
-from .config import DriverConfig
-from .endpoints import TransportEndpoints
-from .events import DriverEvent, LeaseCheck, Revocation, Shutdown
-from .health import HealthMonitor
-from .lifecycle import DriverLifecycle
-from .ports import Clock, Metrics, ShmStore
-from .proxy import Proxy
-from .router import Router
-from .services import Services
-from .snapshots import DriverSnapshot, state_path, take_snapshot
-from .timers import CycleTime, Timers
+from tensor_pool.protocol.errors import ForkedProcessError
+from tensor_pool.protocol.transport.ports import Transport
+from tensor_pool.protocol.wire import ShutdownReason
+
+from .config.records import DriverConfig
+from .core.driver_machine import DriverLifecycle
+from .core.events import DriverEvent, LeaseCheck, Revocation, Shutdown
+from .core.health import HealthMonitor
+from .core.ports import Clock, Metrics, ShmStore
+from .core.router import Router
+from .core.services import Services
+from .core.snapshots import DriverSnapshot, state_path, take_snapshot
+from .core.timers import CycleTime, Timers
+from .messages.endpoints import TransportEndpoints
+from .messages.incoming import Adapter
+from .messages.outgoing import Proxy
 
 __all__ = ["Driver"]
 

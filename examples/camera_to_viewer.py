@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 import numpy as np
+
 from tensor_pool.client import (
     ClientConfig,
     FrameOverwrittenError,

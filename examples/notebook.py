@@ -7,6 +7,7 @@ python examples/notebook.py
 import tempfile
 
 import numpy as np
+
 from tensor_pool.client import connect
 from tensor_pool.driver import (
     DriverConfig,

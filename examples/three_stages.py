@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from tensor_pool.client import ClientConfig, PublishMode, connect
 from tensor_pool.driver import (
     DriverConfig,

@@ -30,6 +30,7 @@ returns, takes no second event meanwhile, and says so when an exception has left
 (HANDLED, State('Unlocked'))
 """
 
+from ._definition.introspection import Edge, Finding
 from .coverage import Coverage
 from .declarations import (
     on_completion,
@@ -40,7 +41,6 @@ from .declarations import (
     on_initial,
 )
 from .errors import DefinitionError, DispatchError, HsmError, TransitionError
-from .introspection import Edge, Finding
 from .machine import Machine
 from .observers import observed_by
 from .states import (

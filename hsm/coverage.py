@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from .introspection import Edge
+from ._definition.introspection import Edge
 from .states import State, Terminate
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from . import choices, snapshots, steps
+from ._definition.introspection import Edge, Finding, lint_of, unreachable_of
+from ._engine import choices, snapshots
+from ._engine import run_to_completion as steps
+from ._engine.nodes import Activation, Node, Phase, processed
+from ._engine.run_to_completion import BLOCKED
 from .errors import DispatchError
-from .introspection import Edge, Finding, lint_of, unreachable_of
-from .machine_type import MachineType
-from .nodes import Activation, Node, Phase, processed
+from .metaclass import MachineType
 from .states import HANDLED, UNHANDLED, EventLike, History, Outcome, State
-from .steps import BLOCKED
 from .tracing import UNOBSERVED, Hooks, Observed
 
 

@@ -20,9 +20,8 @@ sys.path.insert(0, str(REPOSITORY))
 
 import tensor_pool.hsm as hsm  # noqa: E402
 from tensor_pool.hsm import diagram, scxml  # noqa: E402
-
 from tests.coverage_matrix import requirement_ids, tests_by_requirement  # noqa: E402
-from tests.hsm_oracle.bridge import DIFFERENCES  # noqa: E402
+from tests.hsm.oracle.bridge import DIFFERENCES  # noqa: E402
 
 GROUPS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "Machines": (hsm, ("Machine",)),

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tensor_pool.client import Client, ClientConfig, PublishMode, backoff
-from tensor_pool.client.clock import SimulatedClock
-from tensor_pool.client.transport.memory import MemoryNetwork, NetworkEvent
-from tensor_pool.client.wire import (
+
+from tensor_pool.client import Client, ClientConfig, PublishMode
+from tensor_pool.client.attachment import backoff
+from tensor_pool.driver import Driver, DriverConfig, PoliciesTable, Pool, Profile, StreamConfig
+from tensor_pool.driver.config.records import ShmTable
+from tensor_pool.driver.files.store import FileStore
+from tensor_pool.driver.runtime.metrics import DriverMetrics
+from tensor_pool.protocol.clock import SimulatedClock
+from tensor_pool.protocol.testing.memory_network import MemoryNetwork, NetworkEvent
+from tensor_pool.protocol.wire import (
     ConsumerHello,
     FrameDescriptor,
     Message,
@@ -33,10 +39,6 @@ from tensor_pool.client.wire import (
     ShmPoolAnnounce,
     decode,
 )
-from tensor_pool.driver import Driver, DriverConfig, PoliciesTable, Pool, Profile, StreamConfig
-from tensor_pool.driver.config import ShmTable
-from tensor_pool.driver.metrics import DriverMetrics
-from tensor_pool.driver.store import FileStore
 
 STREAM = 10_000
 MS = 1_000_000

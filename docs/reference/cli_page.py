@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
-from tensor_pool.driver.commands.app import app
-from tensor_pool.driver.commands.connecting import Connection
+
+from tensor_pool.cli.app import app
+from tensor_pool.cli.support.connection_options import Connection
 
 PAGE = Path(__file__).parent / "cli.md"
 PROGRAM = "tensor-pool"

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from tensor_pool.driver.metric_help import METRIC_HELP
-from tensor_pool.driver.metrics import GAUGES, METRIC_NAMES
-from tensor_pool.driver.settings import SETTINGS, Setting
+
+from tensor_pool.driver.config.keys import SETTINGS, Setting
+from tensor_pool.driver.runtime.metric_help import METRIC_HELP
+from tensor_pool.driver.runtime.metrics import GAUGES, METRIC_NAMES
 
 TYPES = {
     "str": "string",

@@ -18,9 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 from tensor_pool.client.doorbell import bell_name
-from tensor_pool.client.errors import TransportError
-from tensor_pool.client.transport.media_driver import MediaDriverProcess
-
+from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
 from tests.chaos.processes import Child, Holdings
 
 __all__ = ["Deployment", "Member"]

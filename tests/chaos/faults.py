@@ -14,11 +14,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tensor_pool.client.errors import TransportError
-from tensor_pool.client.transport.aeron import AeronTransport
-
+from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.transport.aeron import AeronTransport
 from tests.chaos.deployment import Deployment, Member
-from tests.driver_edges.garbage import garbage_corpus
+from tests.driver.garbage import garbage_corpus
 
 __all__ = ["GENTLE", "HOSTILE", "Fault", "Undo"]
 

@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
+
 from tensor_pool.client import (
     Client,
     Consumer,
@@ -32,7 +33,6 @@ from tensor_pool.client import (
     TransportError,
     connect,
 )
-
 from tests.chaos.proving_frames import SMALLEST, UNKNOWN_SEQ, Proof, fill, prove
 
 _WORDS = (SMALLEST, 400, 512, 3000, 16384)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tensor_pool.client.transport.media_driver import MediaDriverProcess
 
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
 from tests.cli.pools import Command, DriverProcess, until
-from tests.transport.media_driver import media_driver
+from tests.protocol.transport.media_driver import media_driver
 
 __all__ = ["media_driver"]
 

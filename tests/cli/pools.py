@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import typer.testing
-from tensor_pool.driver.commands.app import app
+
+from tensor_pool.cli.app import app
 
 PATIENCE_S = 30.0
 TOKEN = "open sesame"

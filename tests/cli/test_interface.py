@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import typer.main
-from tensor_pool.driver.commands.app import app
 
+from tensor_pool.cli.app import app
 from tests.cli.pools import run
 
 REPOSITORY = Path(__file__).parents[2]
 ROOT = typer.main.get_command(app)
-SCRIPT = "import sys; sys.argv[0] = 'tensor-pool'; from tensor_pool.driver.cli import main; main()"
+SCRIPT = "import sys; sys.argv[0] = 'tensor-pool'; from tensor_pool.cli import main; main()"
 HEAVY = ("numpy", "pyaeron", "av", "PIL", "mcap", "starlette", "uvicorn")
 
 
@@ -73,7 +73,7 @@ def test_lists_can_be_had_as_json(words: str) -> None:
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys\nsys.argv = ['tensor-pool', '--help']\n"
-        "from tensor_pool.driver.cli import main\n"
+        "from tensor_pool.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )

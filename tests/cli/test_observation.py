@@ -7,7 +7,11 @@ import importlib
 
 import numpy as np
 import pytest
-from tensor_pool.client.wire import (
+
+from tensor_pool.cli.media.pixels import half_blocks, picture_of
+from tensor_pool.cli.pool_view.heard import Observation, RateMeter
+from tensor_pool.cli.pool_view.overview import overview_of
+from tensor_pool.protocol.wire import (
     ClockDomain,
     FrameDescriptor,
     LeaseRevokeReason,
@@ -24,9 +28,6 @@ from tensor_pool.client.wire import (
     ShmPoolAnnounce,
     ShutdownReason,
 )
-from tensor_pool.driver.commands.observation import Observation, RateMeter
-from tensor_pool.driver.commands.overview import overview_of
-from tensor_pool.driver.commands.pixels import half_blocks, picture_of
 
 SECOND = 1_000_000_000
 
@@ -205,7 +206,7 @@ def test_half_blocks_set_a_colour_only_where_it_changes() -> None:
 
 @pytest.mark.parametrize("module", ["pixels", "printing_frames", "tables", "configuring"])
 def test_examples_of_the_commands_run(module: str) -> None:
-    found = importlib.import_module(f"tensor_pool.driver.commands.{module}")
+    found = importlib.import_module(f"tensor_pool.cli.commands.{module}")
     result = doctest.testmod(found)
     assert result.attempted
     assert not result.failed

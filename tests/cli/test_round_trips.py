@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
-from tensor_pool.driver.commands.recording import RecordedFrame, Recording
-from tensor_pool.driver.pictures import read_pictures
 
+from tensor_pool.cli.commands.mcap_file import RecordedFrame, Recording
+from tensor_pool.cli.media.files import read_pictures
 from tests.cli.conftest import pixels
 from tests.cli.pools import Command, DriverProcess, run, until
 

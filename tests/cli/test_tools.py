@@ -6,8 +6,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tensor_pool.client.transport.media_driver import MediaDriverProcess
 
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
 from tests.cli.pools import TOKEN, Command, DriverProcess, run, until
 
 

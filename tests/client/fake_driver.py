@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-from tensor_pool.client.clock import SimulatedClock
-from tensor_pool.client.shm.geometry import PoolGeometry, StreamGeometry
-from tensor_pool.client.shm.superblock import encode_superblock
-from tensor_pool.client.shm.uri import format_region_uri
-from tensor_pool.client.transport.ports import Transport
-from tensor_pool.client.wire import (
+
+from tensor_pool.protocol.clock import SimulatedClock
+from tensor_pool.protocol.shm.geometry import PoolGeometry, StreamGeometry
+from tensor_pool.protocol.shm.superblock import encode_superblock
+from tensor_pool.protocol.shm.uri import format_region_uri
+from tensor_pool.protocol.transport.ports import Transport
+from tensor_pool.protocol.wire import (
     ClockDomain,
     ConsumerHello,
     LeaseRevokeReason,

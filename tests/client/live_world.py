@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tensor_pool.client.client import Client
-from tensor_pool.client.clock import SystemClock
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.client.transport.memory import MemoryNetwork
-
+from tensor_pool.protocol.clock import SystemClock
+from tensor_pool.protocol.testing.memory_network import MemoryNetwork
 from tests.client.fake_driver import FakeDriver
 from tests.client.world import STREAM
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensor_pool.client.announces import AcceptedAnnounce
+from tensor_pool.client.attachment.announce_filter import AcceptedAnnounce
+from tensor_pool.client.attachment.connection_machine import DriverConnection
+from tensor_pool.client.attachment.grant import Grant, LateGrant
+from tensor_pool.client.attachment.identity import Identity
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.client.connection import DriverConnection
-from tensor_pool.client.consumer_machine import ConsumerMachine
-from tensor_pool.client.grant import Grant, LateGrant
-from tensor_pool.client.identity import Identity
-from tensor_pool.client.producer_machine import ProducerMachine
-from tensor_pool.client.shm.geometry import PoolGeometry, StreamGeometry
-from tensor_pool.client.transport.ports import OfferResult
-from tensor_pool.client.wire import (
+from tensor_pool.client.consumer.machine import ConsumerMachine
+from tensor_pool.client.producer.machine import ProducerMachine
+from tensor_pool.protocol.shm.geometry import PoolGeometry, StreamGeometry
+from tensor_pool.protocol.transport.ports import OfferResult
+from tensor_pool.protocol.wire import (
     ClockDomain,
     PublishMode,
     Role,

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tensor_pool.client.announces import AnnounceFilter
-from tensor_pool.client.clock import SimulatedClock
-from tensor_pool.client.wire import ClockDomain, PayloadPool, QosConsumer, ShmPoolAnnounce
 
+from tensor_pool.client.attachment.announce_filter import AnnounceFilter
+from tensor_pool.protocol.clock import SimulatedClock
+from tensor_pool.protocol.wire import ClockDomain, PayloadPool, QosConsumer, ShmPoolAnnounce
 from tests.client.fake_driver import lines_of_maps
 from tests.client.world import MS, STREAM, S, World
 

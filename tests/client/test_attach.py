@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tensor_pool.client.errors import (
+
+from tensor_pool.protocol.errors import (
     AttachRejectedError,
     AttachTimeoutError,
     ClosedError,
@@ -16,14 +17,13 @@ from tensor_pool.client.errors import (
     ShmUriError,
     ShmValidationError,
 )
-from tensor_pool.client.wire import (
+from tensor_pool.protocol.wire import (
     HugepagesPolicy,
     PublishMode,
     ResponseCode,
     Role,
     ShmAttachResponse,
 )
-
 from tests.client.fake_driver import lines_of_maps
 from tests.client.world import MS, STREAM, S, World
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tensor_pool.client.errors import ProtocolViolationError
-from tensor_pool.client.grant import check_grant
-from tensor_pool.client.shm.uri import MAX_URI_BYTES
-from tensor_pool.client.wire import PayloadPool, ResponseCode, ShmAttachResponse, encode
 
+from tensor_pool.client.attachment.grant import check_grant
+from tensor_pool.protocol.errors import ProtocolViolationError
+from tensor_pool.protocol.shm.uri import MAX_URI_BYTES
+from tensor_pool.protocol.wire import PayloadPool, ResponseCode, ShmAttachResponse, encode
 from tests.client.fake_driver import lines_of_maps
 from tests.client.world import STREAM, World
 

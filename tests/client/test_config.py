@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tensor_pool.client.client import Client
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.client.consumer_options import ConsumerOptions
-from tensor_pool.client.errors import ConfigError, ShmError
-from tensor_pool.client.wire import HugepagesPolicy, Mode, PublishMode
-
+from tensor_pool.client.consumer.options import ConsumerOptions
+from tensor_pool.protocol.errors import ConfigError, ShmError
+from tensor_pool.protocol.wire import HugepagesPolicy, Mode, PublishMode
 from tests.client.world import STREAM, World
 
 

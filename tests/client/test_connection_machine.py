@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tensor_pool.client.config import ns
-from tensor_pool.client.connection import NEVER, ConnectionTimer, DriverConnection
-from tensor_pool.client.roles import ConnectionEvent as E
-from tensor_pool.client.transport.ports import OfferResult
-from tensor_pool.client.wire import ResponseCode
 
+from tensor_pool.client.attachment.connection_machine import (
+    NEVER,
+    ConnectionTimer,
+    DriverConnection,
+)
+from tensor_pool.client.attachment.events import ConnectionEvent as E
+from tensor_pool.client.config import ns
+from tensor_pool.protocol.transport.ports import OfferResult
+from tensor_pool.protocol.wire import ResponseCode
 from tests.client.machine_ports import (
     CLIENT_ID,
     LEASE_ID,

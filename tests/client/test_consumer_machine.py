@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tensor_pool.client.consumer_machine import ConsumerMachine, ConsumerTimer
-from tensor_pool.client.roles import RoleEvent as E
 
+from tensor_pool.client.attachment.events import RoleEvent as E
+from tensor_pool.client.consumer.machine import ConsumerMachine, ConsumerTimer
 from tests.client.machine_ports import FakeMapping, RoleRecorder, announce, consumer_machine
 
 STATES = ("Unmapped", "Mapped", "Remapping", "Backoff")

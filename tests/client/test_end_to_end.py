@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tensor_pool.client import (
     AttachRejectedError,
     AttachTimeoutError,
@@ -26,7 +27,7 @@ from tensor_pool.client import (
     TransportError,
     connect,
 )
-from tensor_pool.driver.config import (
+from tensor_pool.driver.config.records import (
     DriverConfig,
     DriverTable,
     Pool,
@@ -34,8 +35,7 @@ from tensor_pool.driver.config import (
     ShmTable,
     StreamConfig,
 )
-from tensor_pool.driver.embedded import EmbeddedDriver
-
+from tensor_pool.driver.daemon.embedded import EmbeddedDriver
 from tests.client.worker import SHAPE, image
 
 pytestmark = pytest.mark.process

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from tensor_pool.client.errors import ConfigError
-from tensor_pool.client.identity import Correlations, Identity
-from tensor_pool.client.wire import QosConsumer, QosProducer
 
+from tensor_pool.client.attachment.identity import Correlations, Identity
+from tensor_pool.protocol.errors import ConfigError
+from tensor_pool.protocol.wire import QosConsumer, QosProducer
 from tests.client.world import STREAM, World
 
 S = 1_000_000_000

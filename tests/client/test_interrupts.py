@@ -12,9 +12,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
-from tensor_pool.client.producer import Producer
-from tensor_pool.client.publisher import Publisher
 
+from tensor_pool.client.producer.producer import Producer
+from tensor_pool.client.producer.publisher import Publisher
 from tests.client.world import World
 
 IMAGE = np.arange(6, dtype=np.uint16).reshape(2, 3)

@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tensor_pool.client.errors import ClosedError, LeaseLostError
-from tensor_pool.client.results import PublishStatus
-from tensor_pool.client.transport.faults import Faults
-from tensor_pool.client.transport.ports import OfferResult
-from tensor_pool.client.wire import (
+
+from tensor_pool.client.producer.results import PublishStatus
+from tensor_pool.protocol.errors import ClosedError, LeaseLostError
+from tensor_pool.protocol.testing.faults import Faults
+from tensor_pool.protocol.transport.ports import OfferResult
+from tensor_pool.protocol.wire import (
     LeaseRevokeReason,
     ResponseCode,
     Role,
     ShmLeaseRevoked,
     encode,
 )
-
 from tests.client.fake_driver import lines_of_maps
 from tests.client.world import STREAM, S, World
 

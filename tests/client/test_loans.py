@@ -6,11 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
-from tensor_pool.client.errors import LoanLimitError, StaleLoanError
-from tensor_pool.client.loan import Loan
-from tensor_pool.client.results import PublishStatus
-from tensor_pool.client.wire import FrameDescriptor
 
+from tensor_pool.client.producer.loan import Loan
+from tensor_pool.client.producer.results import PublishStatus
+from tensor_pool.protocol.errors import LoanLimitError, StaleLoanError
+from tensor_pool.protocol.wire import FrameDescriptor
 from tests.client.fake_driver import lines_of_maps
 from tests.client.world import STREAM, World
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from crc32c import crc32c
+
 from tensor_pool.client.blobs import Blob, BlobAssembler, blob_messages
 from tensor_pool.client.metadata import AttributeValue, MetadataCache
-from tensor_pool.client.transport.faults import Faults
-from tensor_pool.client.transport.ports import OfferResult
-from tensor_pool.client.wire import (
+from tensor_pool.protocol.testing.faults import Faults
+from tensor_pool.protocol.transport.ports import OfferResult
+from tensor_pool.protocol.wire import (
     Attribute,
     DataSourceAnnounce,
     DataSourceMeta,
@@ -20,7 +21,6 @@ from tensor_pool.client.wire import (
     MetaBlobChunk,
     MetaBlobComplete,
 )
-
 from tests.client.world import STREAM, World
 
 

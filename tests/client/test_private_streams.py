@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensor_pool.client.consumer_options import ConsumerOptions
-from tensor_pool.client.frame import Frame
-from tensor_pool.client.wire import (
+
+from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.consumer.options import ConsumerOptions
+from tensor_pool.protocol.wire import (
     ConsumerConfig,
     ConsumerHello,
     FrameDescriptor,
     Mode,
     QosConsumer,
 )
-
 from tests.client.world import STREAM, S, World
 
 IPC = "aeron:ipc"

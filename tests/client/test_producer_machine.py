@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tensor_pool.client.producer_machine import ProducerMachine
-from tensor_pool.client.roles import RoleEvent as E
 
+from tensor_pool.client.attachment.events import RoleEvent as E
+from tensor_pool.client.producer.machine import ProducerMachine
 from tests.client.machine_ports import FakeMapping, RoleRecorder, producer_machine
 
 STATES = ("Idle", "Active", "Paused")

@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tensor_pool.client.clock import SimulatedClock
+
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.client.private_streams import ConsumerEntry
-from tensor_pool.client.progress import ProgressCap, policy_for
-from tensor_pool.client.progress_reading import ProgressUpdate
-from tensor_pool.client.shm.slot import header_image
-from tensor_pool.client.shm.tensor import tensor_layout
-from tensor_pool.client.wire import (
+from tensor_pool.client.consumer.progress import ProgressUpdate
+from tensor_pool.client.producer.known_consumers import ConsumerEntry
+from tensor_pool.client.producer.progress import ProgressCap, policy_for
+from tensor_pool.protocol.clock import SimulatedClock
+from tensor_pool.protocol.shm.slot import header_image
+from tensor_pool.protocol.shm.tensor import tensor_layout
+from tensor_pool.protocol.wire import (
     ConsumerConfig,
     Dtype,
     FrameProgress,
@@ -24,7 +25,6 @@ from tensor_pool.client.wire import (
     Mode,
     ProgressUnit,
 )
-
 from tests.client.test_private_streams import IPC, hello
 from tests.client.world import STREAM, World
 

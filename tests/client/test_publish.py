@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensor_pool.client.errors import LeaseLostError
-from tensor_pool.client.frame import Frame
-from tensor_pool.client.results import PublishStatus
-from tensor_pool.client.shm.slot import SLOT_IMAGE
-from tensor_pool.client.transport.faults import Faults
-from tensor_pool.client.transport.ports import OfferResult
-from tensor_pool.client.wire import Dtype, FrameDescriptor, MajorOrder
 
+from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.producer.results import PublishStatus
+from tensor_pool.protocol.errors import LeaseLostError
+from tensor_pool.protocol.shm.slot import SLOT_IMAGE
+from tensor_pool.protocol.testing.faults import Faults
+from tensor_pool.protocol.transport.ports import OfferResult
+from tensor_pool.protocol.wire import Dtype, FrameDescriptor, MajorOrder
 from tests.client.world import STREAM, World
 
 BYTES = np.arange(100, dtype=np.uint8)

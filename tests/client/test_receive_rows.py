@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tensor_pool.client.statistics import LATE_REASONS
-from tensor_pool.client.wire import FrameDescriptor, encode
 
+from tensor_pool.client.attachment.counter_names import LATE_REASONS
+from tensor_pool.protocol.wire import FrameDescriptor, encode
 from tests.client.world import STREAM, World
 
 COUNTERS = (

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensor_pool.client.errors import ClosedError, FrameOverwrittenError, StaleFrameError
-from tensor_pool.client.frame import Frame
-from tensor_pool.client.wire import MajorOrder
 
+from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.protocol.errors import ClosedError, FrameOverwrittenError, StaleFrameError
+from tensor_pool.protocol.wire import MajorOrder
 from tests.client.fake_driver import lines_of_maps
 from tests.client.world import STREAM, World
 

@@ -9,11 +9,11 @@ import time
 
 import numpy as np
 import pytest
-from tensor_pool.client.errors import ClosedError, ConcurrentUseError, ForkedProcessError
-from tensor_pool.client.publishing import WriteState
-from tensor_pool.client.threaded import ConductorThread
-from tensor_pool.client.wire import ShmDetachRequest
 
+from tensor_pool.client.conductor.thread import ConductorThread
+from tensor_pool.client.producer.write_state import WriteState
+from tensor_pool.protocol.errors import ClosedError, ConcurrentUseError, ForkedProcessError
+from tensor_pool.protocol.wire import ShmDetachRequest
 from tests.client.live_world import LiveWorld, until
 from tests.client.world import STREAM, World
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensor_pool.client import receiver
-from tensor_pool.client.consumer import Consumer
-from tensor_pool.client.errors import StaleFrameError
-from tensor_pool.client.frame import Frame
 
+from tensor_pool.client.consumer import receiver
+from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.protocol.errors import StaleFrameError
 from tests.client.world import World
 
 CLIENT = Path(receiver.__file__).parent

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensor_pool.client import errors
+
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.client.wire import (
+from tensor_pool.protocol import errors
+from tensor_pool.protocol.wire import (
     ConsumerConfig,
     Mode,
     QosConsumer,
     QosProducer,
     ShmPoolAnnounce,
 )
-
 from tests.client.test_private_streams import hello
 from tests.client.world import STREAM, S, World
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensor_pool.client.doorbell import Bell, BellRope, bell_name, sweep_abandoned_bells
 
+from tensor_pool.client.doorbell import Bell, BellRope, bell_name, sweep_abandoned_bells
 from tests.client.live_world import LiveWorld, until
 from tests.client.world import STREAM
 
@@ -59,7 +59,7 @@ def test_who_takes_a_ring_looks_on_until_the_frame_behind_it_shows(
 ) -> None:
     """The bell was seen to hold a ring before the frame could be seen: there is no other ring."""
     consumer = live.client().attach_consumer(STREAM)
-    monkeypatch.setattr("tensor_pool.client.consumer._SETTLING_NS", 10**10)
+    monkeypatch.setattr("tensor_pool.client.consumer.consumer._SETTLING_NS", 10**10)
     monkeypatch.setattr(
         consumer._attachment, "bell", RingingBell(has_ring=has_ring, may_sleep=not has_ring)
     )

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tensor_pool.client.client import Client
-from tensor_pool.client.clock import SimulatedClock
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.client.consumer import Consumer
-from tensor_pool.client.producer import Producer
-from tensor_pool.client.transport.memory import MemoryNetwork
-from tensor_pool.client.transport.ports import Publication
-from tensor_pool.client.wire import Message, decode, encode
-
+from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.client.producer.producer import Producer
+from tensor_pool.protocol.clock import SimulatedClock
+from tensor_pool.protocol.testing.memory_network import MemoryNetwork
+from tensor_pool.protocol.transport.ports import Publication
+from tensor_pool.protocol.wire import Message, decode, encode
 from tests.client.fake_driver import CHANNEL, FakeDriver
 
 MS = 1_000_000

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from tensor_pool.driver import (
     DriverConfig,
     DriverTable,

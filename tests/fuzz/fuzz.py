@@ -21,12 +21,12 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 INSTRUMENTED = [
-    "tensor_pool.client.wire",
-    "tensor_pool.client.shm.geometry",
-    "tensor_pool.client.shm.slot",
-    "tensor_pool.client.shm.superblock",
-    "tensor_pool.client.shm.tensor",
-    "tensor_pool.client.shm.uri",
+    "tensor_pool.protocol.wire",
+    "tensor_pool.protocol.shm.geometry",
+    "tensor_pool.protocol.shm.slot",
+    "tensor_pool.protocol.shm.superblock",
+    "tensor_pool.protocol.shm.tensor",
+    "tensor_pool.protocol.shm.uri",
 ]
 with atheris.instrument_imports(include=INSTRUMENTED):
     from tests.fuzz.targets import TARGETS

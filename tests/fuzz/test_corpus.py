@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tensor_pool.client import wire
-from tensor_pool.client.wire.catalog import CODECS
 
+from tensor_pool.protocol import wire
+from tensor_pool.protocol.wire.generated.catalog import CODECS
 from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     ANY,
     DEEP,

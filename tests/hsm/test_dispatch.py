@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     ANY,
     DEFERRED,
@@ -20,7 +21,6 @@ from tensor_pool.hsm import (
     on_exit,
     on_initial,
 )
-
 from tests.hsm.logged import Logged
 from tests.hsm.test_lifecycle import PHASES, life
 

@@ -5,6 +5,7 @@ import pickle
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     ANY,
     HANDLED,
@@ -23,7 +24,6 @@ from tensor_pool.hsm import (
     on_exit,
     on_initial,
 )
-
 from tests.hsm.logged import Logged, Trace
 
 

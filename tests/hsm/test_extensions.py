@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     ANY,
     DEFERRED,
@@ -19,7 +20,6 @@ from tensor_pool.hsm import (
     on_event,
     on_initial,
 )
-
 from tests.hsm.logged import Logged, Trace
 from tests.hsm.test_lifecycle import life
 

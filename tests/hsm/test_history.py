@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     DEEP,
     HANDLED,
@@ -16,7 +17,6 @@ from tensor_pool.hsm import (
     on_history_default,
     on_initial,
 )
-
 from tests.hsm.logged import Logged, Trace
 
 

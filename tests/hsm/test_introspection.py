@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     ANY,
     DEEP,
@@ -23,7 +24,6 @@ from tensor_pool.hsm import (
     on_history_default,
     on_initial,
 )
-
 from tests.hsm.six_states import SixStates
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     HANDLED,
     ROOT,
@@ -18,7 +19,6 @@ from tensor_pool.hsm import (
     on_event,
     on_initial,
 )
-
 from tests.hsm.logged import Logged
 
 

@@ -14,6 +14,7 @@ import weakref
 from typing import Any
 
 import pytest
+
 import tensor_pool.hsm
 from tensor_pool.hsm import (
     ANY,
@@ -32,7 +33,6 @@ from tensor_pool.hsm import (
     on_event,
     on_initial,
 )
-
 from tests.hsm.logged import Logged, Trace
 from tests.hsm.six_states import SixStates
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     HANDLED,
     ROOT,
@@ -14,7 +15,6 @@ from tensor_pool.hsm import (
     on_event,
     on_initial,
 )
-
 from tests.hsm.logged import Logged, Trace
 
 GO = ("go", 1)

@@ -1,8 +1,8 @@
 """H-090: the complete transition table of the worked example."""
 
 import pytest
-from tensor_pool.hsm import HANDLED, UNHANDLED, Outcome
 
+from tensor_pool.hsm import HANDLED, UNHANDLED, Outcome
 from tests.hsm.six_states import SixStates
 
 # leaf, event, foo before (None: any), tried, log, new leaf, foo after (None: same)

@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     ANY,
     DEEP,
@@ -21,7 +22,6 @@ from tensor_pool.hsm import (
     on_event,
     on_initial,
 )
-
 from tests.hsm.logged import Logged, Trace
 
 

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from tensor_pool.hsm import (
     DEEP,
     HANDLED,
@@ -19,7 +20,6 @@ from tensor_pool.hsm import (
     on_event,
     on_initial,
 )
-
 from tests.hsm.logged import Logged, Trace
 
 

@@ -9,21 +9,21 @@ __all__ = ["MUTANTS"]
 MUTANTS = (
     Mutant(
         "outer states are left before inner ones",
-        "hsm/routes.py",
+        "hsm/_engine/transition_plans.py",
         "        for state in exited:\n",
         "        for state in reversed(exited):\n",
         ("tests/hsm/test_transitions.py",),
     ),
     Mutant(
         "inner states are entered before outer ones",
-        "hsm/routes.py",
+        "hsm/_engine/transition_plans.py",
         "for state in reversed(self.chart.between(target, scope)):",
         "for state in self.chart.between(target, scope):",
         ("tests/hsm/test_transitions.py",),
     ),
     Mutant(
         "the effect runs before the exits",
-        "hsm/routes.py",
+        "hsm/_engine/transition_plans.py",
         "        self._leave(script, leaf, scope)\n"
         "        self._act(script, leaf, target, effect, default)\n",
         "        self._act(script, leaf, target, effect, default)\n"
@@ -32,28 +32,28 @@ MUTANTS = (
     ),
     Mutant(
         "shallow history goes as deep as deep history",
-        "hsm/routes.py",
+        "hsm/_engine/transition_plans.py",
         "target = self.chart.between(remembered, owner)[-1]",
         "target = remembered",
         ("tests/hsm/test_history.py",),
     ),
     Mutant(
         "a final state leaves the history of its composite",
-        "hsm/routes.py",
+        "hsm/_engine/transition_plans.py",
         '            script.add("if memory is not None: memory.{} = None", name)\n',
         "",
         ("tests/hsm/test_history.py",),
     ),
     Mutant(
         "a composite that completes is remembered by its final state",
-        "hsm/routes.py",
+        "hsm/_engine/transition_plans.py",
         "memory = None if isinstance(leaf, Final) else leaf",
         "memory = leaf",
         ("tests/hsm/test_history.py",),
     ),
     Mutant(
         "the initial of a composite is not taken",
-        "hsm/routes.py",
+        "hsm/_engine/transition_plans.py",
         "        if initial is not None:\n            self._take_initial(script, initial, target)",
         "        if initial is not None and target is ROOT:\n"
         "            self._take_initial(script, initial, target)",
@@ -61,28 +61,28 @@ MUTANTS = (
     ),
     Mutant(
         "deferred events are not offered again after a transition",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         "        due.offer = 0\n",
         "        due.offer = None\n",
         ("tests/hsm/test_extensions.py",),
     ),
     Mutant(
         "an event deferred again goes to the end of the queue",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         "agenda.deferred.insert(agenda.place, item)",
         "agenda.deferred.append(item)",
         ("tests/hsm/test_extensions.py",),
     ),
     Mutant(
         "the last posted event comes first",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         "take(m, *due.posted.popleft())",
         "take(m, *due.posted.pop())",
         ("tests/hsm/test_dispatch.py", "tests/hsm/test_extensions.py"),
     ),
     Mutant(
         "posted events overtake recalled ones",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         "        elif due.offer is not None:\n"
         "            _offer(m, due)\n"
         "        elif due.posted:\n"
@@ -95,7 +95,7 @@ MUTANTS = (
     ),
     Mutant(
         "posted events overtake completions",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         "        elif due.completion:\n"
         "            due.completion = False\n"
         "            _complete(m)\n",
@@ -106,42 +106,42 @@ MUTANTS = (
     ),
     Mutant(
         "a machine runs on after an exception in a transition",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         "        m._hsm_node = Node(node.tables, node.state, Phase.FAULTED, passing=False)\n",
         "",
         ("tests/hsm/test_exceptions.py",),
     ),
     Mutant(
         "a step that an exception leaves does not end",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         '    """End a step that an exception leaves (H-162)."""\n    rest(m)\n',
         '    """End a step that an exception leaves (H-162)."""\n',
         ("tests/hsm/test_exceptions.py",),
     ),
     Mutant(
         "a handler may take a second transition",
-        "hsm/routes.py",
+        "hsm/_engine/transition_plans.py",
         "            script.add(*spend)\n",
         "            pass\n",
         ("tests/hsm/test_permits.py",),
     ),
     Mutant(
         "a handler may decline after it has taken a transition",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         "    if activation_of(m).spent:",
         "    if activation_of(m).spent and False:",
         ("tests/hsm/test_dispatch.py", "tests/hsm/test_transitions.py"),
     ),
     Mutant(
         "a step may begin within a step",
-        "hsm/steps.py",
+        "hsm/_engine/run_to_completion.py",
         "    if in_step(m):\n        raise DispatchError(",
         "    if in_step(m) and call == 'start':\n        raise DispatchError(",
         ("tests/hsm/test_dispatch.py", "tests/hsm/test_lifecycle.py"),
     ),
     Mutant(
         "a base class's handler goes before the derived one's",
-        "hsm/precedence.py",
+        "hsm/_definition/precedence.py",
         "sorted(ranked, key=lambda each: each[0])",
         "sorted(ranked, key=lambda each: -each[0])",
         ("tests/hsm/test_families.py",),
@@ -162,7 +162,7 @@ MUTANTS = (
     ),
     Mutant(
         "a snapshot brings back no history",
-        "hsm/memories.py",
+        "hsm/_engine/history.py",
         "            write(memory, history.get(owner))\n",
         "            write(memory, None)\n",
         ("tests/hsm/test_snapshots.py",),

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from tensor_pool import hsm
 from tensor_pool.hsm import diagram, scxml
 

@@ -12,9 +12,9 @@ from bisect import bisect_left
 from functools import lru_cache
 from typing import Any
 
-from tensor_pool.client.connection import NEVER
-from tensor_pool.client.endpoints import LogicalStream
-from tensor_pool.client.wire import Message, WireError, decode
+from tensor_pool.client.attachment.connection_machine import NEVER
+from tensor_pool.client.conductor.shared_streams import LogicalStream
+from tensor_pool.protocol.wire import Message, WireError, decode
 
 from .processes import ClientProcess
 from .schedule import MS, STREAM

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tensor_pool.client.wire import Message
+from tensor_pool.driver.core.events import DriverEvent
+from tensor_pool.driver.core.lease_machine import LeaseLifecycle
 from tensor_pool.driver.driver import Driver
-from tensor_pool.driver.events import DriverEvent
-from tensor_pool.driver.lease import LeaseLifecycle
+from tensor_pool.protocol.wire import Message
 
 from .invariants_driver import DriverInvariants, History
 

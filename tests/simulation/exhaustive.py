@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from tensor_pool.client.wire import Role
+from tensor_pool.protocol.wire import Role
 
 from .canonical import state_of
 from .isolation import Files, isolated

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tensor_pool.client.transport.faults import NO_FAULTS, Faults
-from tensor_pool.client.transport.memory import MemoryNetwork
-from tensor_pool.client.transport.ports import OfferResult
-from tensor_pool.client.wire import ShutdownReason
+from tensor_pool.protocol.testing.faults import NO_FAULTS, Faults
+from tensor_pool.protocol.testing.memory_network import MemoryNetwork
+from tensor_pool.protocol.transport.ports import OfferResult
+from tensor_pool.protocol.wire import ShutdownReason
 
 from .memory_store import MemoryDisk
 from .processes import CHANNEL, DRIVER, ClientProcess, DriverProcess, Member
@@ -17,7 +17,7 @@ from .schedule import MS, OTHER_STREAM, STREAM
 from .traffic import STRANGER, Traffic
 
 if TYPE_CHECKING:
-    from tensor_pool.client.clock import SimulatedClock
+    from tensor_pool.protocol.clock import SimulatedClock
 
 __all__ = ["Faulty"]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tensor_pool.client.errors import FrameOverwrittenError, StaleFrameError
-from tensor_pool.client.frame import Frame
+
+from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError
 
 from .invariants_driver import InvariantError
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensor_pool.client.attachment import Attachment
-from tensor_pool.client.connection import ConnectionTimer, DriverConnection
-from tensor_pool.client.consumer_machine import ConsumerMachine, ConsumerTimer
-from tensor_pool.client.consuming import ConsumerAttachment
-from tensor_pool.client.producer_machine import ProducerMachine
-from tensor_pool.client.producing import ProducerAttachment
+from tensor_pool.client.attachment.attachment import Attachment
+from tensor_pool.client.attachment.connection_machine import (
+    ConnectionTimer,
+    DriverConnection,
+)
+from tensor_pool.client.consumer.attachment import ConsumerAttachment
+from tensor_pool.client.consumer.machine import ConsumerMachine, ConsumerTimer
+from tensor_pool.client.producer.attachment import ProducerAttachment
+from tensor_pool.client.producer.machine import ProducerMachine
 
 from .invariants_driver import InvariantError
 from .memory_store import MemoryDisk

@@ -15,7 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tensor_pool.client.wire import (
+from tensor_pool.driver.core.driver_machine import DriverLifecycle
+from tensor_pool.driver.core.events import DriverEvent
+from tensor_pool.driver.core.lease_machine import LeaseLifecycle
+from tensor_pool.driver.core.ports import PublishOutcome, Target
+from tensor_pool.driver.core.router import Router
+from tensor_pool.driver.core.stream_machine import StreamLifecycle
+from tensor_pool.driver.driver import Driver
+from tensor_pool.driver.messages.outbox import Kind, Outbox
+from tensor_pool.protocol.wire import (
     LeaseRevokeReason,
     Message,
     ResponseCode,
@@ -25,14 +33,6 @@ from tensor_pool.client.wire import (
     ShmLeaseRevoked,
     ShmPoolAnnounce,
 )
-from tensor_pool.driver.driver import Driver
-from tensor_pool.driver.events import DriverEvent
-from tensor_pool.driver.lease import LeaseLifecycle
-from tensor_pool.driver.lifecycle import DriverLifecycle
-from tensor_pool.driver.outbox import Kind, Outbox
-from tensor_pool.driver.ports import PublishOutcome, Target
-from tensor_pool.driver.router import Router
-from tensor_pool.driver.stream import StreamLifecycle
 
 __all__ = ["DriverInvariants", "History", "InvariantError"]
 

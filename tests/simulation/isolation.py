@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 from unittest import mock
 
-from tensor_pool.client import backoff, client, consuming, identity, producing
-from tensor_pool.client.errors import ShmValidationError
-from tensor_pool.client.shm import region as shm_region
-from tensor_pool.client.shm.geometry import RegionGeometry
-from tensor_pool.client.shm.paths import OpenedRegion
-from tensor_pool.client.shm.uri import parse_region_uri
+from tensor_pool.client import client
+from tensor_pool.client.attachment import backoff, identity
+from tensor_pool.client.consumer import attachment as consuming
+from tensor_pool.client.producer import attachment as producing
+from tensor_pool.protocol.errors import ShmValidationError
+from tensor_pool.protocol.shm import region as shm_region
+from tensor_pool.protocol.shm.geometry import RegionGeometry
+from tensor_pool.protocol.shm.safe_open import OpenedRegion
+from tensor_pool.protocol.shm.uri import parse_region_uri
 
 from .memory_store import MemoryDisk, MemoryMapping
 

@@ -6,13 +6,12 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from tensor_pool.client.shm.geometry import RegionGeometry
-from tensor_pool.client.shm.superblock import encode_superblock, set_activity
-from tensor_pool.client.wire import RegionType
-from tensor_pool.driver.config import Profile
-from tensor_pool.driver.ports import Regions
-
-from tests.driver.simulated_store import SimulatedDisk, SimulatedStore, UnforeseenError
+from tensor_pool.driver.config.records import Profile
+from tensor_pool.driver.core.ports import Regions
+from tensor_pool.protocol.shm.geometry import RegionGeometry
+from tensor_pool.protocol.shm.superblock import encode_superblock, set_activity
+from tensor_pool.protocol.wire import RegionType
+from tests.driver.core.simulated_store import SimulatedDisk, SimulatedStore, UnforeseenError
 
 __all__ = ["MemoryDisk", "MemoryMapping", "MemoryStore"]
 

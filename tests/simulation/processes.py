@@ -11,17 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tensor_pool.client.client import Client
-from tensor_pool.client.clock import SimulatedClock
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.client.consumer import Consumer
-from tensor_pool.client.errors import TransportError
-from tensor_pool.client.frame import Frame
-from tensor_pool.client.loan import Loan
-from tensor_pool.client.producer import Producer
-from tensor_pool.client.transport.memory import MemoryNetwork
-from tensor_pool.client.transport.ports import Transport
-from tensor_pool.client.wire import PublishMode, Role
-from tensor_pool.driver.config import (
+from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.producer.loan import Loan
+from tensor_pool.client.producer.producer import Producer
+from tensor_pool.driver.config.records import (
     DriverConfig,
     DriverTable,
     IdRange,
@@ -31,7 +26,12 @@ from tensor_pool.driver.config import (
     StreamConfig,
 )
 from tensor_pool.driver.driver import Driver
-from tensor_pool.driver.metrics import DriverMetrics
+from tensor_pool.driver.runtime.metrics import DriverMetrics
+from tensor_pool.protocol.clock import SimulatedClock
+from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.testing.memory_network import MemoryNetwork
+from tensor_pool.protocol.transport.ports import Transport
+from tensor_pool.protocol.wire import PublishMode, Role
 
 from .driver_watch import DriverWatch
 from .invariants_driver import History, InvariantError

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tensor_pool.client.wire import Mode
+from tensor_pool.protocol.wire import Mode
 
 from .invariants_driver import InvariantError
 from .processes import Member

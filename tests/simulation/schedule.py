@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tensor_pool.client.wire import Role
+from tensor_pool.protocol.wire import Role
 
 __all__ = ["FAULTS", "Plan", "Scenario", "Step", "scenario_of", "steps_of"]
 

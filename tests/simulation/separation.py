@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tensor_pool.client.attachment import Attachment
-from tensor_pool.client.wire import (
+from tensor_pool.client.attachment.attachment import Attachment
+from tensor_pool.protocol.wire import (
     Role,
     ShmAttachResponse,
     ShmDetachResponse,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tensor_pool.client.stream_mapping import StreamMapping
 
+from tensor_pool.client.attachment.epoch_mapping import StreamMapping
 from tests.simulation.exhaustive import QUICK, SERVING, Root, explore, explore_all
 
 

@@ -14,15 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tensor_pool.client import stream_mapping
-from tensor_pool.client.attachment import Attachment
-from tensor_pool.client.frame import Frame
-from tensor_pool.client.identity import Correlations
-from tensor_pool.client.publishing import WriteState
-from tensor_pool.driver.lease import LeaseLifecycle
-from tensor_pool.driver.lease_table import LeaseTable
-from tensor_pool.driver.ports import PublishOutcome
 
+from tensor_pool.client.attachment import epoch_mapping as stream_mapping
+from tensor_pool.client.attachment.attachment import Attachment
+from tensor_pool.client.attachment.identity import Correlations
+from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.producer.write_state import WriteState
+from tensor_pool.driver.core.lease_machine import LeaseLifecycle
+from tensor_pool.driver.core.lease_table import LeaseTable
+from tensor_pool.driver.core.ports import PublishOutcome
 from tests.simulation.campaign import campaign, describe, report
 from tests.simulation.minimise import smallest_subset
 from tests.simulation.run import Failure, run_seed, run_steps

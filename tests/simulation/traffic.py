@@ -12,8 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from struct import Struct
 
-from tensor_pool.client.transport.memory_endpoints import NetworkEvent
-from tensor_pool.client.wire import (
+from tensor_pool.protocol.testing.memory_endpoints import NetworkEvent
+from tensor_pool.protocol.wire import (
     ResponseCode,
     ShmAttachRequest,
     ShmAttachResponse,
@@ -23,7 +23,7 @@ from tensor_pool.client.wire import (
     WireError,
     decode,
 )
-from tensor_pool.client.wire.flyweights import (
+from tensor_pool.protocol.wire.in_place import (
     FRAME_DESCRIPTOR_BYTES,
     FRAME_DESCRIPTOR_TAIL,
     FRAME_DESCRIPTOR_TAIL_OFFSET,

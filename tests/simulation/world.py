@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tensor_pool.client.clock import SimulatedClock
-from tensor_pool.client.errors import (
+from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.producer.results import PublishStatus
+from tensor_pool.protocol.clock import SimulatedClock
+from tensor_pool.protocol.errors import (
     ClosedError,
     ConfigError,
     LoanLimitError,
     StaleLoanError,
     TransportError,
 )
-from tensor_pool.client.frame import Frame
-from tensor_pool.client.results import PublishStatus
-from tensor_pool.client.transport.memory import MemoryNetwork
+from tensor_pool.protocol.testing.memory_network import MemoryNetwork
 
 from .faults import Faulty
 from .frames import FrameBook

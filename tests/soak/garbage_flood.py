@@ -28,12 +28,11 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tensor_pool.client.transport.media_driver import MediaDriverProcess
-from tensor_pool.client.transport.ports import OfferResult
-from tensor_pool.client.wire import Role
-
-from tests.driver_edges.daemons import Daemon, HandClient
-from tests.driver_edges.garbage import garbage_corpus
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
+from tensor_pool.protocol.transport.ports import OfferResult
+from tensor_pool.protocol.wire import Role
+from tests.driver.daemons import Daemon, HandClient
+from tests.driver.garbage import garbage_corpus
 
 CLIENTS = ((77, Role.PRODUCER), (78, Role.CONSUMER))
 BATCH_S = 0.002

@@ -40,7 +40,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tensor_pool.client.shm.commit import (
+from tensor_pool.protocol.shm.commit_word import (
     FENCE_FROM_BYTES,
     commit_word_index,
     committed_word,
@@ -49,10 +49,10 @@ from tensor_pool.client.shm.commit import (
     is_committed,
     seq_of,
 )
-from tensor_pool.client.shm.geometry import StreamGeometry
-from tensor_pool.client.shm.mapped_stream import map_stream
-from tensor_pool.client.shm.paths import AllowedBaseDirs
-from tensor_pool.client.shm.slot import (
+from tensor_pool.protocol.shm.geometry import StreamGeometry
+from tensor_pool.protocol.shm.mapped_stream import map_stream
+from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
+from tensor_pool.protocol.shm.slot import (
     SLOT_IMAGE,
     SlotFault,
     SlotValidator,
@@ -60,10 +60,9 @@ from tensor_pool.client.shm.slot import (
     payload_offset,
     slot_body_offset,
 )
-from tensor_pool.client.shm.tensor import tensor_layout
-from tensor_pool.client.wire.enums import Dtype
-
-from tests.shm.streams import create_stream
+from tensor_pool.protocol.shm.tensor import tensor_layout
+from tensor_pool.protocol.wire.generated.enums import Dtype
+from tests.protocol.shm.streams import create_stream
 
 NSLOTS = 4
 FIRST_SEQ = 0x0101_0101_0101_0100

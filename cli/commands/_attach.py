@@ -1,0 +1,78 @@
+"""Becoming a producer or a consumer for the time of one command."""
+
+from __future__ import annotations
+
+import time
+
+from tensor_pool.client.client import Client
+from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.client.producer.producer import Producer
+from tensor_pool.protocol.errors import AttachRejectedError
+from tensor_pool.protocol.wire import ResponseCode
+
+from ..support.exit_status import CommandError, complain
+from ..support.signals import Stop
+
+__all__ = ["attach_consumer", "attach_producer", "lost_frames"]
+
+_LOSSES = ("drops_gap", "drops_late", "drops_resync", "drops_unmapped", "drops_epoch")
+_PERMANENT = (ResponseCode.UNSUPPORTED, ResponseCode.INVALID_PARAMS)
+
+
+def attach_consumer(
+    client: Client, stream_id: int, stop: Stop, *, patience_s: float | None = None
+) -> Consumer:
+    """A consumer of the stream, as soon as there is such a stream.
+
+    A driver that answers but refuses, as it does while a stream has had no producer, is asked again
+    until `patience_s` is over, for ever if that is None; the reason is said once. CommandError
+    then, and for a driver that does not answer within the attach timeout.
+    """
+    consumer = client.begin_attach_consumer(stream_id)
+    began = time.monotonic()
+    told = ""
+    try:
+        while not consumer.poll_ready():
+            stop.idle()
+            waited_s = time.monotonic() - began
+            failure = consumer.last_error
+            if isinstance(failure, AttachRejectedError):
+                if failure.code in _PERMANENT or (
+                    patience_s is not None and waited_s >= patience_s
+                ):
+                    raise CommandError(_refused(failure, stream_id))
+                if told != failure.message:
+                    told = failure.message
+                    complain(f"stream {stream_id}: {told}; waiting for a producer")
+            elif waited_s >= client.config.attach_timeout:
+                raise CommandError(str(failure) if failure is not None else _silence(client))
+    except BaseException:
+        consumer.close()
+        raise
+    return consumer
+
+
+def attach_producer(client: Client, stream_id: int, stop: Stop) -> Producer:
+    """The producer of the stream; CommandError if the driver refuses for the attach timeout."""
+    try:
+        return client.attach_producer(stream_id, idle=stop.idle)
+    except AttachRejectedError as error:
+        raise CommandError(_refused(error, stream_id)) from error
+
+
+def lost_frames(consumer: Consumer) -> dict[str, int]:
+    """Frames that were published and not received, by counter; only those that happened."""
+    metrics = consumer.metrics()
+    return {name: metrics[name] for name in _LOSSES if metrics[name]}
+
+
+def _refused(error: AttachRejectedError, stream_id: int) -> str:
+    return f"stream {stream_id}: {error}"
+
+
+def _silence(client: Client) -> str:
+    config = client.config
+    return (
+        f"no driver answered on {config.control_channel} stream {config.control_stream_id} within"
+        f" {config.attach_timeout:g} s; is `tensor-pool driver` running?"
+    )

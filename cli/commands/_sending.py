@@ -1,0 +1,161 @@
+"""Sending frames at a pace: what `publish` and `replay` have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from tensor_pool.client.client import Client
+from tensor_pool.client.producer.producer import Producer
+from tensor_pool.client.producer.results import PublishResult, PublishStatus
+
+from ..pool_view.listener import Observer
+from ..pool_view.tables import bytes_text
+from ..support.connection_options import Connection
+from ..support.exit_status import FAILED, FRAMES_LOST, OK, CommandError, complain
+from ..support.signals import Stop
+from ._attach import attach_producer
+
+__all__ = ["Sender", "open_sender"]
+
+_LONGEST_LAG_S = 0.25
+_PROGRESS_PERIOD_S = 1.0
+_HEARD_FOR_S = 3.0
+
+
+class Sender:
+    """A producer with a clock; made by `open_sender`."""
+
+    def __init__(self, producer: Producer, stop: Stop) -> None:
+        self.producer = producer
+        self._stop = stop
+        self._due: float | None = None
+        self._sent_first = self._sent_last = 0.0
+        self._told = 0.0
+        self.frames = 0
+        self.nbytes = 0
+        self._results: Counter[PublishStatus] = Counter()
+
+    def wait_until_due(self, gap_s: float) -> bool:
+        """Sleep until `gap_s` after the previous frame was due; false if the user ends it.
+
+        A sender that cannot keep up does not try to catch up more than a quarter of a second.
+        """
+        now = time.monotonic()
+        if self._due is None:
+            self._due = now
+        else:
+            self._due = max(self._due + gap_s, now - _LONGEST_LAG_S)
+        if self._due > now:
+            self._stop.wait(self._due - now)
+        return not self._stop.requested
+
+    def send(self, name: str, data: Any, **description: Any) -> None:
+        """Publish one frame, however long the lease takes to come back when it was lost.
+
+        CommandError for a frame that no slot of the stream holds.
+        """
+        result = self._publish(data, description)
+        while result.status is PublishStatus.NOT_ACTIVE and not self._stop.wait(0.01):
+            result = self._publish(data, description)
+        if result.status is PublishStatus.TOO_LARGE:
+            raise CommandError(self._too_large(name, data))
+        self._results[result.status] += 1
+        if result:
+            self._sent_last = time.monotonic()
+            self._sent_first = self._sent_first or self._sent_last
+            self.frames += 1
+            self.nbytes += data.nbytes if hasattr(data, "nbytes") else len(data)
+        self._tell_progress()
+
+    def linger(self, seconds: float) -> None:
+        """Keep the lease a little, since its end takes the frames away from who still reads."""
+        if self.frames:
+            self._stop.wait(seconds)
+
+    def summary(self, what: str) -> int:
+        """Print totals; returns the exit status."""
+        elapsed = self._sent_last - self._sent_first
+        self._end_progress()
+        unheard = self._results[PublishStatus.NO_SUBSCRIBERS]
+        lost = self._results[PublishStatus.BACK_PRESSURED]
+        rate = f", {(self.frames - 1) / elapsed:.1f} Hz" if elapsed else ""
+        print(
+            f"{what} {self.frames} frame{'s' if self.frames != 1 else ''}"
+            f" ({bytes_text(self.nbytes)}) to stream {self.producer.stream_id}"
+            f" in {elapsed:.1f} s{rate}"
+        )
+        if unheard:
+            hint = (
+                "" if self.frames > unheard else "; --wait 1 waits for a consumer, --loop repeats"
+            )
+            complain(f"{unheard} of them while nobody received{hint}")
+        if lost:
+            complain(f"{lost} frames were not taken by the transport: consumers see a gap")
+            return FRAMES_LOST
+        return OK if self.frames else FAILED
+
+    def _publish(self, data: Any, description: dict[str, Any]) -> PublishResult:
+        return self.producer.publish(data, **description)
+
+    def _too_large(self, name: str, data: Any) -> str:
+        nbytes = data.nbytes if hasattr(data, "nbytes") else len(data)
+        stride = 1 << (nbytes - 1).bit_length()
+        return (
+            f"{name}: {bytes_text(nbytes)} do not fit into a slot of stream"
+            f" {self.producer.stream_id}; start the driver with larger ones, such as"
+            f" --set 'profiles.default.payload_pools=[{{pool_id=1,stride_bytes={stride}}}]'"
+            " (`tensor-pool config init` writes a file)"
+        )
+
+    def _tell_progress(self) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - self._told >= _PROGRESS_PERIOD_S:
+            self._told = now
+            sys.stderr.write(f"\r{self.frames} frames, {bytes_text(self.nbytes)} \x1b[K")
+            sys.stderr.flush()
+
+    def _end_progress(self) -> None:
+        if self._told and sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def open_sender(
+    connection: Connection, client: Client, stream_id: int, stop: Stop, *, wait: int
+) -> Iterator[Sender]:
+    """Attach as the producer, and wait until so many consumers have mapped this epoch."""
+    with attach_producer(client, stream_id, stop) as producer:
+        if wait:
+            _wait_for_consumers(connection, producer, wait, stop)
+        yield Sender(producer, stop)
+
+
+def _wait_for_consumers(connection: Connection, producer: Producer, count: int, stop: Stop) -> None:
+    config = connection.client_config()
+    transport = connection.transport(config)
+    try:
+        observer = Observer(
+            transport, config, forget_after_ns=round(_HEARD_FOR_S * 1e9), frames=False
+        )
+        seen = observer.observation
+        while True:
+            stop.check()
+            if not observer.poll():
+                time.sleep(0.002)
+            stream = seen.streams.get(producer.stream_id)
+            if stream is None or stream.producer_id != producer.client_id:
+                continue
+            mapped = sum(
+                consumer.stream_id == producer.stream_id and consumer.epoch == stream.epoch
+                for consumer in seen.consumers.values()
+            )
+            if mapped >= count:
+                return
+    finally:
+        transport.close()

@@ -1,0 +1,115 @@
+"""`view`: the newest frame of a stream, in the terminal or as a PNG file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError
+
+from ..media.files import needs_package
+from ..media.pixels import half_blocks, picture_of
+from ..support.connection_options import Connection
+from ..support.exit_status import FAILED, OK, USAGE, CommandError, complain
+from ..support.signals import Stop
+from ._attach import attach_consumer
+
+__all__ = ["view_stream"]
+
+_RECEIVE_S = 0.1
+_CLEAR, _HOME = "\x1b[2J\x1b[H", "\x1b[H"
+
+
+def view_stream(
+    connection: Connection,
+    stream_id: int,
+    *,
+    png: Path | None,
+    follow_hz: float | None,
+    width: int | None,
+    idle_s: float | None,
+) -> int:
+    """Show one frame, or the newest one again and again."""
+    pillow = _pillow()
+    with (
+        Stop() as stop,
+        connection.client() as client,
+        attach_consumer(client, stream_id, stop, patience_s=idle_s) as consumer,
+    ):
+        shown = 0
+        while not stop.requested and (not shown or follow_hz is not None):
+            began = time.monotonic()
+            taken = _next_copy(consumer, stop, idle_s)
+            if taken is None:
+                break
+            title, array = taken
+            shown += 1
+            if png is not None:
+                _save(pillow, array, png)
+                print(f"{title}: {png}", flush=True)
+            else:
+                start = "" if follow_hz is None else _CLEAR if shown == 1 else _HOME
+                sys.stdout.write(f"{start}{_drawn(pillow, array, width)}\n{title}\x1b[K\n")
+                sys.stdout.flush()
+            if follow_hz is not None:
+                stop.wait(began + 1 / follow_hz - time.monotonic())
+    if not shown:
+        complain(f"stream {stream_id}: no frame came")
+        return FAILED
+    return OK
+
+
+def _next_copy(
+    consumer: Consumer, stop: Stop, idle_s: float | None
+) -> tuple[str, np.ndarray[Any, np.dtype[Any]]] | None:
+    """The newest frame as an array of its own; None at the end of patience."""
+    began = time.monotonic()
+    while not stop.requested and (idle_s is None or time.monotonic() - began < idle_s):
+        frame = consumer.latest() or consumer.receive(_RECEIVE_S)
+        if frame is None:
+            continue
+        try:
+            array = frame.copy()
+        except (FrameOverwrittenError, StaleFrameError):
+            continue
+        shape = "x".join(map(str, frame.shape))
+        return f"stream {consumer.stream_id} seq {frame.seq} {frame.dtype} {shape}", array
+    return None
+
+
+def _drawn(pillow: Any, array: np.ndarray[Any, np.dtype[Any]], width: int | None) -> str:
+    terminal = shutil.get_terminal_size()
+    image = pillow.fromarray(picture_of(array))
+    if image.mode == "RGBA":  # as on black
+        image = pillow.alpha_composite(pillow.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    columns = width or terminal.columns
+    lines = max(1, terminal.lines - 2) if width is None else 10**6
+    scale = min(columns / image.width, 2 * lines / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    box = pillow.Resampling.BOX if scale < 1 else pillow.Resampling.NEAREST
+    return half_blocks(np.asarray(image.convert("RGB").resize(size, box)))
+
+
+def _save(pillow: Any, array: np.ndarray[Any, np.dtype[Any]], png: Path) -> None:
+    if array.ndim == 2 and array.dtype == np.uint16:  # PNG has 16 bits for grey
+        image = pillow.fromarray(array)
+    else:
+        image = pillow.fromarray(np.ascontiguousarray(picture_of(array)))
+    try:
+        image.save(png, format="PNG")
+    except OSError as error:
+        raise CommandError(f"{png}: {error.strerror or error}") from error
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise CommandError(needs_package("pillow", "pictures"), USAGE) from None
+    return Image

@@ -1,0 +1,58 @@
+"""Run the demo, print its summary, answer with an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from ..media.files import InputError
+from .interruption import EndRequestedError, Interruption
+from .performance import DemoError, Performance
+from .screen import Screen
+from .sources import load_pictures
+from .verdict import Check, Outcome, judge
+
+__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "run_demo"]
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+
+
+def run_demo(source: Path | None, *, duration_s: float, rate_hz: float) -> int:
+    """Run the demo and print its summary; returns the exit status."""
+    try:
+        pictures = load_pictures(source)
+        interruption = Interruption()
+        with interruption.watched():
+            performance = Performance(
+                pictures, duration_s=duration_s, rate_hz=rate_hz, interruption=interruption
+            )
+            performance.run()
+            return EXIT_FAILED if _summarize(performance.outcome) else 0
+    except InputError as error:
+        Screen.complain(str(error))
+        return EXIT_BAD_INPUT
+    except DemoError as error:
+        Screen.complain(str(error))
+        return EXIT_FAILED
+    except EndRequestedError as error:
+        Screen.complain(f"{error}; everything is stopped and removed")
+        return error.exit_status
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:  # while the pictures were read: nothing has been started
+        return 128 + signal.SIGINT
+
+
+def _summarize(outcome: Outcome) -> list[Check]:
+    """Print what was verified; returns the checks that failed."""
+    checks = judge(outcome)
+    print("\nSummary")
+    for check in checks:
+        print(f"  {'ok  ' if check.passed else 'FAIL'}  {check.text}")
+    failed = [check for check in checks if not check.passed]
+    print(f"\n{len(checks)} checks, {len(failed)} failed", flush=True)
+    return failed

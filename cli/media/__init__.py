@@ -1,0 +1,1 @@
+"""Images and videos: files and pixels."""

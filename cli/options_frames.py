@@ -1,0 +1,354 @@
+"""The commands that take frames out of a stream or put some in, as the command line shows them."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .support.connection_options import Connection, connected
+from .support.exit_status import leave_with
+
+__all__ = ["add_frame_commands"]
+
+
+def _stream_ids(incomplete: str) -> list[str]:
+    """Stream ids of the configuration that begin with what was typed."""
+    from tensor_pool.driver.config.load import load_config
+    from tensor_pool.driver.config.records import ConfigError
+
+    try:
+        streams = load_config().config.streams.values()
+    except ConfigError:
+        return []
+    ids = (str(stream.stream_id) for stream in streams)
+    return [stream_id for stream_id in ids if stream_id.startswith(incomplete)]
+
+
+Stream = Annotated[
+    int,
+    typer.Argument(
+        metavar="STREAM",
+        min=1,
+        max=0xFFFFFFFE,
+        help="Tensor stream id, such as 10000.",
+        autocompletion=_stream_ids,
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Idle = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.0,
+        help="Give up when no frame has come for so long.",
+        show_default=False,
+    ),
+]
+Wait = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Begin once N consumers have mapped the stream.")
+]
+Linger = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.0,
+        help="Keep the lease after the last frame: its end takes unread frames away.",
+    ),
+]
+Loop = Annotated[bool, typer.Option("--loop", help="Begin again at the end, until Ctrl-C.")]
+
+
+class Compression(enum.StrEnum):
+    """How a recording is packed; all of them are lossless."""
+
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+    NONE = "none"
+
+
+def add_frame_commands(app: typer.Typer) -> None:
+    """Give the program `hz`, `echo`, `view`, `publish`, `record` and `replay`."""
+    app.command("hz", epilog="Example: tensor-pool hz 10000 --duration 5")(hz_command)
+    app.command("echo", epilog="Example: tensor-pool echo 10000 --once --json")(echo_command)
+    app.command("view", epilog="Example: tensor-pool view 10000 --png frame.png")(view_command)
+    app.command("publish", epilog="Example: tensor-pool publish 10000 *.png --rate 10 --loop")(
+        publish_command
+    )
+    app.command("record", epilog="Example: tensor-pool record 10000 run.mcap --duration 60")(
+        record_command
+    )
+    app.command("replay", epilog="Example: tensor-pool replay run.mcap --speed 0.5 --loop")(
+        replay_command
+    )
+
+
+@connected
+def hz_command(
+    connection: Connection,
+    stream: Stream,
+    window: Annotated[
+        int, typer.Option(metavar="N", min=2, help="How many of the latest frames to look at.")
+    ] = 1000,
+    duration: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.0, help="End after that.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure how often frames come, how regularly, how many bytes.
+
+    Says so once a second. Periods are taken from the capture times that the producer stamps, so
+    waiting here does not count. Ctrl-C ends it.
+
+    Exit status: 0 frames came, 1 none or only one came, or the driver refused, 2 wrong usage.
+    """
+    from .commands.hz_echo import measure_rate
+
+    leave_with(measure_rate, connection, stream, window=window, duration_s=duration, as_json=json)
+
+
+@connected
+def echo_command(
+    connection: Connection,
+    stream: Stream,
+    once: Annotated[bool, typer.Option("--once", help="End after one frame.")] = False,
+    count: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="End after N frames.", show_default=False),
+    ] = None,
+    idle: Idle = None,
+    stats: Annotated[
+        bool, typer.Option(help="Minimum, maximum, mean and deviation of the values.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Print a line for each frame: type, shape, sequence, statistics.
+
+    Ctrl-C ends it. Frames that come faster than they can be looked at are left out.
+
+    Exit status: 0 frames came (as many as asked for), 1 they did not, or the driver refused,
+    2 wrong usage.
+    """
+    from .commands.hz_echo import echo_stream
+
+    leave_with(
+        echo_stream,
+        connection,
+        stream,
+        count=1 if once else count,
+        idle_s=idle,
+        with_statistics=stats,
+        as_json=json,
+    )
+
+
+@connected
+def view_command(
+    connection: Connection,
+    stream: Stream,
+    png: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the frame there instead.", show_default=False),
+    ] = None,
+    follow: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ",
+            min=0.1,
+            help="Show the newest frame again and again, so often a second.",
+            show_default=False,
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COLUMNS",
+            min=1,
+            help="Width of the picture; the terminal's if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    idle: Idle = None,
+) -> None:
+    """Show the newest frame in the terminal, or save it as PNG.
+
+    Types other than 8-bit images are stretched from their smallest to their largest value (a PNG of
+    16-bit grey keeps its values). Of more than one plane the first is shown. Needs a terminal with
+    24-bit colour.
+
+    Exit status: 0 a frame was shown, 1 none came, or the driver refused, 2 wrong usage.
+    """
+    from .commands.view import view_stream
+
+    leave_with(view_stream, connection, stream, png=png, follow_hz=follow, width=width, idle_s=idle)
+
+
+@connected
+def publish_command(
+    connection: Connection,
+    stream: Stream,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILES...",
+            help="Images, directories of images, .npy or .npz arrays, videos.",
+            show_default=False,
+        ),
+    ],
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ",
+            min=0.0,
+            help="Frames a second, 0 as many as possible; a video's own rate, else 30.",
+            show_default=False,
+        ),
+    ] = None,
+    loop: Loop = False,
+    wait: Wait = 0,
+    linger: Linger = 0.5,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the source; that of the first file.", show_default=False),
+    ] = None,
+) -> None:
+    """Publish files as frames, pixel for pixel as they decode.
+
+    Arrays of four and more dimensions are frames along the first axis, and so are those of three
+    whose last is no colour (1 to 4 long). Palettes and CMYK become RGB.
+
+    Exit status: 0 published (also when Ctrl-C ended it), 1 nothing was, or the driver refused, or a
+    frame is too large for the stream, 2 wrong usage or a file that cannot be read, 4 the transport
+    did not take some frames.
+    """
+    from .commands.publish import publish_files
+
+    leave_with(
+        publish_files,
+        connection,
+        stream,
+        files,
+        rate_hz=rate,
+        loop=loop,
+        wait=wait,
+        linger_s=linger,
+        name=name,
+    )
+
+
+@connected
+def record_command(
+    connection: Connection,
+    stream: Stream,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, such as run.mcap.")],
+    count: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="End after N frames.", show_default=False),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.0, help="End after that.", show_default=False),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="End when no frame has come for so long.",
+            show_default=False,
+        ),
+    ] = None,
+    compression: Annotated[
+        Compression, typer.Option(help="All are lossless; lz4 is fast, zstd is small.")
+    ] = Compression.LZ4,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Record every frame of a stream into a file, bit for bit.
+
+    The file is an MCAP file, the recording container of robotics. Ctrl-C ends the recording in
+    order.
+
+    Exit status: 0 everything since the first frame was recorded, 1 no frame came, or the driver
+    refused, 2 wrong usage, 4 recorded, but frames were lost on the way.
+    """
+    from .commands.record import record_stream
+
+    leave_with(
+        record_stream,
+        connection,
+        stream,
+        out,
+        count=count,
+        duration_s=duration,
+        idle_s=idle,
+        compression=compression.value,
+        force=force,
+    )
+
+
+@connected
+def replay_command(
+    connection: Connection,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.", show_default=False)],
+    stream: Annotated[
+        int | None,
+        typer.Option(
+            metavar="ID",
+            min=1,
+            max=0xFFFFFFFE,
+            help="Stream to publish to; the recorded one if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    info: Annotated[bool, typer.Option("--info", help="Say what is in it, and end.")] = False,
+    start: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Begin so long after the first frame.")
+    ] = 0.0,
+    first: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Begin with frame number N, counted from 0.")
+    ] = 0,
+    count: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="At most N frames.", show_default=False),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(metavar="FACTOR", min=0.001, help="Of the recorded pace.")
+    ] = 1.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", min=0.001, help="A fixed rate instead.", show_default=False),
+    ] = None,
+    loop: Loop = False,
+    wait: Wait = 0,
+    linger: Linger = 0.5,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON; with --info.")] = False,
+) -> None:
+    """Publish a recording again, at its own pace, bit for bit.
+
+    Only the part that is wanted is read. Capture times are those of the replay.
+
+    Exit status: 0 all was published, 1 nothing was, or the driver refused, 2 wrong usage or no
+    whole recording, 4 the transport did not take some frames.
+    """
+    from .commands.replay import describe_recording, replay_recording
+
+    if info:
+        leave_with(describe_recording, file, as_json=json)
+    leave_with(
+        replay_recording,
+        connection,
+        file,
+        stream_id=stream,
+        start_s=start,
+        first=first,
+        count=count,
+        speed=speed,
+        rate_hz=rate,
+        loop=loop,
+        wait=wait,
+        linger_s=linger,
+    )

@@ -1,0 +1,121 @@
+"""The commands as the command line shows them: what they take, what they say of themselves.
+
+What carries them out is imported when a command runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options_frames import add_frame_commands
+from .options_tools import add_tool_commands
+from .support.connection_options import Connection, connected
+from .support.exit_status import leave_with
+
+__all__ = ["add_commands"]
+
+Http = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The driver's status page; else that of the configuration, if it answers.",
+        show_default=False,
+    ),
+]
+Observe = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.0,
+        help="How long to listen to the pool's streams. Without a status page a little more than"
+        " two announce periods.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Give the program all its commands but `driver` and `demo`."""
+    app.command("status", epilog="Example: tensor-pool status --json")(status_command)
+    app.command("streams", epilog="Example: tensor-pool streams --http 127.0.0.1:9464")(
+        streams_command
+    )
+    app.command("leases", epilog="Example: tensor-pool leases")(leases_command)
+    app.command("watch", epilog="Example: tensor-pool watch --http 127.0.0.1:9464")(watch_command)
+    add_frame_commands(app)
+    add_tool_commands(app)
+
+
+@connected
+def status_command(
+    connection: Connection, http: Http = None, observe: Observe = None, json: Json = False
+) -> None:
+    """Say whether a driver runs, and in which state.
+
+    The driver's status page tells all of it; without one, the messages on the pool's streams tell a
+    part, and what is not known is said. Then the driver is sent one request that changes nothing, a
+    detach of a lease that does not exist, to see whether it answers.
+
+    Exit status: 0 a driver answers, 1 none does, 2 wrong usage or configuration.
+    """
+    from .commands.status import print_status
+
+    leave_with(print_status, connection, http, observe, json)
+
+
+@connected
+def streams_command(
+    connection: Connection, http: Http = None, observe: Observe = None, json: Json = False
+) -> None:
+    """List the streams with their producer, consumers, rate, drops.
+
+    Without a status page only streams that have had a client are known, since a stream is announced
+    from its first attach on.
+
+    Exit status: 0 a driver answers, 1 none does, 2 wrong usage or configuration.
+    """
+    from .commands.status import print_streams
+
+    leave_with(print_streams, connection, http, observe, json)
+
+
+@connected
+def leases_command(
+    connection: Connection, http: Http = None, observe: Observe = None, json: Json = False
+) -> None:
+    """List the leases: stream, role, client, time to expiry.
+
+    Leases have no message of their own. Without a status page they are known from the keepalives of
+    their clients, and their expiry is estimated.
+
+    Exit status: 0 a driver answers, 1 none does, 2 wrong usage or configuration.
+    """
+    from .commands.status import print_leases
+
+    leave_with(print_leases, connection, http, observe, json)
+
+
+@connected
+def watch_command(
+    connection: Connection,
+    http: Http = None,
+    period: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.05, help="Time between two pictures.")
+    ] = 0.5,
+    updates: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="End after N pictures.", show_default=False),
+    ] = None,
+) -> None:
+    """Watch the pool live: driver, streams, leases, transitions.
+
+    Ctrl-C ends it. It listens without holding anybody up, and takes no lease.
+
+    Exit status: 0 a driver answered, 1 none did, 2 wrong usage or configuration.
+    """
+    from .commands.watch import watched
+
+    leave_with(watched, connection, http, period_s=period, updates=updates)

@@ -1,0 +1,1 @@
+"""A passive view of a pool: listen, collect, tabulate."""

@@ -1,0 +1,1 @@
+"""An attachment: the leased connection of one handle to one stream, and its machine."""

@@ -1,0 +1,424 @@
+"""One attachment: a lease, the machines that keep it, and what they may do to the world.
+
+This is the adapter between the conductor, which hands in messages and time, and the machines, which
+decide. `ProducerAttachment` and `ConsumerAttachment` add what their role needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
+
+from tensor_pool.hsm import Machine
+from tensor_pool.protocol.counters import Counters
+from tensor_pool.protocol.errors import AttachRejectedError, LeaseLostError, ProtocolViolationError
+from tensor_pool.protocol.transport.ports import OfferResult, Transport
+from tensor_pool.protocol.wire import (
+    ConsumerConfig,
+    ConsumerHello,
+    DataSourceAnnounce,
+    DataSourceMeta,
+    FrameProgress,
+    Message,
+    MetaBlobAnnounce,
+    MetaBlobChunk,
+    MetaBlobComplete,
+    PublishMode,
+    QosConsumer,
+    ResponseCode,
+    Role,
+    ShmAttachResponse,
+    ShmDetachResponse,
+    ShmDriverShutdown,
+    ShmLeaseRevoked,
+    ShmPoolAnnounce,
+)
+
+from ..config import ClientConfig
+from .announce_filter import AcceptedAnnounce, AnnounceFilter
+from .connection_machine import ConnectionTimer, DriverConnection
+from .counter_names import lease_loss_counter
+from .epoch_mapping import StreamMapping
+from .events import ConnectionEvent, RoleEvent
+from .grant import Grant, LateGrant, check_grant, usable_lease_id
+from .identity import Identity
+from .timers import Timers
+
+if TYPE_CHECKING:
+    from ..conductor.conductor import Conductor
+
+__all__ = ["Attachment", "Callbacks"]
+
+_log = logging.getLogger("tensor_pool.client")
+_MAX_ERROR_TEXT = 1024
+
+type Callbacks = dict[str, Callable[..., object]]
+
+
+class Attachment(ABC):
+    """What producers and consumers share. All methods run on the conductor's thread."""
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        *,
+        role: Role,
+        stream_id: int,
+        client_id: int,
+        publish_mode: PublishMode,
+        desired_node_id: int | None,
+        counters: Counters,
+    ) -> None:
+        self.conductor = conductor
+        self.config: ClientConfig = conductor.config
+        self.clock = conductor.clock
+        self.counters = counters
+        self.identity = Identity(client_id)
+        self.timers = Timers(self.clock, self._on_timer)
+        self.announces = AnnounceFilter(
+            self.clock,
+            freshness_ns=self.config.announce_freshness_ns,
+            expected_layout_version=self.config.expected_layout_version,
+        )
+        self.connection = DriverConnection(
+            self,
+            self.config,
+            self.identity,
+            stream_id=stream_id,
+            role=role,
+            publish_mode=publish_mode,
+            desired_node_id=desired_node_id,
+        )
+        self.last_error: Exception | None = None
+        self.attach_failure: Exception | None = None  # what the latest attempt failed of
+        self.attach_deadline_ns: int | None = None
+        self.is_closing = False
+        self.finished = threading.Event()
+        self._callbacks: Callbacks = {}
+        self._requests: deque[Callable[[], object]] = deque()
+        self._heard_driver_ns = 0
+
+    @property
+    @abstractmethod
+    def machine(self) -> Machine:
+        """The role machine."""
+
+    @property
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether frames can be published or received."""
+
+    @property
+    def wants_low_latency(self) -> bool:
+        """Whether somebody waits for what the control stream brings."""
+        return self.attach_is_waiting
+
+    @property
+    def attach_is_waiting(self) -> bool:
+        """Whether a blocking attach call waits for this attachment."""
+        return self.attach_deadline_ns is not None
+
+    @property
+    def stream_id(self) -> int:
+        """The stream of the lease, or the one asked for."""
+        return self.connection.stream_id
+
+    @property
+    def client_id(self) -> int:
+        """Also the consumer or producer id on the wire (C-012)."""
+        return self.identity.client_id
+
+    @property
+    def role(self) -> Role:
+        return self.connection.role
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was closed and nothing is left to be done for it."""
+        return self.is_closing and self.connection.current is DriverConnection.Unattached
+
+    def set_callbacks(self, callbacks: Callbacks) -> None:
+        """What the application wants to be called for."""
+        self._callbacks = callbacks
+
+    @abstractmethod
+    def metrics(self) -> dict[str, int]:
+        """All counters by name."""
+
+    # Requests from the application's threads; carried out in the next duty cycle.
+
+    def request(self, action: Callable[[], object]) -> None:
+        """Run `action` on the conductor; safe from any thread."""
+        self._requests.append(action)
+        self.conductor.wake()
+
+    def begin_attach(self) -> None:
+        """Ask for a lease."""
+        self.connection.dispatch(ConnectionEvent.ATTACH_REQUESTED)
+
+    def begin_close(self) -> None:
+        """Stop use and return the lease, if there is one (C-060)."""
+        if not self.is_closing:
+            self.is_closing = True
+            self.machine.dispatch(RoleEvent.CLOSE_REQUESTED)
+            self.connection.dispatch(ConnectionEvent.DETACH_REQUESTED)
+
+    # The duty cycle
+
+    def check_lease(self, now: int) -> int:
+        """Notice a lease that has run out, before anything else happens in a cycle (C-051)."""
+        connection = self.connection
+        if not connection.is_attached:
+            return 0
+        if now > connection.deadline_ns:
+            connection.dispatch(ConnectionEvent.LEASE_DEADLINE_PASSED)
+        elif now - max(self._heard_driver_ns, connection.attached_ns) > (
+            self.config.driver_liveness_timeout_ns
+        ):
+            connection.dispatch(ConnectionEvent.DRIVER_LOST)
+        else:
+            return 0
+        return 1
+
+    def do_work(self, now: int) -> int:
+        """Requests, then timers; returns how many."""
+        work = self.do_requests()
+        return work + self.timers.fire(now)
+
+    def do_requests(self) -> int:
+        """Carry out what other threads, or the receive path, asked for."""
+        work = 0
+        while self._requests:
+            self._requests.popleft()()
+            work += 1
+        return work
+
+    def _on_timer(self, name: Hashable) -> None:
+        if isinstance(name, ConnectionTimer):
+            self.connection.dispatch(name.value)
+        else:
+            self.on_role_timer(name)
+
+    @abstractmethod
+    def on_role_timer(self, name: Hashable) -> None:
+        """A timer of the role is due."""
+
+    def lose_transport(self) -> None:
+        """The transport died: what needed it is gone, and so is the lease."""
+        self.counters.inc("transport_losses")
+        if self.connection.is_attached:
+            self.connection.dispatch(ConnectionEvent.DRIVER_LOST)
+
+    @abstractmethod
+    def on_transport(self, transport: Transport) -> None:
+        """Open what is needed besides the shared streams. Raises TransportError."""
+
+    def finish(self) -> None:
+        """Nothing is left to be done: tell whoever waits for it."""
+        self.finished.set()
+
+    def abandon(self, error: Exception) -> None:
+        """The transport is gone for good (C-121)."""
+        self.last_error = error
+        self.begin_close()
+        self.finish()
+
+    # Messages
+
+    def on_attach_response(self, response: ShmAttachResponse) -> None:
+        """Sort an answer: ours, late, or somebody else's (C-015)."""
+        correlations = self.connection.correlations
+        now = self.clock.monotonic_ns()
+        if correlations.take_answer(response.correlation_id):
+            if response.code is not ResponseCode.OK:
+                refusal = (response.code, response.error_message[:_MAX_ERROR_TEXT])
+                self.connection.dispatch(ConnectionEvent.ATTACH_REFUSED, refusal)
+                return
+            try:
+                grant = self._check(response, self.client_id, now)
+            except ProtocolViolationError as error:
+                self._fail_attach(error)
+                late = self._late(response, self.client_id, None)
+                self.connection.dispatch(ConnectionEvent.ATTACH_INVALID, late)
+            else:
+                self.connection.dispatch(ConnectionEvent.ATTACH_OK, grant)
+            return
+        client_id = correlations.take_late_answer(response.correlation_id, now)
+        if client_id is not None and response.code is ResponseCode.OK:
+            try:
+                late_grant = self._check(response, client_id, now)
+            except ProtocolViolationError:
+                late_grant = None
+            late = self._late(response, client_id, late_grant)
+            self.connection.dispatch(ConnectionEvent.LATE_ATTACH_OK, late)
+
+    def on_unreadable_response(self, correlation_id: int, why: str) -> bool:
+        """An attach response that only showed its correlation id (C-016); True if it was ours."""
+        if not self.connection.correlations.take_answer(correlation_id):
+            return False
+        self._fail_attach(ProtocolViolationError(why))
+        late = LateGrant(None, 0, self.client_id, None)
+        self.connection.dispatch(ConnectionEvent.ATTACH_INVALID, late)
+        return True
+
+    def on_detach_response(self, response: ShmDetachResponse) -> None:
+        """The answer to a detach of ours ends it, whatever its code."""
+        if self.connection.correlations.take_detach_answer(response.correlation_id):
+            self.connection.dispatch(ConnectionEvent.DETACH_RESPONDED)
+
+    def on_lease_revoked(self, notice: ShmLeaseRevoked) -> None:
+        """A lease of this stream ended; ours only if every field says so (C-053)."""
+        grant = self.connection.grant
+        if notice.stream_id != self.stream_id:
+            return
+        if grant is not None and (notice.lease_id, notice.client_id, notice.role) == (
+            grant.lease_id,
+            grant.client_id,
+            self.role,
+        ):
+            text = notice.error_message[:_MAX_ERROR_TEXT]
+            why = f"{notice.reason.name}: {text}" if text else notice.reason.name
+            self.connection.dispatch(ConnectionEvent.LEASE_REVOKED, why)
+        elif grant is None or notice.lease_id != grant.lease_id:
+            self.on_foreign_notice(notice)
+
+    def on_foreign_notice(self, notice: ShmLeaseRevoked) -> None:  # noqa: B027
+        """Somebody else's lease of the same stream ended."""
+
+    def on_driver_shutdown(self, _: ShmDriverShutdown) -> None:
+        """The driver goes away in order: every lease of it has ended (C-057)."""
+        if self.connection.is_attached:
+            self.lease_lost("driver shutdown")
+        self.connection.dispatch(ConnectionEvent.DRIVER_SHUTDOWN)
+
+    def on_announce(self, announce: ShmPoolAnnounce, join_time_ns: int) -> None:
+        """Filter an announce (C-062); an accepted one also shows that the driver lives."""
+        if announce.stream_id != self.stream_id:
+            return
+        accepted = self.announces.accept(
+            announce,
+            stream_id=self.stream_id,
+            lease_is_live=self.connection.is_attached,
+            join_time_ns=join_time_ns,
+        )
+        if accepted is None:
+            self.counters.inc("announces_ignored")
+            return
+        self.counters.inc("announces_accepted")
+        self._heard_driver_ns = self.clock.monotonic_ns()
+        self.on_accepted_announce(accepted)
+
+    def on_consumer_config(self, config: ConsumerConfig) -> None:  # noqa: B027
+        """The config authority spoke to a consumer of the stream."""
+
+    def on_consumer_hello(self, hello: ConsumerHello) -> None:  # noqa: B027
+        """A consumer of the stream said what it wants."""
+
+    def on_qos_consumer(self, qos: QosConsumer) -> None:  # noqa: B027
+        """A consumer of the stream reported."""
+
+    def on_frame_progress(self, message: FrameProgress) -> None:  # noqa: B027
+        """The stream's producer is filling a frame."""
+
+    def on_data_source_announce(self, announce: DataSourceAnnounce) -> None:  # noqa: B027
+        """The stream's producer said what its source is."""
+
+    def on_data_source_meta(self, meta: DataSourceMeta) -> None:  # noqa: B027
+        """The stream's producer listed the attributes of its source."""
+
+    def on_blob(self, message: MetaBlobAnnounce | MetaBlobChunk | MetaBlobComplete) -> None:  # noqa: B027
+        """A part of a blob that the stream's producer sends."""
+
+    @abstractmethod
+    def on_accepted_announce(self, announce: AcceptedAnnounce) -> None:
+        """An announce of the own stream that passed the filter."""
+
+    # ConnectionPort, and what the role ports share
+
+    def now(self) -> int:
+        return self.clock.monotonic_ns()
+
+    def send(self, message: Message) -> OfferResult:
+        return self.conductor.send_control(message)
+
+    def arm(self, timer: Hashable, delay_ns: int) -> None:
+        self.timers.arm(timer, delay_ns)
+
+    def disarm(self, timer: Hashable) -> None:
+        self.timers.disarm(timer)
+
+    def start_mapping(self, grant: Grant) -> None:
+        self.announces.highest_epoch = grant.regions.epoch  # C-047
+        try:
+            mapping = self.map_granted(grant)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is told to the machine
+            self._fail_attach(error)
+            self.counters.inc("mapping_failures")
+            _log.error("stream %d: %s", self.stream_id, error)
+            self.machine.post(RoleEvent.MAP_FAILED, error)
+        else:
+            self.machine.post(RoleEvent.MAP_OK, mapping)
+
+    @abstractmethod
+    def map_granted(self, grant: Grant) -> StreamMapping:
+        """Map the granted regions; raises ShmError."""
+
+    def release(self, mapping: StreamMapping) -> None:
+        mapping.close()
+
+    def tell_role(self, event: RoleEvent, argument: object = None) -> None:
+        self.machine.post(event, argument)
+
+    def tell_connection(self, event: ConnectionEvent, argument: object = None) -> None:
+        self.connection.post(event, argument)
+
+    def refused(self, code: int, text: str) -> None:
+        self.counters.inc("attach_refused")
+        self._fail_attach(AttachRejectedError(code, text))
+        self.call_back("on_refused", code, text)
+
+    def lease_lost(self, why: str) -> None:
+        self.counters.inc(lease_loss_counter(why))
+        self.last_error = LeaseLostError(why)
+        _log.info("stream %d, client %d: lease lost: %s", self.stream_id, self.client_id, why)
+
+    def count(self, counter: str) -> None:
+        if counter == "attach_timeouts" or counter == "attaches":
+            self.attach_failure = None
+        self.counters.inc(counter)
+
+    def keep_error(self, error: Exception) -> None:
+        self.last_error = error
+
+    def call_back(self, name: str, *arguments: object) -> None:
+        """Call the application; what it raises must not stop the machines (C-113)."""
+        callback = self._callbacks.get(name)
+        if callback is None:
+            return
+        try:
+            callback(*arguments)
+        except Exception as error:  # noqa: BLE001 - kept for do_work() to raise
+            self.counters.inc("callback_errors")
+            _log.exception("callback %s of stream %d raised", name, self.stream_id)
+            self.conductor.keep_callback_error(error)
+
+    def _fail_attach(self, error: Exception) -> None:
+        self.attach_failure = error
+        self.last_error = error
+
+    def _check(self, response: ShmAttachResponse, client_id: int, now: int) -> Grant:
+        return check_grant(
+            response,
+            client_id=client_id,
+            requested_stream_id=self.connection.requested_stream_id,
+            expected_layout_version=self.config.expected_layout_version,
+            desired_node_id=self.connection.desired_node_id,
+            now=now,
+        )
+
+    def _late(self, response: ShmAttachResponse, client_id: int, grant: Grant | None) -> LateGrant:
+        return LateGrant(usable_lease_id(response), response.stream_id or 0, client_id, grant)

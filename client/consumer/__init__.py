@@ -1,0 +1,1 @@
+"""The consuming side: receive frames, read slots, count losses."""

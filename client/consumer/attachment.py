@@ -1,0 +1,441 @@
+"""The conductor's side of a consumer: mapping, hellos, QoS, private streams, what it hears."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+from tensor_pool.protocol.counters import Counters
+from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.transport.ports import OfferResult, Subscription, Transport
+from tensor_pool.protocol.wire import (
+    ConsumerConfig,
+    ConsumerHello,
+    DataSourceAnnounce,
+    DataSourceMeta,
+    FrameProgress,
+    MetaBlobAnnounce,
+    MetaBlobChunk,
+    MetaBlobComplete,
+    PublishMode,
+    QosConsumer,
+    Role,
+    ShmLeaseRevoked,
+    WireError,
+    decoder_for,
+    fallback_uri,
+    has_half_set_pair,
+)
+
+from ..attachment.announce_filter import AcceptedAnnounce
+from ..attachment.attachment import Attachment
+from ..attachment.counter_names import CONSUMER_COUNTERS
+from ..attachment.epoch_mapping import StreamMapping
+from ..attachment.events import ConnectionEvent, RoleEvent
+from ..attachment.grant import Grant
+from ..blobs import BlobAssembler
+from ..conductor.shared_streams import LogicalStream
+from ..config import ns
+from ..doorbell import Bell, bell_name
+from ..metadata import MetadataCache
+from ..producer.known_consumers import assigned
+from .machine import ConsumerMachine, ConsumerTimer
+from .options import ConsumerOptions
+from .private_streams import NO_STREAM, AssignedStreams
+from .progress import ProgressReader
+from .read_state import ReadState
+from .receiver import Receiver
+
+if TYPE_CHECKING:
+    from ..conductor.conductor import Conductor
+    from .consumer import Consumer
+
+__all__ = ["ConsumerAttachment"]
+
+_log = logging.getLogger("tensor_pool.client")
+_HELLO = "hello"
+_QOS = "qos"
+_ACTIVITY = "activity"
+_OWN_REPORTS_KEPT = 16
+_decode_progress = decoder_for([FrameProgress])
+
+
+class ConsumerAttachment(Attachment):
+    """One consumer as its conductor sees it."""
+
+    consumer: Consumer
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        *,
+        stream_id: int,
+        client_id: int,
+        publish_mode: PublishMode,
+        desired_node_id: int | None,
+        options: ConsumerOptions,
+    ) -> None:
+        super().__init__(
+            conductor,
+            role=Role.CONSUMER,
+            stream_id=stream_id,
+            client_id=client_id,
+            publish_mode=publish_mode,
+            desired_node_id=desired_node_id,
+            counters=Counters(CONSUMER_COUNTERS),
+        )
+        self.options = options
+        self.metadata = MetadataCache()
+        self.blobs = BlobAssembler()
+        self.fallback_uri = ""
+        self.bell: Bell | None = None
+        self.receiver = Receiver(
+            stream_id=lambda: self.stream_id,
+            connection=self.connection,
+            counters=self.counters,
+            now=self.clock.monotonic_ns,
+            max_seq_gap=self.config.max_outstanding_seq_gap,
+            reads_alone=self.config.descriptors_travel_alone,
+            report=self._report,
+        )
+        self.receiver.configure(options.mode, options.max_rate_hz)
+        self._machine = ConsumerMachine(self, self.config)
+        self._progress: ProgressReader | None = None
+        self.assigned = AssignedStreams(
+            self.receiver,
+            subscribe=lambda *address: conductor.transport.add_subscription(*address),
+            subscribe_shared=lambda: self._subscribe_shared(conductor.transport),
+            failed=self._refuse_stream,
+        )
+        self._left_at = (0, -1)  # epoch and last seq of the previous mapping
+        self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)
+        self._failed_mapping = False
+
+    def serve(self, consumer: Consumer) -> None:
+        """Work for this handle from now on. Raises TransportError."""
+        self.consumer = consumer
+        self.on_transport(self.conductor.transport)
+        self.timers.arm(_QOS, 0)
+        self.timers.arm(_ACTIVITY, ns(self.config.announce_period))
+
+    @property
+    def machine(self) -> ConsumerMachine:
+        return self._machine
+
+    @property
+    def is_ready(self) -> bool:
+        return self._machine.current is ConsumerMachine.Mapped
+
+    @property
+    def wants_low_latency(self) -> bool:
+        return self.attach_is_waiting or self.options.supports_progress
+
+    @property
+    def uses_private_stream(self) -> bool:
+        """Whether a descriptor stream of its own is assigned."""
+        return bool(self.assigned.descriptor[0])
+
+    @property
+    def mapping_state(self) -> str:
+        """MAPPED, UNMAPPED or FALLBACK, in the words of W-141."""
+        if self.is_ready:
+            return "MAPPED"
+        refused = not self._machine.shm_enabled or self._failed_mapping
+        return "FALLBACK" if refused and self.fallback_uri else "UNMAPPED"
+
+    def metrics(self) -> dict[str, int]:
+        counted = self.counters.snapshot()
+        counted["frames_ok"] = self.receiver.frames_ok
+        counted["bad_message"] += self.conductor.counters["bad_message"]
+        return counted
+
+    def finish(self) -> None:
+        """The attachment is over: close what it opened."""
+        self.assigned.forget()
+        self.receiver.stop()
+        if self.bell is not None:
+            self.bell.ring()
+            self.bell.close()
+            self.bell = None
+        super().finish()
+
+    def do_work(self, now: int) -> int:
+        work = super().do_work(now)
+        return work + self.assigned.poll(self._on_private_control, self.config.fragment_limit)
+
+    # Transport
+
+    def on_transport(self, transport: Transport) -> None:
+        """Open the shared descriptor subscription; after a loss, anew. Raises TransportError."""
+        self.conductor.subscribe(LogicalStream.QOS)
+        self.conductor.subscribe(LogicalStream.METADATA)
+        self.receiver.switch(self._subscribe_shared(transport), private=False)
+        self._renew_bell()
+
+    def lose_transport(self) -> None:
+        super().lose_transport()
+        self.assigned.forget()
+        self.receiver.stop()
+
+    def _subscribe_shared(self, transport: Transport) -> Subscription:
+        return transport.add_subscription(
+            self.config.descriptor_channel, self.config.descriptor_stream_id
+        )
+
+    def _renew_bell(self) -> None:
+        """The bell's name holds the consumer id, so another id takes another bell."""
+        name = bell_name(
+            self.config.aeron_dir,
+            f"{self.config.control_channel} {self.config.control_stream_id}",
+            self.stream_id,
+            self.client_id,
+        )
+        if self.bell is not None and self.bell.name == name:
+            return
+        previous, self.bell = self.bell, None
+        try:
+            self.bell = Bell(name)
+        except OSError as error:
+            _log.info("no doorbell for stream %d: %s", self.stream_id, error)
+        if previous is not None:
+            previous.ring()
+            previous.close()
+
+    # Messages
+
+    def on_accepted_announce(self, announce: AcceptedAnnounce) -> None:
+        self._machine.dispatch(RoleEvent.ANNOUNCE_ACCEPTED, announce)
+
+    def on_foreign_notice(self, notice: ShmLeaseRevoked) -> None:
+        if notice.role is Role.PRODUCER:
+            self._machine.dispatch(RoleEvent.PRODUCER_REVOKED, notice.timestamp_ns)
+
+    def on_consumer_config(self, config: ConsumerConfig) -> None:
+        """The driver's or supervisor's word on streams, mode and shared memory (C-098, C-099)."""
+        if config.consumer_id != self.client_id:
+            return
+        if has_half_set_pair(config):
+            self.counters.inc("bad_message")
+            return
+        self.fallback_uri = fallback_uri(config)
+        self.receiver.configure(config.mode, self.receiver.max_rate_hz)
+        if config.use_shm != self._machine.shm_enabled:
+            if config.use_shm:
+                self._machine.dispatch(RoleEvent.SHM_ENABLED)
+            else:
+                self._machine.dispatch(RoleEvent.SHM_DISABLED, self.fallback_uri)
+        self.assigned.assign_descriptor(
+            assigned(config.descriptor_channel, config.descriptor_stream_id)
+        )
+        self.assigned.assign_control(assigned(config.control_channel, config.control_stream_id))
+
+    def on_qos_consumer(self, qos: QosConsumer) -> None:
+        """Our own report coming back, or somebody with our id (W-168)."""
+        if qos.consumer_id != self.client_id:
+            return
+        if qos in self._own_reports:
+            self._own_reports.remove(qos)
+            return
+        self.counters.inc("id_conflicts")
+        _log.warning(
+            "stream %d: consumer id %d is used by somebody else too", self.stream_id, self.client_id
+        )
+        if self.identity.is_chosen and self.connection.is_attached:
+            self.connection.dispatch(ConnectionEvent.REATTACH, "consumer id in use")
+            self.identity.renew()
+            self._own_reports.clear()
+
+    def on_frame_progress(self, message: FrameProgress) -> None:
+        """From the shared control stream: only for who has no control stream of its own."""
+        if self.options.supports_progress and not self.assigned.control[0]:
+            self._take_progress(message)
+
+    def on_data_source_announce(self, announce: DataSourceAnnounce) -> None:
+        if self.metadata.on_announce(announce):
+            self.call_back("on_metadata", self.metadata.current)
+
+    def on_data_source_meta(self, meta: DataSourceMeta) -> None:
+        if self.metadata.on_meta(meta) and self.metadata.current is not None:
+            self.call_back("on_metadata", self.metadata.current)
+
+    def on_blob(self, message: MetaBlobAnnounce | MetaBlobChunk | MetaBlobComplete) -> None:
+        blob = self.blobs.take(message)
+        if blob is not None:
+            self.call_back("on_blob", blob)
+
+    # ConsumerPort
+
+    @property
+    def lease_is_live(self) -> bool:
+        return self.connection.is_attached
+
+    @property
+    def highest_epoch(self) -> int:
+        return self.announces.highest_epoch
+
+    def map_granted(self, grant: Grant) -> StreamMapping:
+        self._renew_bell()
+        self.timers.arm(_HELLO, 0)
+        return self.conductor.mapping_rules.map_granted(grant.regions, writable=False)
+
+    def map_announced(self, announce: AcceptedAnnounce) -> StreamMapping:
+        return self.conductor.mapping_rules.map_announced(
+            announce.regions, announce.timestamp_ns, announce.clock_domain
+        )
+
+    def revalidate(self, announce: AcceptedAnnounce) -> RoleEvent | None:
+        mapping = self._machine.mapping
+        assert mapping is not None
+        return mapping.revalidate(announce.regions, announce.clock_domain)
+
+    def start_reading(self, mapping: StreamMapping) -> None:
+        self._failed_mapping = False
+        state = ReadState(mapping, self.connection, self.counters, self.clock.monotonic_ns)
+        if self._left_at[0] == state.epoch:
+            state.left_at = self._left_at[1]
+        self._progress = ProgressReader(state)
+        self.receiver.state = state
+
+    def stop_reading(self) -> None:
+        self._progress = None
+        state, self.receiver.state = self.receiver.state, None
+        if state is not None:
+            seen_any = state.next_seq >= 0 or state.last_seq > 0
+            self._left_at = (state.epoch, state.last_seq if seen_any else state.left_at)
+            state.close()
+
+    def keep_error(self, error: Exception) -> None:
+        super().keep_error(error)
+        self.counters.inc("mapping_failures")
+        self._fail_mapping(error)
+
+    def tell_connection(self, event: ConnectionEvent, argument: object = None) -> None:
+        if event is ConnectionEvent.MAPPING_FAILED and isinstance(argument, Exception):
+            self._fail_mapping(argument)
+        super().tell_connection(event, argument)
+
+    def lease_lost(self, why: str) -> None:
+        super().lease_lost(why)
+        self.assigned.leave()
+
+    def _fail_mapping(self, error: Exception) -> None:
+        """Shared memory cannot be used: say where else the payload is to be had (W-132)."""
+        if self.fallback_uri and not self._failed_mapping:
+            self.call_back("on_fallback", self.fallback_uri)
+        elif not self.fallback_uri:
+            _log.error("stream %d cannot be mapped: %s", self.stream_id, error)
+        self._failed_mapping = True
+
+    # Timers
+
+    def on_role_timer(self, name: Hashable) -> None:
+        if isinstance(name, ConsumerTimer):
+            self._machine.dispatch(name.value)
+        elif name == _HELLO:
+            self._send_hello()
+        elif name == _QOS:
+            self.timers.arm(_QOS, ns(self.config.qos_interval))
+            self._send_qos()
+        elif name == _ACTIVITY:
+            self.timers.arm(_ACTIVITY, ns(self.config.announce_period))
+            mapping = self._machine.mapping
+            if mapping is not None and not mapping.is_alive():
+                self._machine.dispatch(RoleEvent.INVALID_STALE_ACTIVITY)
+
+    def _send_hello(self) -> None:
+        if not self.connection.is_attached:
+            return  # armed again with the next lease
+        self.timers.arm(_HELLO, ns(self.config.hello_interval))
+        options = self.options
+        descriptor = self._asked(options.descriptor_channel, options.descriptor_token)
+        control = self._asked(options.control_channel, options.control_token)
+        if descriptor[0] and self.assigned.descriptor[0]:
+            descriptor = self.assigned.descriptor
+        if control[0] and self.assigned.control[0]:
+            control = self.assigned.control
+        progress = options.supports_progress
+        hello = ConsumerHello(
+            stream_id=self.stream_id,
+            consumer_id=self.client_id,
+            supports_shm=self._machine.shm_enabled or not self.fallback_uri,
+            supports_progress=progress,
+            mode=options.mode,
+            max_rate_hz=options.max_rate_hz,
+            expected_layout_version=self.config.expected_layout_version,
+            progress_interval_us=options.progress_interval_us if progress else None,
+            progress_bytes_delta=options.progress_bytes_delta if progress else None,
+            progress_major_delta_units=options.progress_major_delta_units if progress else None,
+            descriptor_stream_id=descriptor[1],
+            control_stream_id=control[1],
+            descriptor_channel=descriptor[0],
+            control_channel=control[0],
+        )
+        if self.send(hello) is OfferResult.ACCEPTED:
+            self.counters.inc("hellos_sent")
+
+    def _send_qos(self) -> None:
+        state = self.receiver.state
+        report = QosConsumer(
+            stream_id=self.stream_id,
+            consumer_id=self.client_id,
+            epoch=state.epoch if state is not None else 0,
+            last_seq_seen=state.last_seq if state is not None else 0,
+            drops_gap=self.counters["drops_gap"],
+            drops_late=self.counters["drops_late"],
+            mode=self.receiver.mode,
+        )
+        self._own_reports.append(report)
+        if self.conductor.send(LogicalStream.QOS, report) is OfferResult.ACCEPTED:
+            self.counters.inc("qos_sent")
+        else:
+            self._own_reports.remove(report)
+
+    @staticmethod
+    def _asked(channel: str, token: int) -> tuple[str, int]:
+        return (channel, token) if channel else ("", 0)
+
+    # Streams of its own
+
+    def ask_for(self, options: ConsumerOptions) -> None:
+        """Change what the hellos ask for; what is withdrawn is left before the hello goes out."""
+        self.options = options
+        if not options.descriptor_channel:
+            self.assigned.assign_descriptor(NO_STREAM)
+        if not options.control_channel:
+            self.assigned.assign_control(NO_STREAM)
+        self.receiver.configure(options.mode, options.max_rate_hz)
+        self.timers.arm(_HELLO, 0)
+
+    def _refuse_stream(self, address: tuple[str, int], error: TransportError) -> None:
+        self.counters.inc("private_streams_failed")
+        self.last_error = error
+        _log.warning("assigned stream %s %d cannot be subscribed: %s", *address, error)
+
+    def _on_private_control(self, buffer: memoryview) -> None:
+        try:
+            message = _decode_progress(buffer)
+        except WireError as error:
+            if not error.reason.is_ignored:
+                self.counters.inc("bad_message")
+            return
+        if isinstance(message, FrameProgress) and message.stream_id == self.stream_id:
+            self.request(lambda: self._take_progress(message))
+
+    def _take_progress(self, message: FrameProgress) -> None:
+        update = self._progress.read(message) if self._progress is not None else None
+        if update is None:
+            self.counters.inc("drops_progress")
+            return
+        self.counters.inc("progress_received")
+        self.call_back("on_progress", update)
+
+    def _report(self, state: ReadState, event: RoleEvent) -> None:
+        """The receive path found the mapping void; the machine hears of it in the next cycle."""
+
+        def post() -> None:
+            if self._machine.mapping is state.mapping:
+                self._machine.dispatch(event)
+
+        self.request(post)

@@ -1,0 +1,311 @@
+"""Consumer: receive frames, waiting without spinning (§9 of the client specification)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from tensor_pool.protocol.errors import ConcurrentUseError, FrameOverwrittenError, StaleFrameError
+from tensor_pool.protocol.wire import Mode
+
+from ..handle import Handle
+from ..metadata import SourceMetadata
+from .frame import Frame
+from .options import ConsumerOptions
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from .attachment import ConsumerAttachment
+
+__all__ = ["Consumer"]
+
+_FIRST_SLEEP_S = 0.0005
+_LONGEST_SLEEP_S = 0.05
+_INVOKER_SLEEP_S = 0.005
+_SPIN_NS = 25_000
+_SETTLING_NS = 50_000
+_LOOKS = range(10)  # between looks at the clock
+
+
+class Consumer(Handle):
+    """Receives the frames of one stream; made by `client.consumer(...)`.
+
+    Iterate over it, `receive()` one frame, or `poll()` without waiting. One thread at a time may
+    use it. It survives the loss of lease, driver, producer and media driver: iteration goes on when
+    frames come again, `metrics()` tells what happened.
+    """
+
+    _attachment: ConsumerAttachment
+
+    def __init__(self, client: Client, attachment: ConsumerAttachment, *, spin: bool) -> None:
+        super().__init__(client, attachment)
+        self._receiver = attachment.receiver
+        self._next = attachment.receiver.next
+        self._in_use = False
+        self._spin = spin
+        self._sleep_s = _FIRST_SLEEP_S
+        self._executor: ThreadPoolExecutor | None = None
+
+    # Receiving
+
+    def poll(
+        self,
+        handler: Callable[[Frame], object] | None = None,
+        limit: int = 10,
+        *,
+        copy: bool = False,
+    ) -> int | Frame | None:
+        """Look at up to `limit` waiting descriptors without waiting for more (C-090).
+
+        With a handler, calls it for each frame and returns how many; without, returns the next
+        frame or None. With `copy`, frames come as private copies, those that were overwritten
+        meanwhile are skipped (C-094). What the handler raises is counted and raised, after the
+        frame is done with.
+        """
+        self._enter()
+        try:
+            if handler is None:
+                return self._copied(self._next(limit)) if copy else self._next(limit)
+            delivered = 0
+            for _ in range(limit):
+                frame = self._next(1)
+                if copy:
+                    frame = self._copied(frame)
+                if frame is not None:
+                    delivered += 1
+                    self._hand_over(handler, frame)
+                elif not self._receiver.has_pending:
+                    break
+            return delivered
+        finally:
+            self._in_use = False
+
+    def latest(self) -> Frame | None:
+        """The newest frame that is waiting, or None; those before it count as `drops_rate`."""
+        self._enter()
+        try:
+            counters = self._attachment.counters
+            newest: Frame | None = None
+            while (frame := self._next()) is not None:
+                if newest is not None:
+                    self._receiver.frames_ok -= 1
+                    counters.inc("drops_rate")
+                newest = frame
+            return newest
+        finally:
+            self._in_use = False
+
+    def receive(self, timeout: float | None = None) -> Frame | None:
+        """Wait for the next frame, at most `timeout` seconds; None if none came.
+
+        Sleeps while there is nothing. Raises ClosedError once the consumer is closed.
+        """
+        self._enter()
+        try:
+            frame = self._next()
+            if frame is None:
+                frame = self._wait(timeout)
+            if frame is None:
+                self._check_open()
+            return frame
+        finally:
+            self._in_use = False
+
+    wait = receive
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Every frame as it comes; ends when the consumer is closed."""
+        inside = False
+        try:
+            if self._in_use:
+                self._refuse_concurrent_use()
+            self._in_use = inside = True
+            for waiting in self._receiver.frames():
+                frame = waiting if waiting is not None else self._wait(None)
+                if frame is None:
+                    return
+                self._in_use = inside = False
+                yield frame
+                if self._in_use:
+                    self._refuse_concurrent_use()
+                self._in_use = inside = True
+        finally:
+            if inside:
+                self._in_use = False
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        """Every frame as it comes, in an asyncio program; ends when the consumer is closed."""
+        loop = asyncio.get_running_loop()
+        while not self._closed:
+            self._enter()
+            try:
+                frame = self._next()
+                if frame is None and self._client.is_threaded:
+                    frame = await loop.run_in_executor(self._waiter(), self._sleep_once, None)
+                elif frame is None:
+                    self._client.do_work()
+                    await asyncio.sleep(_INVOKER_SLEEP_S)
+            finally:
+                self._in_use = False
+            if frame is not None:
+                yield frame
+                await asyncio.sleep(0)  # a fast stream must not starve the program's other tasks
+
+    # Waiting
+
+    def _wait(self, timeout: float | None) -> Frame | None:
+        """Wait for a frame; None at the timeout or when the consumer was closed."""
+        clock_ns = self._client.clock.monotonic_ns
+        deadline_ns = None if timeout is None else clock_ns() + round(timeout * 1e9)
+        next_frame = self._next
+        is_waiting = self._receiver.poll
+        spins = True  # frames of a fast stream come sooner than a sleep and a wake-up take
+        while not self._closed:
+            spin_until = time.monotonic_ns() + _SPIN_NS
+            while spins:
+                for _ in _LOOKS:
+                    if is_waiting() and (frame := next_frame()) is not None:
+                        return frame
+                if time.monotonic_ns() > spin_until:
+                    break
+            left_s = None
+            if deadline_ns is not None:
+                left_s = (deadline_ns - clock_ns()) / 1e9
+                if left_s <= 0:
+                    return None
+            if not self._client.is_threaded:
+                self._client._do_work_while_waiting()
+            if self._spin:
+                continue
+            frame = self._sleep_once(left_s)
+            if frame is not None:
+                return frame
+            spins = False
+        return None
+
+    def _sleep_once(self, at_most_s: float | None) -> Frame | None:
+        """Sleep until the bell rings or it is time to look; a frame found just before it.
+
+        A producer that does not ring bells is noticed by frames that come without one; then the
+        sleeps stay short while frames keep coming.
+        """
+        bell = self._attachment.bell
+        limit_s = self._sleep_s
+        if not self._client.is_threaded:
+            limit_s = min(limit_s, _INVOKER_SLEEP_S)
+        if at_most_s is not None:
+            limit_s = min(limit_s, at_most_s)
+        if bell is None:
+            time.sleep(limit_s)
+            rang = False
+            frame = self._next()
+        else:
+            # Between taking a ring and sleeping we look, so that nothing is missed.
+            frame = self._look_on() if bell.empty() else self._next()
+            if frame is not None:
+                return frame
+            rang = bell.wait(limit_s)
+            frame = self._look_on() if rang else self._next()
+        if rang:
+            self._attachment.counters.inc("wakeups")
+            self._sleep_s = _LONGEST_SLEEP_S
+        elif frame is not None:
+            self._sleep_s = _FIRST_SLEEP_S
+        else:
+            self._sleep_s = min(2 * self._sleep_s, _LONGEST_SLEEP_S)
+        return frame
+
+    def _look_on(self) -> Frame | None:
+        """Look for a frame until whatever was published before we took the ring must show.
+
+        A producer that finds a ring in the bell does not ring. But it may have looked while the
+        frame it had just published was still on its way out of its processor, which lets loads
+        overtake stores; so the first look may be too early, and there would be no other ring.
+        """
+        until = time.monotonic_ns() + _SETTLING_NS
+        while (frame := self._next()) is None and time.monotonic_ns() < until:
+            pass
+        return frame
+
+    def _waiter(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, f"tensor-pool-wait-{self.stream_id}")
+        return self._executor
+
+    # What the stream says about itself
+
+    @property
+    def mapping_state(self) -> str:
+        """MAPPED, UNMAPPED, or FALLBACK when the payload has to come from `fallback_uri`."""
+        return self._attachment.mapping_state
+
+    @property
+    def fallback_uri(self) -> str:
+        """Where the payload is to be had without shared memory; empty for nowhere."""
+        return self._attachment.fallback_uri
+
+    @property
+    def mode(self) -> Mode:
+        """The delivery mode in force; the config authority may have changed it (W-173)."""
+        return self._receiver.mode
+
+    @property
+    def uses_private_stream(self) -> bool:
+        """Whether descriptors come on a stream of this consumer's own."""
+        return self._attachment.uses_private_stream
+
+    @property
+    def metadata(self) -> SourceMetadata | None:
+        """What the producer says its source is; None before it was heard."""
+        return self._attachment.metadata.current
+
+    def ask_for(self, options: ConsumerOptions) -> None:
+        """Change mode, rate, progress hints or private streams; told to the driver at once."""
+        self._check_open()
+        attachment = self._attachment
+        attachment.request(lambda: attachment.ask_for(options))
+
+    # Life
+
+    def close(self) -> None:
+        super().close()
+        bell = self._attachment.bell
+        if bell is not None:
+            bell.ring()
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False)
+
+    def _enter(self) -> None:
+        # Test and set without a call in between: threads are not exchanged there.
+        if self._in_use:
+            self._refuse_concurrent_use()
+        self._in_use = True
+        if self._closed:
+            self._in_use = False
+            self._check_open()
+
+    def _refuse_concurrent_use(self) -> None:
+        raise ConcurrentUseError(
+            "this consumer is being used already: by another thread, or further up this call stack"
+        )
+
+    def _copied(self, frame: Frame | None) -> Frame | None:
+        if frame is None:
+            return None
+        try:
+            frame._private = frame.copy()
+        except (FrameOverwrittenError, StaleFrameError):
+            self._receiver.frames_ok -= 1
+            return None
+        return frame
+
+    def _hand_over(self, handler: Callable[[Frame], object], frame: Frame) -> None:
+        try:
+            handler(frame)
+        except Exception:
+            self._attachment.counters.inc("callback_errors")
+            raise

@@ -1,0 +1,45 @@
+"""What a consumer asks for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tensor_pool.protocol.errors import ConfigError
+from tensor_pool.protocol.wire import Mode
+
+__all__ = ["ConsumerOptions"]
+
+_NO_STREAM = 0xFFFFFFFF
+
+
+class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a consumer asks for in its hellos (C-097); raises ConfigError for what cannot work.
+
+    A private stream is asked for with a channel and a token that is not 0; the driver chooses the
+    number. Progress hints count only with `supports_progress`.
+    """
+
+    mode: Mode = Mode.STREAM
+    max_rate_hz: int = 0
+    supports_progress: bool = False
+    progress_interval_us: int | None = None
+    progress_bytes_delta: int | None = None
+    progress_major_delta_units: int | None = None
+    descriptor_channel: str = ""
+    descriptor_token: int = 1
+    control_channel: str = ""
+    control_token: int = 1
+
+    def __post_init__(self) -> None:
+        if self.mode is Mode.RATE_LIMITED and self.max_rate_hz <= 0:
+            raise ConfigError(
+                f"max_rate_hz: {self.max_rate_hz} must be above 0 in mode RATE_LIMITED"
+            )
+        if not 0 <= self.max_rate_hz < _NO_STREAM:
+            raise ConfigError(f"max_rate_hz: {self.max_rate_hz} must be in 0..{_NO_STREAM - 1}")
+        for half in ("descriptor", "control"):
+            channel, token = getattr(self, f"{half}_channel"), getattr(self, f"{half}_token")
+            if channel and not 0 < token < _NO_STREAM:
+                raise ConfigError(
+                    f"{half}_token: {token} with a channel; it must be in 1..{_NO_STREAM - 1}"
+                )

@@ -1,0 +1,176 @@
+"""A consumer's view of one mapping: everything receiving touches, prepared once (W-082, W-131)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+
+from tensor_pool.protocol.counters import Counters
+from tensor_pool.protocol.shm.commit_word import commit_word_index
+from tensor_pool.protocol.shm.slot import SlotFault, SlotValidator, slot_body_offset
+from tensor_pool.protocol.shm.tensor import TensorLayout, tensor_view
+from tensor_pool.protocol.wire import Dtype
+from tensor_pool.protocol.wire.in_place import FRAME_DESCRIPTOR_TAIL_OFFSET, frame_descriptor_buffer
+
+from ..attachment.connection_machine import DriverConnection
+from ..attachment.epoch_mapping import StreamMapping
+from ..producer.write_state import PoolSlots
+
+__all__ = ["UNMAPPED_MEANWHILE", "FrameFormat", "ReadState"]
+
+_MAX_FORMATS = 64
+
+UNMAPPED_MEANWHILE = (ValueError, IndexError, TypeError, struct.error)
+"""What touching the views of a state raises once the conductor, in its own thread, has taken them
+away; nothing to report if the state is not open any more."""
+
+
+class FrameFormat:
+    """Frames of one layout and length in one pool; keeps an array per slot."""
+
+    __slots__ = ("_pool", "arrays", "image", "layout", "nbytes", "pool_id")
+
+    def __init__(
+        self, layout: TensorLayout, nbytes: int, pool: PoolSlots, image: bytes, nslots: int
+    ) -> None:
+        self.layout = layout
+        self.nbytes = nbytes
+        self.pool_id = pool.pool_id
+        self.image = image
+        self.arrays: list[npt.NDArray[Any] | None] = [None] * nslots
+        self._pool = pool
+
+    def payload(self, index: int) -> memoryview:
+        """The payload bytes of a slot."""
+        return self._pool.slot(index)[: self.nbytes]
+
+    def array(self, index: int) -> npt.NDArray[Any]:
+        """A slot as an array; kept for the next frame there, unless it is a copy (booleans)."""
+        array = tensor_view(self._pool.slot(index), self.layout, self.nbytes)
+        if self.layout.dtype is not Dtype.BOOLEAN and self.nbytes:
+            self.arrays[index] = array
+        return array
+
+
+class ReadState:
+    """One mapped epoch as its consumer reads it, with the sequence tracking that belongs to it.
+
+    `is_open` turns False once and for all when frames of this mapping no longer count: the receive
+    path does so when a descriptor shows that the mapping is void, the conductor when it unmaps.
+    """
+
+    __slots__ = (
+        "_formats",
+        "_pools",
+        "_validator",
+        "accepted_words",
+        "body_offsets",
+        "connection",
+        "counters",
+        "epoch",
+        "format",
+        "is_open",
+        "last_seq",
+        "left_at",
+        "mapping",
+        "mask",
+        "next_seq",
+        "now",
+        "prefix",
+        "ring",
+        "stream_id",
+        "switched_at",
+        "tracks",
+        "word_indices",
+        "words",
+    )
+
+    def __init__(
+        self,
+        mapping: StreamMapping,
+        connection: DriverConnection,
+        counters: Counters,
+        now: Callable[[], int],
+    ) -> None:
+        geometry = mapping.stream.geometry
+        nslots = mapping.nslots
+        self.mapping = mapping
+        self.connection = connection
+        self.counters = counters
+        self.now = now
+        self.stream_id = geometry.stream_id
+        self.epoch = mapping.epoch
+        self.mask = nslots - 1
+        self.words = mapping.stream.header.words
+        self.ring = mapping.stream.header.buffer
+        self.word_indices = [commit_word_index(i) for i in range(nslots)]
+        self.body_offsets = [slot_body_offset(i) for i in range(nslots)]
+        self.accepted_words = [0] * nslots  # the last word accepted from each slot (row 10)
+        # What every descriptor of this stream and epoch begins with: rows 1, 2 and 5 at once.
+        self.prefix = bytes(
+            frame_descriptor_buffer(geometry.stream_id, geometry.epoch)[
+                :FRAME_DESCRIPTOR_TAIL_OFFSET
+            ]
+        )
+        self.is_open = True
+        self.tracks = False  # whether a descriptor was seen since mapping or resync
+        self.last_seq = 0
+        self.left_at = -1  # last seq of an earlier mapping of this epoch, until a frame is seen
+        self.next_seq = -1  # last_seq + 1 while tracking: the common case in one comparison
+        self.switched_at = -1  # last seq before the descriptor stream was changed
+        self.format: FrameFormat | None = None  # of the latest frame
+        self._pools = {
+            pool.pool_id: PoolSlots(
+                pool.pool_id, pool.stride_bytes, mapping.stream.pools[pool.pool_id].buffer
+            )
+            for pool in geometry.pools
+        }
+        self._validator = SlotValidator(
+            nslots, {pool.pool_id: pool.stride_bytes for pool in geometry.pools}
+        )
+        self._formats: dict[tuple[bytes, int, int], FrameFormat] = {}
+
+    def format_for(
+        self,
+        index: int,
+        nbytes: int,
+        payload_slot: int,
+        pool_id: int,
+        payload_offset: int,
+        image: bytes,
+    ) -> FrameFormat | SlotFault:
+        """Rows 12 to 21 of W-106 on a private copy of a slot; remembers what passed."""
+        checked = self._validator.check(index, nbytes, payload_slot, pool_id, payload_offset, image)
+        if isinstance(checked, SlotFault):
+            return checked
+        key = (image, pool_id, nbytes)
+        found = self._formats.get(key)
+        if found is None:
+            if len(self._formats) >= _MAX_FORMATS:
+                self._formats.clear()
+            found = self._formats[key] = FrameFormat(
+                checked, nbytes, self._pools[pool_id], image, self.mask + 1
+            )
+        self.format = found
+        return found
+
+    def shut(self) -> None:
+        """Accept no more frames of this mapping."""
+        self.is_open = False
+        self.prefix = b"no descriptor begins like this"
+
+    def close(self) -> None:
+        """Let go of every view, then of the mapping; views the application holds stay (W-143)."""
+        self.shut()
+        for known in (*self._formats.values(), self.format):
+            if known is not None:
+                known.arrays[:] = [None] * len(known.arrays)
+        self._formats.clear()
+        self.format = None
+        self.words = self.ring = memoryview(b"")
+        for pool in self._pools.values():
+            pool.buffer = memoryview(b"")
+        self.mapping.close()

@@ -1,0 +1,336 @@
+"""The receive path: from descriptors to frames, by the rows of W-106 in their order.
+
+It runs on the application's thread and touches no machine. What it finds wrong with the mapping it
+reports, and stops using the mapping at once; the conductor draws the consequences.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Buffer, Callable, Iterator
+from typing import Any
+
+from tensor_pool.protocol.counters import Counters
+from tensor_pool.protocol.shm.slot import SLOT_IMAGE, SlotFault
+from tensor_pool.protocol.transport.ports import Subscription
+from tensor_pool.protocol.wire import FrameDescriptor, Mode, WireError, decoder_for
+from tensor_pool.protocol.wire.in_place import FRAME_DESCRIPTOR_SPLIT, NULL_U32, NULL_U64
+
+from ..attachment.connection_machine import DriverConnection
+from ..attachment.events import RoleEvent
+from .frame import Frame
+from .rate import RateGate
+from .read_state import UNMAPPED_MEANWHILE, ReadState
+
+__all__ = ["Receiver"]
+
+_FRAGMENTS_PER_POLL = 64
+_LAST_POLLS = 1000  # of a stream that is left: what waits there, but not what keeps coming
+# A descriptor as it waits: what those of an epoch share, seq, timestamp, meta version, trace id. Of
+# any other message the first is None and the second its bytes.
+type _Fields = tuple[Any, ...]
+_SWITCHED: _Fields = (None, b"switched", 0, 0, 0)  # stands between the descriptors of two streams
+_NOT_OURS: _Fields = (None, b"not ours", 0, 0, 0)  # not counted, not even as looked at
+_split = FRAME_DESCRIPTOR_SPLIT.unpack
+_join = FRAME_DESCRIPTOR_SPLIT.pack
+_unpack_slot = SLOT_IMAGE.unpack_from
+_decode = decoder_for([FrameDescriptor])
+
+
+class Receiver:
+    """Reads the descriptor stream of one consumer.
+
+    `reads_alone` says that nothing but descriptors travels on it, each in one fragment. `state` and
+    `subscription` are exchanged by the conductor. `report` posts an event about a
+    mapping to the consumer machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        stream_id: Callable[[], int],
+        connection: DriverConnection,
+        counters: Counters,
+        now: Callable[[], int],
+        max_seq_gap: int,
+        reads_alone: bool,
+        report: Callable[[ReadState, RoleEvent], None],
+    ) -> None:
+        self.state: ReadState | None = None
+        self.subscription: Subscription | None = None
+        self.mode = Mode.STREAM
+        self.max_rate_hz = 0
+        self.skips_are_intended = False  # a private stream with a rate cap (W-110)
+        self.is_private = False
+        self._successor: tuple[Subscription, bool] | None = None
+        self._poll_subscription: Callable[..., int] | None = None
+        self._handler: Callable[..., None] = self._on_fragment
+        self.frames_ok = 0
+        self._gate: RateGate | None = None
+        self._pending: deque[_Fields] = deque()
+        self._append = self._pending.append
+        self._left = -1  # descriptors that may still be looked at; below 0: any number
+        self._advance = self.frames().__next__
+        self._stream_id = stream_id
+        self._connection = connection
+        self._counters = counters
+        self._now = now
+        self._max_seq_gap = max_seq_gap
+        self._reads_alone = reads_alone
+        self._report = report
+
+    def configure(self, mode: Mode, max_rate_hz: int) -> None:
+        """Set mode and rate; the gate works on the shared stream only (W-171, W-173)."""
+        self.mode = mode
+        self.max_rate_hz = max_rate_hz
+        gated = mode is Mode.RATE_LIMITED and max_rate_hz > 0 and not self.is_private
+        if not gated:
+            self._gate = None
+        elif self._gate is None or self._gate.period_ns != 1_000_000_000 // max_rate_hz:
+            self._gate = RateGate(max_rate_hz)
+
+    def switch(self, subscription: Subscription, *, private: bool) -> None:
+        """Read another descriptor stream once what waits on the present one is read (W-164)."""
+        overtaken, self._successor = self._successor, (subscription, private)
+        if overtaken is not None:
+            overtaken[0].close()
+        if self.subscription is None:
+            self._take_over()
+
+    def stop(self) -> None:
+        """Read no stream any more."""
+        successor, self._successor = self._successor, None
+        current, self.subscription = self.subscription, None
+        self._poll_subscription = None
+        if successor is not None:
+            successor[0].close()
+        if current is not None:
+            current.close()
+
+    def _take_over(self) -> None:
+        """Exchange the streams, on the thread that reads them.
+
+        They carry the same frames but not in step: what was seen on the old one is a duplicate on
+        the new one, not a regression.
+        """
+        successor, self._successor = self._successor, None
+        if successor is None:
+            return
+        subscription, private = successor
+        previous, self.subscription = self.subscription, subscription
+        poll_fragments = getattr(subscription, "poll_fragments", None)
+        if self._reads_alone and poll_fragments is not None:
+            self._poll_subscription = poll_fragments
+            self._handler = self._on_raw_fragment
+        else:
+            self._poll_subscription = subscription.poll
+            self._handler = self._on_fragment
+        if previous is not None:
+            for _ in range(_LAST_POLLS):
+                if not previous.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
+                    break
+        self.is_private = private
+        self.skips_are_intended = private and self.max_rate_hz > 0
+        self.configure(self.mode, self.max_rate_hz)
+        if previous is not None:
+            previous.close()
+            self._pending.append(_SWITCHED)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether descriptors are waiting, taken from the transport already or not."""
+        return bool(self._pending) or self.poll()
+
+    def next(self, limit: int = -1) -> Frame | None:
+        """The next readable frame, or None if no descriptor is waiting.
+
+        With a limit (>= 1) at most that many descriptors are looked at.
+        """
+        self._left = limit
+        try:
+            return self._advance()
+        except BaseException:
+            self._advance = self.frames().__next__  # one that has raised has ended
+            raise
+
+    def frames(self) -> Iterator[Frame | None]:
+        """Every readable frame, and None whenever no descriptor is waiting; never ends.
+
+        A generator, so that a frame pays for little more than the rows themselves. It keeps no
+        reference to the regions while the application has a frame.
+        """
+        pending = self._pending
+        pop = pending.popleft
+        connection, now = self._connection, self._now
+        while True:
+            if (not pending and not self.poll()) or not self._left:
+                yield None
+                continue
+            self._left -= 1
+            prefix, seq, publish_ns, _, trace_id = fields = pop()
+            state = self.state
+            if state is None or prefix != state.prefix or now() > connection.deadline_ns:
+                usual = self._classify(fields)
+                if usual is _NOT_OURS:
+                    self._left += 1
+                    continue
+                state = self.state
+                if usual is None or state is None:
+                    continue
+                _, seq, publish_ns, _, trace_id = usual
+            try:
+                # Rows 6 to 24 for a frame in order; straight-line, as every frame pays for it.
+                if seq == state.next_seq:
+                    state.last_seq = seq
+                    state.next_seq = seq + 1
+                elif not self._track(state, seq):
+                    continue
+                gate = self._gate
+                if gate is not None and publish_ns != NULL_U64 and not gate.passes(publish_ns):
+                    self._counters.inc("drops_rate")
+                    continue
+                index = seq & state.mask
+                word_index = state.word_indices[index]
+                word = state.words[word_index]
+                if word != seq << 1 | 1:
+                    self._drop_late("late_seq_mismatch" if word & 1 else "late_in_progress")
+                    continue
+                if word < state.accepted_words[index]:
+                    self._drop_late("late_rewind")
+                    continue
+                nbytes, payload_slot, pool_id, offset, timestamp, meta_version, image = (
+                    _unpack_slot(state.ring, state.body_offsets[index])
+                )
+                if state.words[word_index] != word:
+                    self._drop_late("late_changed")
+                    continue
+                found = state.format
+                if (
+                    found is None
+                    or image != found.image
+                    or nbytes != found.nbytes
+                    or pool_id != found.pool_id
+                    or payload_slot != index
+                    or offset
+                ):
+                    checked = state.format_for(index, nbytes, payload_slot, pool_id, offset, image)
+                    if isinstance(checked, SlotFault):
+                        self._drop_late(checked.counter)
+                        continue
+                    found = checked
+                if gate is not None and publish_ns == NULL_U64:
+                    time_ns = timestamp if timestamp != NULL_U64 else now()
+                    if not gate.passes(time_ns):
+                        self._counters.inc("drops_rate")
+                        continue
+            except UNMAPPED_MEANWHILE:
+                if state.is_open:
+                    raise
+                self._counters.inc("drops_unmapped")  # unmapped by the conductor meanwhile
+                continue
+            # Row 23 is the frame's own: `valid` and `copy()` load the word after the payload.
+            state.accepted_words[index] = word
+            self.frames_ok += 1
+            yield Frame(
+                seq, trace_id, state, found, index, word, timestamp, meta_version, publish_ns
+            )
+
+    def poll(self) -> bool:
+        """Take descriptors from the transport; False if there are none."""
+        if self._successor is not None:
+            self._take_over()
+        while (poll := self._poll_subscription) is not None:
+            if not poll(self._handler, _FRAGMENTS_PER_POLL):
+                return False
+            if self._pending:
+                return True
+        return False
+
+    def _on_fragment(self, buffer: memoryview) -> None:
+        self._on_raw_fragment(buffer, None)
+
+    def _on_raw_fragment(self, buffer: Buffer, _: object) -> None:
+        try:
+            self._append(_split(buffer))
+        except struct.error:  # of another length
+            self._append((None, bytes(buffer), 0, 0, 0))
+
+    def _classify(self, fields: _Fields) -> _Fields | None:
+        """Rows 1 to 5 for what is not the common case; a descriptor in common form, or None."""
+        counters = self._counters
+        if fields is _SWITCHED:
+            if self.state is not None and self.state.tracks:
+                self.state.switched_at = self.state.last_seq
+            return _NOT_OURS
+        try:
+            message = _decode(fields[1] if fields[0] is None else _join(*fields))
+        except WireError as error:
+            if error.reason.is_ignored:
+                return _NOT_OURS
+            counters.inc("bad_message")
+            return None
+        assert isinstance(message, FrameDescriptor)
+        if message.stream_id != self._stream_id():
+            return _NOT_OURS
+        state = self.state
+        if (
+            state is None
+            or not state.is_open
+            or not self._connection.is_attached
+            or self._now() > self._connection.deadline_ns
+        ):
+            counters.inc("drops_unmapped")
+            return None
+        if message.epoch != state.epoch:
+            counters.inc("drops_epoch")
+            if message.epoch > state.epoch:
+                self._condemn(state, RoleEvent.INVALID_NEWER_EPOCH)
+            return None
+        return (
+            state.prefix,
+            message.seq,
+            NULL_U64 if message.timestamp_ns is None else message.timestamp_ns,
+            NULL_U32 if message.meta_version is None else message.meta_version,
+            message.trace_id or 0,
+        )
+
+    def _track(self, state: ReadState, seq: int) -> bool:
+        """Row 6 for what is not the next in order; False drops the frame."""
+        counters = self._counters
+        if seq <= state.switched_at >= state.last_seq:
+            counters.inc("drops_duplicate")  # seen on the stream read before
+            return False
+        if not state.tracks:
+            state.tracks = True
+            if 0 <= state.left_at < seq:
+                counters.inc("missed_unmapped", seq - state.left_at - 1)
+            state.left_at = -1
+        elif seq == state.last_seq:
+            counters.inc("drops_duplicate")
+            return False
+        elif seq < state.last_seq:
+            counters.inc("drops_regression")
+            self._condemn(state, RoleEvent.INVALID_SEQ_REGRESSION)
+            return False
+        elif not self.skips_are_intended:
+            gap = seq - state.last_seq - 1
+            counters.inc("drops_gap", gap)
+            if self._max_seq_gap and gap > self._max_seq_gap:
+                counters.inc("drops_resync")
+                state.last_seq = seq
+                state.tracks = False
+                state.next_seq = -1
+                return False
+        state.last_seq = seq
+        state.next_seq = seq + 1
+        return True
+
+    def _drop_late(self, reason: str) -> None:
+        self._counters.inc("drops_late")
+        self._counters.inc(reason)
+
+    def _condemn(self, state: ReadState, event: RoleEvent) -> None:
+        """Stop using a mapping that a descriptor showed to be void."""
+        state.shut()
+        self._report(state, event)

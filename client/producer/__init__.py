@@ -1,0 +1,1 @@
+"""The producing side: publish frames, loan slots, report progress."""

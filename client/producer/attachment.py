@@ -1,0 +1,304 @@
+"""The conductor's side of a producer: mapping, metadata, QoS, and the consumers it knows of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tensor_pool.protocol.counters import Counters
+from tensor_pool.protocol.errors import ConfigError, TransportError
+from tensor_pool.protocol.transport.ports import OfferResult, Publication, Transport
+from tensor_pool.protocol.wire import (
+    ConsumerConfig,
+    ConsumerHello,
+    LeaseRevokeReason,
+    PublishMode,
+    QosConsumer,
+    QosProducer,
+    Role,
+    ShmLeaseRevoked,
+)
+
+from ..attachment.announce_filter import AcceptedAnnounce
+from ..attachment.attachment import Attachment
+from ..attachment.counter_names import PRODUCER_COUNTERS
+from ..attachment.epoch_mapping import StreamMapping
+from ..attachment.events import RoleEvent
+from ..attachment.grant import Grant
+from ..blobs import BlobMessage
+from ..conductor.shared_streams import LogicalStream
+from ..config import ns
+from ..doorbell import BellRope, bell_name
+from .known_consumers import ConsumersBook
+from .machine import ProducerMachine
+from .progress import NO_PROGRESS, policy_for
+from .write_state import WriteState
+
+if TYPE_CHECKING:
+    from ..conductor.conductor import Conductor
+    from .producer import Producer
+
+__all__ = ["ProducerAttachment"]
+
+_DEFAULT_MAX_LOANS = 8
+_STALE_INTERVALS = 5  # of W-166
+_QOS = "qos"
+_METADATA = "metadata"
+_BLOBS = "blobs"
+_CONSUMERS = "consumers"
+_CONSUMERS_PERIOD_NS = 500_000_000
+_ROPE_KEPT_NS = 1_000_000_000  # a publishing thread may still hold the previous tuple of bells
+
+
+class ProducerAttachment(Attachment):
+    """One producer as its conductor sees it."""
+
+    producer: Producer
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        *,
+        stream_id: int,
+        client_id: int,
+        publish_mode: PublishMode,
+        desired_node_id: int | None,
+    ) -> None:
+        super().__init__(
+            conductor,
+            role=Role.PRODUCER,
+            stream_id=stream_id,
+            client_id=client_id,
+            publish_mode=publish_mode,
+            desired_node_id=desired_node_id,
+            counters=Counters(PRODUCER_COUNTERS),
+        )
+        self._machine = ProducerMachine(self)
+        self._epoch = 0
+        self._blobs: deque[Iterator[BlobMessage]] = deque()
+        self._unsent: BlobMessage | None = None
+        self._progress_publication: Publication | None = None
+        self._ropes: dict[int, BellRope] = {}
+        self._loose_ropes: list[tuple[int, BellRope]] = []
+        self.consumers = ConsumersBook(
+            stale_after_ns=_STALE_INTERVALS
+            * ns(max(self.config.hello_interval, self.config.qos_interval)),
+            open_publication=lambda *address: conductor.transport.add_publication(*address),
+            retire=lambda publication: self.producer._retire(publication),
+            count=self.count,
+            on_change=self._on_consumers_changed,
+        )
+
+    def serve(self, producer: Producer) -> None:
+        """Work for this handle from now on. Raises TransportError."""
+        self.producer = producer
+        self.conductor.subscribe(LogicalStream.QOS)
+        self.on_transport(self.conductor.transport)
+        self.timers.arm(_QOS, 0)
+        self.timers.arm(_CONSUMERS, _CONSUMERS_PERIOD_NS)
+
+    @property
+    def machine(self) -> ProducerMachine:
+        return self._machine
+
+    @property
+    def is_ready(self) -> bool:
+        return self._machine.current is ProducerMachine.Active
+
+    def metrics(self) -> dict[str, int]:
+        counted = self.counters.snapshot()
+        counted["frames_published"] = self.producer._published
+        counted["bad_message"] += self.conductor.counters["bad_message"]
+        return counted
+
+    def finish(self) -> None:
+        """The attachment is over: close what it opened."""
+        self.consumers.clear()
+        for rope in (*self._ropes.values(), *(rope for _, rope in self._loose_ropes)):
+            rope.close()
+        self._ropes.clear()
+        self._loose_ropes.clear()
+        for publication in (self.producer._publication, self._progress_publication):
+            if publication is not None:
+                self.producer._retire(publication)
+        self.producer._connect(None)
+        self._progress_publication = None
+        super().finish()
+
+    # Transport
+
+    def on_transport(self, transport: Transport) -> None:
+        """Open the descriptor publication; after a loss, anew. Raises TransportError."""
+        self.conductor.subscribe(LogicalStream.QOS)
+        self.producer._connect(
+            transport.add_publication(
+                self.config.descriptor_channel, self.config.descriptor_stream_id
+            )
+        )
+
+    def lose_transport(self) -> None:
+        super().lose_transport()
+        self._progress_publication = None
+        self.consumers.forget_publications()
+
+    # Messages
+
+    def on_accepted_announce(self, announce: AcceptedAnnounce) -> None:
+        """Somebody else owns the stream, or a newer epoch does: stop (C-023)."""
+        if self.is_ready and (
+            announce.epoch > self._epoch
+            or (announce.epoch == self._epoch and announce.producer_id != self.client_id)
+        ):
+            self._machine.dispatch(RoleEvent.STALE_EPOCH)
+
+    def on_foreign_notice(self, notice: ShmLeaseRevoked) -> None:
+        if notice.role is Role.CONSUMER and notice.reason in LeaseRevokeReason:
+            self.consumers.on_lease_ended(notice.client_id)
+
+    def on_consumer_hello(self, hello: ConsumerHello) -> None:
+        """A consumer of the stream lives, and says what it wants."""
+        self.counters.inc("hellos_received")
+        self.consumers.on_hello(hello, self.now())
+        if hello.consumer_id not in self._ropes:
+            self._take_rope(hello.consumer_id)
+
+    def on_consumer_config(self, config: ConsumerConfig) -> None:
+        """The driver assigned or withdrew per-consumer streams (C-083)."""
+        self.consumers.on_config(config, self.now())
+
+    def on_qos_consumer(self, qos: QosConsumer) -> None:
+        self.consumers.on_sign_of_life(qos.consumer_id, self.now())
+
+    # ProducerPort
+
+    def map_granted(self, grant: Grant) -> StreamMapping:
+        nslots = grant.regions.header_nslots
+        limit = max(1, nslots // 2)
+        if self.config.max_loans > limit and self.config.max_loans != _DEFAULT_MAX_LOANS:
+            raise ConfigError(
+                f"max_loans: {self.config.max_loans} must be at most half the {nslots} slots of"
+                f" stream {grant.regions.stream_id}"
+            )
+        return self.conductor.mapping_rules.map_granted(grant.regions, writable=True)
+
+    def start_publishing(self, mapping: StreamMapping) -> None:
+        self._epoch = mapping.epoch
+        max_loans = min(self.config.max_loans, max(1, mapping.nslots // 2))
+        self.producer._install(WriteState(mapping), max_loans)
+        if self.producer.metadata.version:
+            self.announce_metadata()
+
+    def stop_publishing(self) -> None:
+        self.producer._uninstall()
+
+    # Timers
+
+    def on_role_timer(self, name: Hashable) -> None:
+        if name == _QOS:
+            self.timers.arm(_QOS, ns(self.config.qos_interval))
+            self._send_qos()
+        elif name == _METADATA:
+            self._send_metadata()
+        elif name == _BLOBS:
+            self._send_blobs()
+        elif name == _CONSUMERS:
+            self.timers.arm(_CONSUMERS, _CONSUMERS_PERIOD_NS)
+            now = self.now()
+            self.consumers.drop_stale(now)
+            self._close_loose_ropes(now)
+
+    def _send_qos(self) -> None:
+        state = self.producer._state
+        if not self.is_ready or state is None:
+            return
+        qos = QosProducer(
+            stream_id=self.stream_id,
+            producer_id=self.client_id,
+            epoch=state.epoch,
+            current_seq=state.next_seq,
+        )
+        if self.conductor.send(LogicalStream.QOS, qos) is OfferResult.ACCEPTED:
+            self.counters.inc("qos_sent")
+
+    def announce_metadata(self) -> None:
+        """Send the metadata in the next cycle, both messages, until they are accepted (C-081)."""
+        self.timers.arm(_METADATA, 0)
+
+    def _send_metadata(self) -> None:
+        if not self.is_ready:
+            return  # armed again with the next mapping
+        for message in self.producer.metadata.messages(self.stream_id, self.client_id, self._epoch):
+            result = self.conductor.send(LogicalStream.METADATA, message)
+            if result is not OfferResult.ACCEPTED:
+                retry_ns = 0 if result is not OfferResult.NOT_CONNECTED else ns(0.05)
+                self.timers.arm(_METADATA, retry_ns)
+                return
+        self.counters.inc("metadata_sent")
+        self.timers.arm(_METADATA, ns(self.config.announce_period))
+
+    def send_blob(self, messages: Iterator[BlobMessage]) -> None:
+        """Send a blob's messages as the transport takes them, one blob after the other."""
+        self._blobs.append(messages)
+        self.timers.arm(_BLOBS, 0)
+
+    def _send_blobs(self) -> None:
+        while self._blobs:
+            if self._unsent is None:
+                self._unsent = next(self._blobs[0], None)
+            if self._unsent is None:
+                self._blobs.popleft()
+                continue
+            result = self.conductor.send(LogicalStream.METADATA, self._unsent)
+            if result in (OfferResult.BACK_PRESSURED, OfferResult.ADMIN_ACTION):
+                self.timers.arm(_BLOBS, 0)
+                return
+            self._unsent = None
+
+    # Consumers: bells and progress
+
+    def _take_rope(self, consumer_id: int) -> None:
+        name = bell_name(
+            self.config.aeron_dir,
+            f"{self.config.control_channel} {self.config.control_stream_id}",
+            self.stream_id,
+            consumer_id,
+        )
+        with contextlib.suppress(OSError):
+            self._ropes[consumer_id] = BellRope(name)
+            self._exchange_bells()
+
+    def _exchange_bells(self) -> None:
+        bells: tuple[Any, ...] = tuple(rope.semaphore for rope in self._ropes.values())
+        self.producer._bells = bells
+
+    def _close_loose_ropes(self, now: int) -> None:
+        while self._loose_ropes and now - self._loose_ropes[0][0] > _ROPE_KEPT_NS:
+            self._loose_ropes.pop(0)[1].close()
+
+    def _on_consumers_changed(self) -> None:
+        gone = [c for c in self._ropes if c not in self.consumers.entries]
+        for consumer_id in gone:
+            self._loose_ropes.append((self.now(), self._ropes.pop(consumer_id)))
+        if gone:
+            self._exchange_bells()
+        self.producer._private = self.consumers.private_descriptors()
+        self.producer._progress = (
+            policy_for(interested, self.config, self._progress_targets(interested))
+            if (interested := self.consumers.interested())
+            else NO_PROGRESS
+        )
+
+    def _progress_targets(self, interested: list[Any]) -> tuple[Publication, ...]:
+        """Private control streams, and the shared one if some consumer has no other (W-183)."""
+        targets = [entry.control for entry in interested if entry.control is not None]
+        if any(entry.control is None for entry in interested):
+            if self._progress_publication is None:
+                with contextlib.suppress(TransportError):
+                    self._progress_publication = self.conductor.transport.add_publication(
+                        self.config.control_channel, self.config.control_stream_id
+                    )
+            if self._progress_publication is not None:
+                targets.append(self._progress_publication)
+        return tuple(targets)

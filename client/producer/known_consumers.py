@@ -1,0 +1,225 @@
+"""A producer's book of its consumers: who lives, who asked for streams, who wants progress.
+
+The driver decides about per-consumer streams and says so in ConsumerConfig; the producer opens,
+changes and closes the publications (C-083, W-160 to W-167). Hellos and QoS reports show that a
+consumer lives; hellos also say how often it wants descriptors and progress.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.transport.ports import OfferResult, Publication
+from tensor_pool.protocol.wire import (
+    ConsumerConfig,
+    ConsumerHello,
+    StreamRequest,
+    has_half_set_pair,
+    stream_request,
+)
+
+__all__ = ["ConsumerEntry", "ConsumersBook", "PrivateDescriptors", "assigned"]
+
+_log = logging.getLogger("tensor_pool.client")
+
+_MAX_CONSUMERS = 4096  # known at once; hellos are not authenticated
+
+type _Address = tuple[str, int]
+
+
+class PrivateDescriptors:
+    """A per-consumer descriptor stream and its rate cap (W-165, W-170)."""
+
+    __slots__ = ("_last_sent_ns", "period_ns", "publication")
+
+    def __init__(self, publication: Publication) -> None:
+        self.publication = publication
+        self.period_ns = 0
+        self._last_sent_ns: int | None = None
+
+    def offer(self, descriptor: bytearray, now: int) -> OfferResult | None:
+        """Send unless the cap forbids it; None if it did."""
+        if self.period_ns:
+            last = self._last_sent_ns
+            if last is not None and now - last < self.period_ns:
+                return None
+        result = self.publication.offer(descriptor)
+        if result is OfferResult.ACCEPTED:
+            self._last_sent_ns = now
+        return result
+
+
+class ConsumerEntry:
+    """What the producer knows about one consumer of its stream."""
+
+    def __init__(self, consumer_id: int) -> None:
+        self.consumer_id = consumer_id
+        self.heard_ns = 0
+        self.max_rate_hz = 0
+        self.hello: ConsumerHello | None = None
+        self.descriptors: PrivateDescriptors | None = None
+        self.control: Publication | None = None
+        self.descriptor_address: _Address | None = None
+        self.control_address: _Address | None = None
+
+    @property
+    def wants_progress(self) -> bool:
+        return self.hello is not None and bool(self.hello.supports_progress)
+
+
+class ConsumersBook:
+    """All consumers of one producer's stream.
+
+    `open_publication` opens a per-consumer publication; `retire` closes one that a publishing
+    thread may still be using. `on_change` is called whenever something that publishing depends on
+    changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        stale_after_ns: int,
+        open_publication: Callable[[str, int], Publication],
+        retire: Callable[[Publication], None],
+        count: Callable[[str], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.entries: dict[int, ConsumerEntry] = {}
+        self._stale_after_ns = stale_after_ns
+        self._open = open_publication
+        self._retire = retire
+        self._count = count
+        self._on_change = on_change
+
+    def on_hello(self, hello: ConsumerHello, now: int) -> None:
+        """A consumer lives, and says what it wants; a request no longer made is withdrawn."""
+        if len(self.entries) >= _MAX_CONSUMERS and hello.consumer_id not in self.entries:
+            return
+        entry = self._entry(hello.consumer_id)
+        entry.heard_ns = now
+        before = entry.hello
+        entry.hello = hello
+        entry.max_rate_hz = hello.max_rate_hz
+        self._apply_rate(entry)
+        changed = before != hello
+        if not hello.descriptor_channel and entry.descriptors is not None:
+            self._close_descriptors(entry)
+        if not hello.control_channel and entry.control is not None:
+            self._close_control(entry)
+        if changed:
+            self._on_change()
+
+    def on_sign_of_life(self, consumer_id: int, now: int) -> None:
+        """A QoS report of the consumer."""
+        if (entry := self.entries.get(consumer_id)) is not None:
+            entry.heard_ns = now
+
+    def on_config(self, config: ConsumerConfig, now: int) -> None:
+        """The driver's answer: open, move, keep or close; a half-set pair changes nothing."""
+        if has_half_set_pair(config):
+            self._count("bad_message")
+            return
+        descriptor = assigned(config.descriptor_channel, config.descriptor_stream_id)
+        control = assigned(config.control_channel, config.control_stream_id)
+        entry = self._entry(config.consumer_id)
+        entry.heard_ns = max(entry.heard_ns, now)
+        changed = False
+        if descriptor != (entry.descriptor_address or ("", 0)):
+            changed = True
+            self._close_descriptors(entry)
+            publication = self._try_open(descriptor)
+            if publication is not None:
+                entry.descriptors = PrivateDescriptors(publication)
+                entry.descriptor_address = descriptor
+                self._apply_rate(entry)
+        if control != (entry.control_address or ("", 0)):
+            changed = True
+            self._close_control(entry)
+            entry.control = self._try_open(control)
+            entry.control_address = control if entry.control is not None else None
+        if changed:
+            self._on_change()
+
+    def on_lease_ended(self, consumer_id: int) -> None:
+        """The consumer detached or lost its lease."""
+        entry = self.entries.pop(consumer_id, None)
+        if entry is not None:
+            self._close(entry)
+            self._on_change()
+
+    def drop_stale(self, now: int) -> int:
+        """Forget consumers that were silent for too long; returns how many (W-166)."""
+        stale = [e for e in self.entries.values() if now - e.heard_ns > self._stale_after_ns]
+        for entry in stale:
+            self.on_lease_ended(entry.consumer_id)
+        return len(stale)
+
+    def clear(self) -> None:
+        """Forget all consumers."""
+        for consumer_id in list(self.entries):
+            self.on_lease_ended(consumer_id)
+
+    def forget_publications(self) -> None:
+        """The transport is gone with everything on it; configs will come anew."""
+        self.entries.clear()
+        self._on_change()
+
+    def private_descriptors(self) -> tuple[PrivateDescriptors, ...]:
+        """The per-consumer descriptor streams that are open."""
+        return tuple(e.descriptors for e in self.entries.values() if e.descriptors is not None)
+
+    def interested(self) -> list[ConsumerEntry]:
+        """Live consumers that want progress."""
+        return [e for e in self.entries.values() if e.wants_progress]
+
+    def _entry(self, consumer_id: int) -> ConsumerEntry:
+        entry = self.entries.get(consumer_id)
+        if entry is None:
+            entry = self.entries[consumer_id] = ConsumerEntry(consumer_id)
+        return entry
+
+    def _apply_rate(self, entry: ConsumerEntry) -> None:
+        if entry.descriptors is not None:
+            hz = entry.max_rate_hz
+            entry.descriptors.period_ns = 1_000_000_000 // hz if hz else 0
+
+    def _try_open(self, address: _Address) -> Publication | None:
+        if not address[0]:
+            return None
+        try:
+            publication = self._open(*address)
+        except TransportError as error:
+            self._count("private_streams_failed")
+            _log.warning("per-consumer stream %s %d cannot be opened: %s", *address, error)
+            return None
+        self._count("private_streams_opened")
+        return publication
+
+    def _close(self, entry: ConsumerEntry) -> None:
+        self._close_descriptors(entry)
+        self._close_control(entry)
+
+    def _close_descriptors(self, entry: ConsumerEntry) -> None:
+        if entry.descriptors is not None:
+            self._count("private_streams_closed")
+            self._retire(entry.descriptors.publication)
+        entry.descriptors = None
+        entry.descriptor_address = None
+        self._on_change()
+
+    def _close_control(self, entry: ConsumerEntry) -> None:
+        if entry.control is not None:
+            self._count("private_streams_closed")
+            self._retire(entry.control)
+        entry.control = None
+        entry.control_address = None
+        self._on_change()
+
+
+def assigned(channel: str, stream_id: int) -> tuple[str, int]:
+    """The stream of a pair that is not half set; ("", 0) for none."""
+    if stream_request(channel, stream_id) is StreamRequest.REQUESTED:
+        return (channel, stream_id)
+    return ("", 0)

@@ -1,0 +1,111 @@
+"""How data that an application hands over is described on the wire (C-074)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layout
+from tensor_pool.protocol.wire import Dtype, MajorOrder
+
+__all__ = ["as_array", "described_loan", "described_payload"]
+
+
+def as_array(data: Any) -> npt.NDArray[Any] | None:
+    """The array behind an object that is one or says it is like one; None for plain bytes.
+
+    Scalars become arrays of no dimensions. A list is not taken for an array: its dtype would be
+    a guess.
+    """
+    if isinstance(data, np.ndarray):
+        return data
+    if isinstance(data, bytes | bytearray | memoryview):
+        return None
+    if isinstance(data, bool | int | float | np.generic):
+        return np.asarray(data)
+    if hasattr(data, "__dlpack__"):
+        return np.from_dlpack(data)
+    if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+        return np.asarray(data)
+    return None
+
+
+def described_payload(
+    data: Any,
+    shape: tuple[int, ...] | int | None,
+    dtype: npt.DTypeLike | Dtype | None,
+    strides: tuple[int, ...] | None,
+) -> tuple[TensorLayout, memoryview]:
+    """Layout and payload of a bytes-like object described by the other arguments."""
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise ValueError(
+            f"cannot publish a {type(data).__name__}: give a NumPy array or a bytes-like object"
+        ) from None
+    if not view.contiguous:
+        view = memoryview(view.tobytes())
+    payload = view.cast("B") if view.nbytes else memoryview(b"")
+    wire_dtype = _wire_dtype(dtype)
+    return _layout(wire_dtype, shape, strides, payload.nbytes), payload
+
+
+def described_loan(
+    layout: TensorLayout | None,
+    lent_bytes: int,
+    slot_bytes: int,
+    nbytes_used: int | None,
+    shape: tuple[int, ...] | int | None,
+    dtype: npt.DTypeLike | Dtype | None,
+    strides: tuple[int, ...] | None,
+) -> tuple[TensorLayout, int]:
+    """Layout and length of what a loan holds at its commit."""
+    nbytes = lent_bytes if nbytes_used is None else nbytes_used
+    if not 0 <= nbytes <= slot_bytes:
+        raise ValueError(f"nbytes_used {nbytes} is not within the loan of {slot_bytes} bytes")
+    if layout is not None and shape is None and dtype is None and strides is None:
+        layout.require_payload(nbytes)
+        return layout, nbytes
+    return _layout(_wire_dtype(dtype), shape, strides, nbytes), nbytes
+
+
+def _wire_dtype(dtype: npt.DTypeLike | Dtype | None) -> Dtype:
+    if dtype is None:
+        return Dtype.UINT8
+    if isinstance(dtype, Dtype):
+        return dtype
+    given = np.dtype(dtype)
+    if not given.isnative:
+        raise ValueError(
+            f"dtype {given} is big-endian; bytes are sent as they are, so publish an array instead"
+        )
+    return dtype_of(given)
+
+
+def _layout(
+    dtype: Dtype,
+    shape: tuple[int, ...] | int | None,
+    strides: tuple[int, ...] | None,
+    nbytes: int,
+) -> TensorLayout:
+    if shape is None:
+        itemsize = tensor_layout(dtype, (1,)).numpy_dtype.itemsize
+        if nbytes % itemsize:
+            raise ValueError(f"{nbytes} bytes are no whole number of {dtype.name} elements")
+        shape = (nbytes // itemsize,)
+    elif isinstance(shape, int):
+        shape = (shape,)
+    layout = tensor_layout(dtype, tuple(shape), strides=strides, order=_order(strides))
+    if nbytes == 0 and layout.extent > 0:
+        raise ValueError(f"shape {shape} reaches {layout.extent} bytes, the payload is empty")
+    layout.require_payload(nbytes)
+    return layout
+
+
+def _order(strides: tuple[int, ...] | None) -> MajorOrder:
+    """The order that given strides must mean: the first dimension is the fastest in COLUMN."""
+    if strides is not None and len(strides) > 1 and 0 not in strides and strides[0] < strides[-1]:
+        return MajorOrder.COLUMN
+    return MajorOrder.ROW

@@ -1,0 +1,271 @@
+"""A producer's view of one mapping: everything publishing touches, prepared once (W-081).
+
+The conductor makes a `WriteState` when a mapping is installed and drops it when the mapping goes.
+The publishing thread reads it once per frame (C-111). Offsets, views and templates are computed
+here so that a frame costs little more than its copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tensor_pool.protocol.shm.commit_word import commit_word_index
+from tensor_pool.protocol.shm.slot import (
+    SLOT_IMAGE,
+    SLOT_TIMES_OFFSET,
+    header_image,
+    payload_offset,
+    slot_body_offset,
+)
+from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layout
+from tensor_pool.protocol.wire import Dtype, MajorOrder
+from tensor_pool.protocol.wire.in_place import (
+    FRAME_DESCRIPTOR_TAIL,
+    FRAME_DESCRIPTOR_TAIL_OFFSET,
+    NULL_U32,
+    NULL_U64,
+    frame_descriptor_buffer,
+)
+
+from ..attachment.epoch_mapping import StreamMapping
+
+__all__ = ["FramePlan", "HeaderFields", "PoolSlots", "WriteState"]
+
+type HeaderFields = tuple[int, int, bytes]
+"""What a slot says of its frame beside the times: length, pool, image of the header."""
+
+_MAX_PLANS = 64
+_pack_slot = SLOT_IMAGE.pack_into
+_pack_tail = FRAME_DESCRIPTOR_TAIL.pack_into
+
+
+class PoolSlots:
+    """The payload slots of one pool."""
+
+    __slots__ = ("buffer", "pool_id", "stride_bytes")
+
+    def __init__(self, pool_id: int, stride_bytes: int, buffer: memoryview) -> None:
+        self.pool_id = pool_id
+        self.stride_bytes = stride_bytes
+        self.buffer = buffer
+
+    def slot(self, index: int) -> memoryview:
+        """The whole payload slot, `stride_bytes` long."""
+        start = payload_offset(index, self.stride_bytes)
+        return self.buffer[start : start + self.stride_bytes]
+
+
+class PlanSlots(dict[int, "tuple[int, int, npt.NDArray[Any]]"]):
+    """By index what publishing needs of a slot, made when first asked for.
+
+    Index of its commit word, offset of its timestamp, an array of one layout over its payload.
+    """
+
+    def __init__(self, layout: TensorLayout, pool: PoolSlots) -> None:
+        super().__init__()
+        self._layout = layout
+        self._pool = pool
+
+    def __missing__(self, index: int) -> tuple[int, int, npt.NDArray[Any]]:
+        layout = self._layout
+        view: npt.NDArray[Any] = np.ndarray(
+            layout.shape,
+            layout.numpy_dtype,
+            buffer=self._pool.slot(index),
+            strides=layout.strides,
+        )
+        times_offset = slot_body_offset(index) + SLOT_TIMES_OFFSET
+        slot = self[index] = (commit_word_index(index), times_offset, view)
+        return slot
+
+
+class FramePlan:
+    """How frames of one layout and length are written: pool, header, slots.
+
+    `written_as` is how the payload is written where that differs from how it is described: bytes
+    are written as bytes whatever the header says they are.
+    """
+
+    __slots__ = ("dtype", "header", "nbytes", "shape", "slots", "strides")
+
+    def __init__(
+        self,
+        layout: TensorLayout,
+        nbytes: int,
+        pool: PoolSlots,
+        *,
+        source: npt.NDArray[Any] | None = None,
+        written_as: TensorLayout | None = None,
+    ) -> None:
+        self.header: HeaderFields = (nbytes, pool.pool_id, header_image(layout))
+        self.nbytes = nbytes
+        self.slots = PlanSlots(written_as or layout, pool)
+        # Of the arrays it is for; a plan for bytes fits none.
+        self.dtype = source.dtype if source is not None else None
+        self.shape = source.shape if source is not None else None
+        # What decides between ROW and COLUMN, so of no interest with one dimension.
+        self.strides = source.strides if source is not None and source.ndim > 1 else None
+
+
+class WriteState:
+    """One mapped epoch as its producer writes it; `next_seq` is the next to be assigned.
+
+    `written` tells by slot which header stands there, so that a frame like the one before it in the
+    same slot writes only what differs: its timestamp and meta version. Likewise the
+    descriptor: `meta_version` and `trace_id` are those it holds, and only its seq is written
+    through `seq_cell` while they stay.
+    """
+
+    __slots__ = (
+        "_plans",
+        "_pools",
+        "body_offsets",
+        "descriptor",
+        "epoch",
+        "mapping",
+        "mask",
+        "meta_version",
+        "next_seq",
+        "nslots",
+        "plan",
+        "ring",
+        "seq_cell",
+        "trace_id",
+        "word_indices",
+        "words",
+        "written",
+    )
+
+    def __init__(self, mapping: StreamMapping) -> None:
+        geometry = mapping.stream.geometry
+        self.mapping = mapping
+        self.epoch = mapping.epoch
+        self.nslots = mapping.nslots
+        self.mask = self.nslots - 1
+        self.next_seq = 0
+        self.words = mapping.stream.header.words
+        self.ring = mapping.stream.header.buffer
+        self.word_indices = [commit_word_index(i) for i in range(self.nslots)]
+        self.body_offsets = [slot_body_offset(i) for i in range(self.nslots)]
+        self.descriptor = frame_descriptor_buffer(geometry.stream_id, geometry.epoch)
+        seq_end = FRAME_DESCRIPTOR_TAIL_OFFSET + 8
+        self.seq_cell = memoryview(self.descriptor)[FRAME_DESCRIPTOR_TAIL_OFFSET:seq_end].cast("Q")
+        self.meta_version = self.trace_id = 0
+        self.written: list[HeaderFields | None] = [None] * self.nslots
+        self.plan: FramePlan | None = None  # of the latest array
+        self._plans: dict[tuple[object, ...], FramePlan] = {}
+        pools = [
+            PoolSlots(pool.pool_id, pool.stride_bytes, mapping.stream.pools[pool.pool_id].buffer)
+            for pool in geometry.pools
+        ]
+        self._pools = sorted(pools, key=lambda pool: pool.stride_bytes)  # stable: ties by order
+
+    def pool_for(self, nbytes: int) -> PoolSlots | None:
+        """The smallest pool that fits; ties go to the first announced (W-091)."""
+        for pool in self._pools:
+            if pool.stride_bytes >= nbytes:
+                return pool
+        return None
+
+    def plan_for_array(self, array: npt.NDArray[Any]) -> FramePlan | None:
+        """How to write arrays like this one; None if no pool is large enough.
+
+        An array in Fortran order goes out in COLUMN order as it is, any other in ROW order; byte
+        order and gaps between elements are seen to by the copy. Raises ValueError for an array that
+        the wire cannot describe (C-074).
+        """
+        source = (array.dtype, array.shape, array.strides)
+        plan = self._plans.get(source)
+        if plan is None:
+            column = array.flags.f_contiguous and not array.flags.c_contiguous
+            layout = tensor_layout(
+                dtype_of(array.dtype),
+                array.shape or (1,),
+                order=MajorOrder.COLUMN if column else MajorOrder.ROW,
+            )
+            pool = self.pool_for(layout.extent)
+            if pool is None:
+                return None
+            plan = FramePlan(layout, layout.extent, pool, source=array)
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            self._plans[source] = plan
+        self.plan = plan
+        return plan
+
+    def plan_for_bytes(self, layout: TensorLayout, nbytes: int) -> FramePlan | None:
+        """How to write `nbytes` of payload that the layout describes; None if no pool has room."""
+        pool = self.pool_for(nbytes)
+        if pool is None:
+            return None
+        return FramePlan(
+            layout, nbytes, pool, written_as=tensor_layout(Dtype.UINT8, (max(nbytes, 1),))
+        )
+
+    @property
+    def largest_stride_bytes(self) -> int:
+        """Bytes of the largest frame that can be published."""
+        return self._pools[-1].stride_bytes
+
+    def begin(self) -> int:
+        """Take the next sequence and mark its slot in progress (W-081 steps 1 and 2)."""
+        seq = self.next_seq
+        self.next_seq = seq + 1
+        self.words[self.word_indices[seq & self.mask]] = seq << 1
+        return seq
+
+    def commit(
+        self, seq: int, header: HeaderFields, *, timestamp_ns: int, meta_version: int
+    ) -> None:
+        """Write the header slot, then the committed word (W-081 steps 4 to 6)."""
+        index = seq & self.mask
+        self.write_header(index, header, timestamp_ns, meta_version)
+        self.words[self.word_indices[index]] = seq << 1 | 1
+
+    def write_header(
+        self, index: int, header: HeaderFields, timestamp_ns: int, meta_version: int
+    ) -> None:
+        """Write the whole header of a slot, and remember it (W-081 step 4)."""
+        nbytes, pool_id, image = header
+        _pack_slot(
+            self.ring,
+            self.body_offsets[index],
+            nbytes,
+            index,
+            pool_id,
+            0,
+            timestamp_ns,
+            meta_version,
+            image,
+        )
+        self.written[index] = header
+
+    def descriptor_for(
+        self, seq: int, *, timestamp_ns: int | None, meta_version: int, trace_id: int
+    ) -> bytearray:
+        """The descriptor message; valid until the next call."""
+        self.meta_version = meta_version
+        self.trace_id = trace_id
+        _pack_tail(
+            self.descriptor,
+            FRAME_DESCRIPTOR_TAIL_OFFSET,
+            seq,
+            NULL_U64 if timestamp_ns is None else timestamp_ns,
+            meta_version or NULL_U32,
+            trace_id,
+        )
+        return self.descriptor
+
+    def close(self) -> None:
+        """Let go of every view, then of the mapping."""
+        for plan in self._plans.values():
+            plan.slots.clear()
+        self.written.clear()
+        self.plan = None
+        self._plans.clear()
+        self._pools.clear()
+        self.words = self.ring = memoryview(b"")
+        self.mapping.close()

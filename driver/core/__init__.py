@@ -1,0 +1,1 @@
+"""The driver's machines and tables: every decision, no I/O."""

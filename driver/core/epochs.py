@@ -1,0 +1,138 @@
+"""Epochs: which number comes next, and handing their regions to and from the store (§8, §10).
+
+The store may fail in ways nobody foresaw. Only a caller that can answer for it sees that; where an
+epoch ends, the failure is logged and counted, since the end of a lease must not depend on a disk.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from tensor_pool.protocol.clock import Clock
+
+from ..config.records import Profile
+from .health import HealthMonitor
+from .ports import Metrics, ProvisionError, ProvisionFailure, Regions, ShmStore
+from .timers import CycleTime
+
+__all__ = ["LAST_EPOCH", "EpochKeeper", "EpochOwner"]
+
+LAST_EPOCH = 2**64 - 2  # the null value comes next
+
+_log = logging.getLogger(__name__)
+
+
+class EpochOwner(Protocol):
+    """A stream, as far as its next epoch goes."""
+
+    stream_id: int
+    profile: Profile | None
+    last_epoch: int
+
+
+class EpochKeeper:
+    """The only caller of the store's provisioning, retirement and collection."""
+
+    __slots__ = ("_clock", "_health", "_metrics", "_retired", "_store", "_time")
+
+    def __init__(
+        self,
+        store: ShmStore,
+        clock: Clock,
+        time: CycleTime,
+        metrics: Metrics,
+        health: HealthMonitor,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._time = time
+        self._metrics = metrics
+        self._health = health
+        self._retired = False
+
+    def provision(self, stream: EpochOwner) -> Regions:
+        """Provision the next epoch of a stream (D-095).
+
+        Raises ProvisionError, or whatever the store did not foresee.
+        """
+        try:
+            regions = self._provision(stream)
+        except Exception as error:
+            self._metrics.inc("provision_failures")
+            if isinstance(error, ProvisionError) and error.kind is ProvisionFailure.SPACE:
+                self._health.space_ran_out(error.needed_bytes, self._time.now)
+            raise
+        finally:
+            self._time.read()
+        self._metrics.inc("epochs_provisioned")
+        self._health.provisioned()
+        return regions
+
+    def provision_successor(self, stream: EpochOwner) -> Regions | None:
+        """As `provision`, but every failure is logged and None."""
+        try:
+            return self.provision(stream)
+        except ProvisionError as error:
+            _log.warning("stream %d has no next epoch: %s", stream.stream_id, error.text)
+        except Exception:  # noqa: BLE001 - counted and logged
+            self._unforeseen("provision", stream.stream_id)
+        return None
+
+    def _provision(self, stream: EpochOwner) -> Regions:
+        if stream.profile is None:
+            raise ProvisionError(ProvisionFailure.OTHER, "profile not found")
+        stream_id = stream.stream_id
+        epoch = max(
+            stream.last_epoch + 1,
+            self._store.highest_epoch(stream_id) + 1,
+            self._clock.realtime_ns(),
+        )
+        if epoch > LAST_EPOCH:
+            raise ProvisionError(ProvisionFailure.OTHER, "no epoch number is left")
+        return self._store.provision(stream_id, stream.profile, epoch)
+
+    def retire(self, stream_id: int, epoch: int) -> None:
+        """The epoch is current no more."""
+        self._metrics.inc("epochs_retired")
+        self._retired = True
+        try:
+            self._store.retire(stream_id, epoch)
+        except Exception:  # noqa: BLE001 - counted and logged
+            self._unforeseen("retire", stream_id)
+
+    def refresh(self, stream_id: int, epoch: int) -> None:
+        """Stamp the epoch's regions as alive (D-131)."""
+        try:
+            self._store.refresh_activity(stream_id, epoch, self._time.now)
+        except Exception:  # noqa: BLE001 - counted and logged
+            self._unforeseen("refresh_activity", stream_id)
+
+    def collect_if_retired(self) -> None:
+        """A collection pass, if an epoch was retired since the last one (D-126)."""
+        if self._retired:
+            self._collect()
+
+    def collect_waiting(self) -> None:
+        """A collection pass, if retired epochs still wait to be old enough (D-126).
+
+        A pass that failed is repeated whatever the store remembers: only a good one clears the
+        health condition.
+        """
+        if self._retired or self._store.has_retired():
+            self._collect()
+
+    def _collect(self) -> None:
+        self._retired = False
+        try:
+            self._store.collect(self._time.now)
+        except Exception as error:  # noqa: BLE001 - whatever it was, collection does not work
+            _log.warning("collecting old epochs failed: %s", error)
+            self._retired = True
+            self._health.collected(error)
+        else:
+            self._health.collected(None)
+
+    def _unforeseen(self, operation: str, stream_id: int) -> None:
+        self._metrics.inc("handler_errors")
+        _log.exception("stream %d: %s failed unexpectedly", stream_id, operation)

@@ -1,0 +1,1 @@
+"""The daemon as a process: signals, log, systemd, embedded in another program."""

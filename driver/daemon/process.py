@@ -1,0 +1,121 @@
+"""The daemon: one process that runs one driver until it is told to stop (D-192).
+
+Signals only count; the loop turns the count into requests (D-144). The first SIGTERM or SIGINT
+lets clients detach, a second one stops the driver at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from tensor_pool.protocol.errors import TensorPoolError
+from tensor_pool.protocol.wire import ShutdownReason
+
+from ..config.records import DriverConfig
+from ..core.ports import DriverLockedError, ProvisionError
+from ..driver import Driver
+from ..http import open_listener, open_pages
+from ..runtime.assembly import Assembly, allow_many_files
+from ..runtime.loop import LoopDesk, run_driver
+from .systemd import SystemdNotifier
+
+__all__ = ["EXIT_FATAL", "EXIT_LOCKED", "EXIT_OK", "run_daemon"]
+
+EXIT_OK = 0
+EXIT_FATAL = 1
+EXIT_LOCKED = 3
+
+_log = logging.getLogger(__name__)
+
+
+class StopSignals:
+    """Counts SIGTERM and SIGINT while installed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        before = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run_daemon(config: DriverConfig) -> int:
+    """Run a driver in this process, on its main thread; returns the exit status."""
+    signals = StopSignals()
+    with signals.installed():
+        try:
+            return _Daemon(config, signals).run()
+        except DriverLockedError as error:
+            _log.error("%s", error)
+            return EXIT_LOCKED
+        except (TensorPoolError, ProvisionError, OSError) as error:
+            _log.error("the driver cannot run: %s", error)
+        except Exception:  # noqa: BLE001 - the last resort of a process, and it says everything
+            _log.exception("the driver cannot run")
+        return EXIT_FATAL
+
+
+class _Daemon:
+    """What a running daemon holds."""
+
+    def __init__(self, config: DriverConfig, signals: StopSignals) -> None:
+        self._config = config
+        self._signals = signals
+        self._signals_handled = 0
+        self._notifier = SystemdNotifier()
+
+    def run(self) -> int:
+        allow_many_files()
+        desk = LoopDesk()
+        with contextlib.ExitStack() as opened:
+            # First, since nothing has to be undone where the address is taken.
+            listener = open_listener(self._config.driver.http_address, opened)
+            assembly = Assembly(self._config)
+            opened.callback(assembly.close)
+            driver = assembly.driver
+            driver.start()
+            opened.callback(driver.close, drain=False)
+            open_pages(listener, assembly, desk, opened)
+            self._say_ready(assembly.aeron_dir)
+            run_driver(driver, assembly.clock, desk, lambda now: self._after_cycle(driver, now))
+            shutdown = driver.shutdown
+        if shutdown.reason is ShutdownReason.ERROR:
+            _log.error("stopped by a fatal error: %s", shutdown.text)
+            return EXIT_FATAL
+        return EXIT_OK
+
+    def _say_ready(self, aeron_dir: str) -> None:
+        driver = self._config.driver
+        print(
+            f"driver ready instance={driver.instance_id} control={driver.control_channel}"
+            f" stream={driver.control_stream_id} aeron_dir={aeron_dir}",
+            flush=True,
+        )
+        self._notifier.ready(f"serving on {driver.control_channel} {driver.control_stream_id}")
+
+    def _after_cycle(self, driver: Driver, now: int) -> None:
+        self._notifier.alive(now)
+        while self._signals_handled < self._signals.count:
+            self._signals_handled += 1
+            if self._signals_handled == 1:
+                _log.info("stopping: waiting for clients to detach")
+                self._notifier.stopping()
+                driver.request_shutdown()
+            elif not driver.is_stopped:
+                _log.info("stopping at once")
+                driver.close(drain=False)

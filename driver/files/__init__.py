@@ -1,0 +1,1 @@
+"""Region files: provision, retire, collect, lock."""

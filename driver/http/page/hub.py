@@ -1,0 +1,251 @@
+"""One source of news for everybody who has the page open.
+
+While somebody watches, the hub reads the feed ten times a second, asks the driver's loop for a
+report about once a second and soon after something happened, and keeps a viewer. All of it is
+shared: a second page costs the driver nothing. While nobody watches, nothing runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import CancelledError, Future
+from typing import Any, Protocol
+
+import msgspec
+
+from ...runtime.feed import FeedRecord, TransitionFeed
+from ...runtime.report import DriverReport, status_document
+from .viewer_process import Viewer
+
+__all__ = ["Hub"]
+
+_POLL_S = 0.1
+_REPORT_S = 1.0
+_REPORT_SOON_S = 0.2
+_PATIENCE_S = 2.0
+# A report of thousands of leases takes a while; the loop spends at most this part of its time.
+_REPORT_SHARE = 0.05
+_LINGER_S = 3.0
+_HEARTBEAT_S = 10.0
+_WATCHERS = 32
+_BACKLOG = 200
+_RECORDS = 200
+_STREAMS_SHOWN = 24
+
+
+class Reporter(Protocol):
+    """The part of the pages' reporter that is needed here."""
+
+    def request_report(self) -> Future[DriverReport]: ...
+
+
+class Watcher:
+    """One open page: news in order, and of every stream only the latest frame.
+
+    A page that does not keep up with the news is let go; it comes back and gets everything anew.
+    """
+
+    def __init__(self, stream_ids: frozenset[int] | None) -> None:
+        self.wants_news = stream_ids is None
+        self.stream_ids = stream_ids or frozenset()
+        self._news: asyncio.Queue[bytes | None] = asyncio.Queue(_BACKLOG)
+        self._frames: dict[int, bytes] = {}
+        self._is_gone = False
+
+    def tell(self, event: bytes) -> None:
+        if self._news.full():
+            self.leave()
+        elif not self._is_gone:
+            self._news.put_nowait(event)
+
+    def show(self, stream_id: int, event: bytes) -> None:
+        if stream_id in self.stream_ids:
+            if not self._frames:
+                self.tell(b"")  # wakes it up
+            self._frames[stream_id] = event
+
+    def leave(self) -> None:
+        """End its connection."""
+        if not self._is_gone:
+            self._is_gone = True
+            while not self._news.empty():
+                self._news.get_nowait()
+            self._news.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """What to send, until it has to leave; a comment now and then shows who is still there."""
+        while True:
+            try:
+                async with asyncio.timeout(_HEARTBEAT_S):
+                    event = await self._news.get()
+            except TimeoutError:
+                yield b":\n\n"
+                continue
+            if event is None:
+                return
+            if event:
+                yield event
+            frames, self._frames = self._frames, {}
+            for frame in frames.values():
+                yield frame
+
+
+class Hub:
+    """Serves watchers; everything but `close_soon()` is for the server's event loop."""
+
+    def __init__(
+        self, reporter: Reporter, feed: TransitionFeed, viewer: Viewer, *, shows_frames: bool = True
+    ) -> None:
+        self.shows_frames = shows_frames
+        self._reporter = reporter
+        self._feed = feed
+        self._viewer = viewer
+        self._watchers: set[Watcher] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._seen = 0
+        self._latest: dict[str, bytes] = {}
+        self._frames: dict[int, bytes] = {}
+        self._report: DriverReport | None = None
+        self._report_due = 0.0
+        self._report_earliest = 0.0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more can be served."""
+        return not self._closed and len(self._watchers) < _WATCHERS
+
+    def latest_records(self, count: int) -> list[FeedRecord]:
+        """The last things that happened in the driver, oldest first."""
+        return self._feed.since(0)[-count:]
+
+    async def watch(self, stream_ids: Iterable[int] | None = None) -> AsyncIterator[bytes]:
+        """Events for one page: all news, or the frames of some streams where these are given."""
+        watcher = Watcher(None if stream_ids is None else frozenset(stream_ids))
+        if self._task is None:
+            records = self._feed.since(0)
+            self._seen = records[-1].number if records else 0
+            self._loop = asyncio.get_running_loop()
+            self._task = asyncio.create_task(self._run(), name="hub")
+        if watcher.wants_news:
+            self._catch_up(watcher)
+        for stream_id, frame in self._frames.items():
+            watcher.show(stream_id, frame)
+        self._watchers.add(watcher)
+        try:
+            async for event in watcher.events():
+                yield event
+        finally:
+            self._watchers.discard(watcher)
+
+    def close_soon(self) -> None:
+        """End all connections, from any thread."""
+        self._closed = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it may have ended meanwhile
+                self._loop.call_soon_threadsafe(self._dismiss_all)
+
+    def _dismiss_all(self) -> None:
+        for watcher in self._watchers:
+            watcher.leave()
+
+    def _catch_up(self, watcher: Watcher) -> None:
+        """What a page has to know first: what happened lately, and where everything stands."""
+        records = [record for record in self._feed.since(0) if record.number <= self._seen]
+        watcher.tell(_event("hello", {"records": records[-_RECORDS:]}))
+        for event in self._latest.values():
+            watcher.tell(event)
+        self._report_due = 0.0
+
+    async def _run(self) -> None:
+        """As long as somebody watches, and a little longer for those who come back at once."""
+        self._viewer.open(self._heard)
+        try:
+            alone_since = time.monotonic()
+            while not self._closed:
+                now = time.monotonic()
+                if self._watchers:
+                    alone_since = now
+                elif now - alone_since > _LINGER_S:
+                    break
+                await self._turn(now)
+                await asyncio.sleep(_POLL_S)
+        finally:
+            self._task = None
+            self._frames.clear()
+            self._latest.clear()
+            await self._viewer.close()
+
+    async def _turn(self, now: float) -> None:
+        records = self._feed.since(self._seen)
+        if records:
+            self._seen = records[-1].number
+            self._broadcast("happened", {"records": records})
+            self._report_due = min(self._report_due, now)
+        if now >= max(self._report_due, self._report_earliest):
+            await self._ask()
+        self._look_at_what_is_wanted()
+
+    async def _ask(self) -> None:
+        try:
+            report = await asyncio.wait_for(
+                asyncio.wrap_future(self._reporter.request_report()), _PATIENCE_S
+            )
+        except TimeoutError:
+            self._broadcast("trouble", {"text": "the driver's loop does not answer"})
+            return
+        except (CancelledError, asyncio.CancelledError):
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            self._broadcast("trouble", {"text": "the driver has stopped"})
+            return
+        answered = time.monotonic()
+        pause = report.cost_ns / 1e9 / _REPORT_SHARE
+        self._report_due = answered + max(_REPORT_S, pause)
+        self._report_earliest = answered + max(_REPORT_SOON_S, pause)
+        self._report = report
+        self._broadcast("report", status_document(report), latest=True)
+
+    def _look_at_what_is_wanted(self) -> None:
+        """Frames of streams that somebody watches and somebody writes; none in a driver that ends.
+
+        A viewer that stayed attached would keep a stopping driver waiting.
+        """
+        report = self._report
+        if report is None or not report.snapshot.status.state.startswith("Serving.Running"):
+            self._viewer.look_at(())
+            return
+        wanted: set[int] = set().union(*(watcher.stream_ids for watcher in self._watchers))
+        written = (s.stream_id for s in report.snapshot.streams if s.producer_lease_id is not None)
+        streams = [stream_id for stream_id in written if stream_id in wanted][:_STREAMS_SHOWN]
+        for stream_id in self._frames.keys() - streams:
+            del self._frames[stream_id]
+        self._viewer.look_at(streams)
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        """A message of the viewer."""
+        kind = message.pop("type")
+        if kind == "frame":
+            stream_id = message["stream_id"]
+            self._frames[stream_id] = event = _event("frame", message)
+            for watcher in self._watchers:
+                watcher.show(stream_id, event)
+        else:
+            self._broadcast(kind, message, latest=True)
+
+    def _broadcast(self, kind: str, message: object, *, latest: bool = False) -> None:
+        event = _event(kind, message)
+        if latest:
+            self._latest[kind] = event
+        for watcher in self._watchers:
+            if watcher.wants_news:
+                watcher.tell(event)
+
+
+def _event(kind: str, message: object) -> bytes:
+    """A server-sent event; JSON holds no line breaks."""
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(message))

@@ -1,0 +1,165 @@
+"""The page's own client: a process that attaches as a consumer and looks into frames.
+
+The driver may not look into frames (D-005), and what looks should not be able to hold it up or pull
+it down. So the driver starts this while somebody has the page open, tells it on stdin which streams
+to look at, and relays what it prints. It is a client like any other: its leases are granted, seen
+in every list and returned. It ends when its stdin does, so it cannot outlive the driver.
+
+Lines are JSON: first the client's configuration, then `{"streams": [...]}` as often as that
+changes; out come `frame`, `rates` and `problem` messages.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+import msgspec
+
+from tensor_pool.cli.media.files import needs_package
+from tensor_pool.client.client import Client
+from tensor_pool.client.config import ClientConfig
+from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.protocol.clock import SystemClock
+from tensor_pool.protocol.errors import StaleFrameError, TensorPoolError
+from tensor_pool.protocol.transport.aeron import AeronTransport
+from tensor_pool.protocol.wire import Mode
+
+from .rates import RateBoard, untethered
+
+__all__ = ["main"]
+
+_FRAMES_HZ = 5
+_IDLE_S = 0.01
+_SUMMARY_NS = 1_000_000_000
+
+
+class Wishes:
+    """What the driver asks for, read by a thread of its own."""
+
+    def __init__(self, lines: BinaryIO) -> None:
+        self.streams: frozenset[int] = frozenset()
+        self.ended = False
+        self._lines = lines
+        threading.Thread(target=self._read, name="wishes", daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            for line in self._lines:
+                self.streams = frozenset(msgspec.json.decode(line)["streams"])
+        finally:
+            self.ended = True
+
+
+class Gallery:
+    """One consumer for each stream that is looked at."""
+
+    def __init__(self, client: Client, out: BinaryIO) -> None:
+        self._client = client
+        self._out = out
+        self._consumers: dict[int, Consumer] = {}
+        self._thumbnail_of = _thumbnails(out)
+
+    @property
+    def client_ids(self) -> list[int]:
+        """Who we are in the driver's list of leases."""
+        return [consumer.client_id for consumer in self._consumers.values()]
+
+    def look_at(self, streams: frozenset[int]) -> None:
+        """Attach to what is new, leave what is no longer asked for."""
+        if self._thumbnail_of is None:
+            return
+        for stream_id in self._consumers.keys() - streams:
+            self._consumers.pop(stream_id).close()
+        for stream_id in streams - self._consumers.keys():
+            self._consumers[stream_id] = self._client.begin_attach_consumer(
+                stream_id, mode=Mode.RATE_LIMITED, max_rate_hz=_FRAMES_HZ
+            )
+
+    def show_new(self) -> None:
+        """Print the newest frame of each stream that has one."""
+        for stream_id, consumer in list(self._consumers.items()):
+            if consumer.closed:
+                del self._consumers[stream_id]
+                continue
+            frame = consumer.latest()
+            if frame is None or self._thumbnail_of is None:
+                continue
+            try:
+                image = self._thumbnail_of(frame)
+            except StaleFrameError:
+                continue
+            if image is not None:
+                _say(
+                    self._out,
+                    type="frame",
+                    stream_id=stream_id,
+                    seq=frame.seq,
+                    shape=frame.shape,
+                    dtype=frame.wire_dtype.name.lower(),
+                    nbytes=frame.nbytes,
+                    image=image,
+                )
+
+
+def main() -> int:
+    """Run until stdin ends; status 1 when the transport is lost, after saying so."""
+    lines, out = sys.stdin.buffer, sys.stdout.buffer
+    config = msgspec.json.decode(lines.readline(), type=ClientConfig)
+    # A viewer that is slow or stopped must not hold up a producer.
+    config = msgspec.structs.replace(
+        config, descriptor_channel=untethered(config.descriptor_channel)
+    )
+    wishes = Wishes(lines)
+    try:
+        _look(config, wishes, out)
+    except TensorPoolError as error:
+        _say(out, type="problem", text=str(error))
+        return 1
+    except BrokenPipeError:  # the driver is gone
+        return 1
+    return 0
+
+
+def _look(config: ClientConfig, wishes: Wishes, out: BinaryIO) -> None:
+    clock = SystemClock()
+    transport = AeronTransport.connect(config.aeron_dir, clock, client_name="web-page")
+    client = Client(config, transport=transport, clock=clock)
+    try:
+        rates = RateBoard()
+        rates.subscribe(transport, config.qos_channel, config.qos_stream_id)
+        gallery = Gallery(client, out)
+        due_ns = 0
+        while not wishes.ended:
+            client.do_work()
+            rates.poll()
+            gallery.look_at(wishes.streams)
+            gallery.show_new()
+            now_ns = time.monotonic_ns()
+            if now_ns >= due_ns:
+                due_ns = now_ns + _SUMMARY_NS
+                _say(out, type="rates", viewers=gallery.client_ids, **rates.summary(now_ns))
+            time.sleep(_IDLE_S)
+    finally:
+        client.close()
+        transport.close()
+
+
+def _thumbnails(out: BinaryIO) -> Any:
+    try:
+        from .thumbnail import thumbnail_of
+    except ImportError:
+        _say(out, type="problem", text=needs_package("pillow", "live images", "http"))
+        return None
+    return thumbnail_of
+
+
+def _say(out: BinaryIO, **message: Any) -> None:
+    out.write(msgspec.json.encode(message) + b"\n")
+    out.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Messages: the adapter that decodes, the proxy that encodes, the outbox between."""

@@ -1,0 +1,130 @@
+"""The driver's ends of the transport: the control subscription and the publications."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tensor_pool.protocol.transport.ports import (
+    FragmentHandler,
+    Publication,
+    Subscription,
+    Transport,
+)
+
+from ..config.records import DriverTable
+from .outgoing import Proxy
+
+__all__ = ["TransportEndpoints"]
+
+_DISCARD_LIMIT = 256
+
+
+class TransportEndpoints:
+    """`start_stop.Endpoints` on a transport, which stays its owner's."""
+
+    def __init__(
+        self,
+        driver: DriverTable,
+        transport: Transport,
+        proxy: Proxy,
+        pause: Callable[[], None],
+    ) -> None:
+        self._driver = driver
+        self._transport = transport
+        self._proxy = proxy
+        self._pause = pause
+        self._subscription: Subscription | None = None
+        # Taken by `has_arrived` to see whether there is anything; the next `poll` hands it over.
+        self._taken = 0
+        self._kept: list[bytes] = []
+        self._publications: list[Publication] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return self._subscription is not None and not self._transport.is_closed
+
+    @property
+    def control_backlog(self) -> int:
+        """Messages waiting in the control outbox."""
+        return self._proxy.control_backlog
+
+    def open(self) -> None:
+        """Subscribe first, so that no answer to an announce can be missed (D-101)."""
+        driver, transport = self._driver, self._transport
+        try:
+            self._subscription = transport.add_subscription(
+                driver.control_channel, driver.control_stream_id
+            )
+            control = transport.add_publication(driver.control_channel, driver.control_stream_id)
+            self._publications.append(control)
+            announce = control
+            where = (driver.announce_channel, driver.announce_stream_id)
+            if where != (driver.control_channel, driver.control_stream_id):
+                announce = transport.add_publication(*where)
+                self._publications.append(announce)
+        except BaseException:
+            self.close()
+            raise
+        self._proxy.connect(control, announce)
+
+    def close(self) -> None:
+        """Close what `open` opened; more than once is harmless."""
+        self._proxy.disconnect()
+        while self._publications:
+            self._publications.pop().close()
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+            self._taken = 0
+            self._kept.clear()
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether messages wait to be offered again."""
+        return self._proxy.has_backlog
+
+    def has_arrived(self) -> bool:
+        """Whether there is something to poll; cheap, and nothing is lost by asking.
+
+        Raises what polling raises.
+        """
+        if self._taken:
+            return True
+        if self._subscription is None:
+            return False
+        self._taken = self._subscription.poll(self._keep, 1)
+        return self._taken > 0
+
+    def _keep(self, message: memoryview) -> None:
+        self._kept.append(bytes(message))
+
+    def poll(self, handler: FragmentHandler, fragment_limit: int) -> int:
+        """Hand over what has arrived; 0 when the endpoints are closed."""
+        if self._subscription is None:
+            return 0
+        if not self._taken:
+            return self._subscription.poll(handler, fragment_limit)
+        taken, self._taken = self._taken, 0
+        kept, self._kept = self._kept, []
+        for message in kept:
+            handler(memoryview(message))
+        return taken + self._subscription.poll(handler, fragment_limit - taken)
+
+    def flush(self) -> int:
+        """Offer waiting messages again; returns how many left."""
+        return self._proxy.flush()
+
+    def flush_finally(self) -> None:
+        """Flush for at most 500 ms, then drop what remains (D-176)."""
+        self._proxy.flush_finally(self._make_room)
+
+    def _make_room(self) -> None:
+        # The driver hears itself, so what it does not read would hold its own publication back.
+        if not self._transport.is_closed:
+            self.poll(_discard, _DISCARD_LIMIT)
+        self._pause()
+
+
+def _discard(_: memoryview) -> None:
+    """The driver has stopped listening."""

@@ -1,0 +1,1 @@
+"""The running driver: assembly, loop, idle strategy, metrics, feed."""

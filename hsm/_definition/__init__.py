@@ -1,0 +1,1 @@
+"""The definition of a machine class: chart, checks, inheritance."""

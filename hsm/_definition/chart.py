@@ -1,0 +1,144 @@
+"""The chart of a machine class: its checked, resolved and immutable model.
+
+A `Chart` is what the declarations of a whole family come to: every reference is a state object,
+overriding and replacement are done, candidates are in the order in which they are tried. The engine
+plans from it, and so may tools: `chart_of(SomeMachine)` is the way to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..declarations import Role
+from ..states import ROOT, Final, History, State, Terminate
+
+if TYPE_CHECKING:
+    from ..machine import Machine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """One declaration for one state (and one event): a candidate, an initial, an entry handler, …
+
+    Attributes:
+        role: which decorator factory declared it.
+        state: the state or owner; None for `on_entry(ANY)` and `on_exit(ANY)`.
+        event: the event, possibly `ANY`; None unless `role` is EVENT (None is an event as well).
+        attribute: the name of the attribute that carries the declaration.
+        function: the handler or effect in force (H-181); None for a bare declaration.
+        guard: the guard, or None.
+        target: the target of a declarative edge; None for an imperative handler.
+        targets: the declared targets of an imperative handler; `(target,)` for an edge.
+        history: how `target` is entered, None for an ordinary entry.
+        kind: the history kind of an `on_history_default`.
+        place: file and line.
+    """
+
+    role: Role
+    state: State | None
+    event: Hashable
+    attribute: str
+    function: Callable[..., Any] | None
+    guard: Callable[..., Any] | None
+    target: State | None
+    targets: tuple[State, ...]
+    history: History | None
+    kind: History | None
+    place: tuple[str, int]
+
+    @property
+    def is_declarative(self) -> bool:
+        """Whether the rule is an edge by itself, not a handler that decides."""
+        return self.target is not None
+
+    @property
+    def handler(self) -> str | None:
+        """The attribute name of the function; None for a declaration without one."""
+        return None if self.function is None else self.attribute
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """The model of one machine class.
+
+    Attributes:
+        name: the qualified name of the class.
+        abstract: whether completeness was not asked for (H-008).
+        states: all states in document order, without `ROOT`.
+        rules: all rules in force, in the order of declaration, base classes first.
+        initials: the initial of each state that has one, `ROOT` included.
+        candidates: per state and event, the candidates in the order in which they are tried.
+        completions: per state, its completion candidates.
+        defaults: the history defaults by owner and kind.
+        entries, exits: the entry and exit handlers; the key None holds the one for `ANY`.
+    """
+
+    name: str
+    abstract: bool
+    states: tuple[State, ...]
+    rules: tuple[Rule, ...]
+    initials: dict[State, Rule]
+    candidates: dict[State, dict[Hashable, tuple[Rule, ...]]]
+    completions: dict[State, tuple[Rule, ...]]
+    defaults: dict[tuple[State, History], Rule]
+    entries: dict[State | None, Rule]
+    exits: dict[State | None, Rule]
+
+    @cached_property
+    def children(self) -> dict[State, tuple[State, ...]]:
+        """The children of each state and of `ROOT`, in document order."""
+        children: dict[State, list[State]] = {ROOT: [], **{state: [] for state in self.states}}
+        for state in self.states:
+            if state.parent is not None:
+                children[state.parent].append(state)
+        return {state: tuple(below) for state, below in children.items()}
+
+    @cached_property
+    def paths(self) -> dict[State, tuple[State, ...]]:
+        """For each state the way up to `ROOT`: the state itself first, `ROOT` last."""
+        paths: dict[State, tuple[State, ...]] = {ROOT: (ROOT,)}
+        for state in self.states:
+            missing = []
+            above: State = state
+            while above not in paths:
+                missing.append(above)
+                above = above.parent or ROOT
+            for below in reversed(missing):
+                paths[below] = (below, *paths[below.parent or ROOT])
+        return paths
+
+    def is_composite(self, state: State) -> bool:
+        """Whether a state has children of any kind; `ROOT` counts as composite."""
+        return state is ROOT or bool(self.children.get(state))
+
+    def is_below(self, state: State, other: State) -> bool:
+        """Whether `state` is a proper descendant of `other`."""
+        return state is not other and other in self.paths[state]
+
+    def scope(self, source: State, target: State) -> State:
+        """The lca of section 1: what a transition from `source` to `target` does not leave."""
+        if source is target:
+            return source.parent or ROOT
+        above = set(self.paths[target])
+        return next(state for state in self.paths[source] if state in above)
+
+    def between(self, state: State, ancestor: State) -> tuple[State, ...]:
+        """The states from `state` up to, but not including, `ancestor`; innermost first."""
+        path = self.paths[state]
+        return path[: path.index(ancestor)]
+
+    def can_rest_in(self, state: State) -> bool:
+        """Whether a state may be the leaf between steps (H-222)."""
+        children = self.children.get(state)
+        if state is ROOT or children is None or isinstance(state, Terminate):
+            return False
+        return all(isinstance(child, Final | Terminate) for child in children)
+
+
+def chart_of(machine: type[Machine] | Machine) -> Chart:
+    """The chart of a machine class or of a machine's class."""
+    owner = machine if isinstance(machine, type) else type(machine)
+    return owner._hsm_chart

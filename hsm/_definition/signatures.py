@@ -1,0 +1,58 @@
+"""What can be called how: the checks of functions, guards and events (H-019, H-027)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from types import CodeType, FunctionType
+from typing import Any
+
+from ..declarations import Role
+from ..states import ANY
+
+_NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+
+def is_plain(function: FunctionType) -> bool:
+    """Whether a call runs the function's body: no coroutine, no generator."""
+    return not function.__code__.co_flags & _NOT_PLAIN
+
+
+def is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def parameters_of(
+    role: Role, events: Iterable[object], states: Iterable[object]
+) -> tuple[str, ...]:
+    """How a function or guard of a declaration is called (the table of section 2)."""
+    if role is Role.EVENT:
+        return ("self", "arg", "event") if has_any(events) else ("self", "arg")
+    if role in (Role.ENTRY, Role.EXIT) and has_any(states):
+        return ("self", "state")
+    return ("self",)
+
+
+def has_any(items: Iterable[object]) -> bool:
+    return any(item is ANY for item in items)  # by identity: events may define strange equality
+
+
+def accepts(function: Any, count: int) -> bool:
+    """Whether a call with exactly `count` positional arguments fits the signature."""
+    if isinstance(function, FunctionType) and isinstance(function.__code__, CodeType):
+        code = function.__code__
+        has_rest = bool(code.co_flags & inspect.CO_VARARGS)
+        required = code.co_argcount - len(function.__defaults__ or ())
+        keywords = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+        return required <= count and (has_rest or count <= code.co_argcount) and not keywords
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not tell its signature
+        return True
+    return True

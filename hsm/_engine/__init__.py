@@ -1,0 +1,1 @@
+"""The engine: nodes, dispatch tables, transition plans, steps."""

@@ -1,0 +1,160 @@
+"""The calls by which an imperative handler takes its transition: history and choice.
+
+`Machine.transition` itself is in `machine.py`; what all three have in common is that they are
+checked completely before anything is left, and that a refused call changes nothing (H-087, H-125,
+H-143).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..declarations import Role
+from ..errors import TransitionError
+from ..states import HANDLED, History, Outcome, State
+from .nodes import Activation, activate, activation_of
+from .run_to_completion import fault_at
+from .transition_plans import EFFECT_OF_CALLER
+
+type Condition = Callable[[], object]
+type Action = Callable[[], object]
+type Branch = tuple[Condition, State] | tuple[Condition, State, Action | None]
+type Otherwise = State | tuple[State, Action | None]
+
+
+def refusal(m: Any, call: str, target: object, reason: str) -> TransitionError:
+    """The error of an in-handler call: what was asked, where, and why it cannot be done."""
+    shown = target.name if isinstance(target, State) else repr(target)
+    where = f"in state {m.current.name}, event {m.event!r}"
+    return TransitionError(f"{type(m).__qualname__}.{call}({shown}) {where}: {reason}")
+
+
+def refuse_transition(m: Any, call: str, target: object, effect: object) -> TransitionError:
+    """Why `transition` was refused."""
+    active = activation_of(m)
+    if not isinstance(target, State):
+        reason = "give a state object, such as self.Name"
+    elif (target in active.targets and not active.moves) or active.leaf is None:
+        reason = active.refusal
+    elif target in active.moves and not callable(effect):
+        reason = f"the effect {effect!r} is not callable"
+    else:
+        allowed = ", ".join(state.name for state in active.moves)
+        reason = f"{active.refusal}{f' ({allowed})' if allowed else ''}"
+    return refusal(m, call, target, reason)
+
+
+def transition_history(m: Any, owner: Any, kind: Any, effect: Action | None) -> Outcome:
+    """`Machine.transition_history` (H-121, H-125)."""
+    active = activation_of(m)
+    call = "transition_history"
+    if effect is not None and not callable(effect):
+        raise refusal(m, call, owner, f"the effect {effect!r} is not callable")
+    if not isinstance(kind, History):
+        raise refusal(m, call, owner, f"the kind is {kind!r}; give SHALLOW or DEEP")
+    rule, leaf, source = active.rule, active.leaf, active.source
+    allowed = isinstance(owner, State) and owner in active.moves
+    if not allowed or rule is None or leaf is None or source is None:
+        raise refuse_transition(m, call, owner, effect)
+    routes = m._hsm_node.tables.routes
+    if owner not in routes.memories.names:
+        raise refusal(m, call, owner, "it has no history; name a composite state other than ROOT")
+    plan = active.recalls.get((owner, kind))
+    if plan is None:
+        edge = (source, rule.event, owner)
+        plan = routes.recall(leaf, source, owner, kind, EFFECT_OF_CALLER, edge)
+        active.recalls[owner, kind] = plan
+    activate(m, active.taken)
+    return plan(m, effect)
+
+
+def choice(
+    m: Any,
+    owner: State,
+    branches: Sequence[Branch],
+    otherwise: Otherwise | None,
+    effect: Action | None,
+) -> Outcome:
+    """`Machine.choice` (section 12)."""
+    active = activation_of(m)
+    rule, leaf, source = active.rule, active.leaf, active.source
+    if rule is None or leaf is None or source is None:
+        raise refusal(m, "choice", owner, active.refusal)
+    tables = m._hsm_node.tables
+    routes = tables.routes
+    decided = _checked(m, active, owner, branches, otherwise, effect)
+    begin = routes.choice_begin(leaf, source, owner)
+    ends = [routes.choice_end(owner, target) for _, target, _ in decided]
+    activate(m, active.taken)
+    if tables.traced:
+        m.trace_choice_begin(leaf, owner)
+        m._hsm_observer.trace_choice_begin(m, leaf, owner)
+    try:
+        begin(m, effect)
+        enabled = [bool(guard()) for guard, _, _ in decided]
+        index = enabled.index(True)
+        _, target, action = decided[index]
+        if tables.traced:
+            m._hsm_observer.edge_taken(source, rule.event, target)
+            m.trace_choice_selected(leaf, target)
+            m._hsm_observer.trace_choice_selected(m, leaf, target)
+        if action is not None:
+            action()
+        ends[index](m, None)
+        if tables.traced:
+            m.trace_choice_end(leaf, target)
+            m._hsm_observer.trace_choice_end(m, leaf, target)
+    except BaseException:
+        fault_at(routes.nodes[leaf])(m)
+        raise
+    return HANDLED
+
+
+def _always() -> bool:
+    return True
+
+
+def _checked(
+    m: Any, active: Activation, owner: object, branches: Any, otherwise: Any, effect: object
+) -> list[tuple[Condition, State, Action | None]]:
+    """The branches in the order of trial, the last one unconditional; everything is as declared."""
+
+    def wrong(reason: str) -> TransitionError:
+        return refusal(m, "choice", owner, reason)
+
+    chart = m._hsm_node.tables.chart
+    if not isinstance(owner, State) or owner not in chart.paths:
+        raise wrong("the owner is no state of this machine")
+    if not chart.is_composite(owner):
+        raise wrong("the owner has no children; name a composite state")
+    if active.rule is not None and active.rule.role is Role.INITIAL:
+        initial_owner = active.rule.state
+        if initial_owner not in chart.paths[owner]:
+            raise wrong("the choice of an initial belongs to the initial's owner or a state below")
+    if effect is not None and not callable(effect):
+        raise wrong(f"the effect {effect!r} is not callable")
+    if otherwise is None:
+        raise wrong("otherwise is missing; say where to go when no guard is true")
+    try:
+        written = [tuple(branch) for branch in branches]
+    except TypeError:
+        raise wrong(
+            "branches is no sequence of (guard, target) or (guard, target, effect)"
+        ) from None
+    last = otherwise if isinstance(otherwise, tuple) else (otherwise,)
+    decided = []
+    for branch in [*written, (_always, *last)]:
+        if len(branch) not in (2, 3):
+            raise wrong(f"{branch!r} is no branch; give (guard, target) or (guard, target, effect)")
+        guard, target, action = (*branch, None)[:3]
+        if not callable(guard):
+            raise wrong(f"the guard {guard!r} is not callable")
+        if action is not None and not callable(action):
+            raise wrong(f"the effect {action!r} is not callable")
+        if not isinstance(target, State) or target not in active.targets:
+            raise wrong(f"the target {target!r} is not among the declared targets")
+        if not chart.is_below(target, owner):
+            raise wrong(f"the target {target!r} is not below the owner")
+        decided.append((guard, target, action))
+    return decided

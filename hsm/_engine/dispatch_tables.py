@@ -1,0 +1,281 @@
+"""What each leaf does about each event, worked out once (H-196).
+
+For a leaf and an event the search of H-061 is a fixed chain: the candidates of the leaf, of its
+parent and so on up to `ROOT`. `Tables` writes that chain as one function per leaf and event. The
+table of a leaf is filled when the first machine of the class asks it for an event, since a large
+chart has many more pairs of leaf and event than any run visits; from then on it does not change.
+
+Where the chain begins with an unguarded edge it is the edge's plan, and where it begins with an
+unguarded handler it is the user's own function. A class has two sets of tables, plain and traced,
+and a machine stands on a node of one of them; so tracing that is not used costs nothing (H-178).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from .._definition.chart import Chart, Rule
+from ..states import ANY, HANDLED, ROOT, UNHANDLED, Final, Outcome, State
+from . import run_to_completion as steps
+from .codegen import Lines, Plan
+from .history import Memories
+from .nodes import Activation, Node, Phase
+from .transition_plans import Call, Routes, trace
+
+
+class Tables:
+    """The nodes and plans of one class, plain or traced.
+
+    Attributes:
+        new: the node of a new machine that will start by itself; `held` of one that will not.
+        terminated: the node of a terminated machine.
+        nodes: the node of each state of a running machine, `ROOT` included.
+        start: takes a new machine through its initial step; ends the step itself.
+    """
+
+    def __init__(self, chart: Chart, memories: Memories, *, traced: bool) -> None:
+        self.chart = chart
+        self.traced = traced
+        self.nodes = {
+            state: Node(self, state, Phase.RUNNING, passing=state in chart.initials)
+            for state in (ROOT, *chart.states)
+        }
+        self.new = Node(self, ROOT, Phase.NEW, passing=False)
+        self.held = Node(self, ROOT, Phase.NEW, passing=False)
+        self.terminated = Node(self, ROOT, Phase.TERMINATED, passing=False)
+        self.memories = memories
+        self.routes = Routes(chart, self.nodes, self.terminated, memories, traced=traced)
+        refusal = "nothing but a handler that declares targets may take a transition"
+        self._marks = {state: Activation(state, refusal) for state in self.nodes}
+        self._filling = threading.RLock()
+        self.start: Plan = self._first_start
+        for state, node in self.nodes.items():
+            node.find = self._filler(node)
+            if isinstance(state, Final):
+                node.completes = state.parent if state.parent in chart.completions else None
+            elif state in chart.completions and not chart.is_composite(state):
+                node.completes = state
+
+    def _first_start(self, m: Any, arg: Any) -> Outcome:
+        self.start = self.routes.start()
+        return self.start(m, arg)
+
+    def source(self, leaf: State, event: Hashable) -> State:
+        """The state whose function or edge an event finds first, when no search is needed."""
+        for state in self.chart.paths[leaf]:
+            if event in self.chart.candidates.get(state, ()):
+                return state
+        return leaf
+
+    def completion(self, node: Node) -> Plan:
+        """What follows the completion that reaching `node` raises (H-134)."""
+        if node.completion is None:
+            state = node.completes or ROOT
+            options = [(rule, "(m)") for rule in self.chart.completions.get(state, ())]
+            lines = Lines()
+            lines.add("m._hsm_searched = m._hsm_event")
+            self._level(lines, node.state, state, options, hooks=False)
+            _conclude(lines)
+            node.completion = lines.compile()
+        return node.completion
+
+    # Filling ------------------------------------------------------------------------------------
+
+    def _filler(self, node: Node) -> Callable[[Hashable], Plan | None]:
+        def fill_and_find(event: Hashable) -> Plan | None:
+            with self._filling:
+                if node.find is fill_and_find:
+                    self._fill(node)
+            return node.find(event)
+
+        return fill_and_find
+
+    def _fill(self, node: Node) -> None:
+        leaf = node.state
+        path = self.chart.paths[leaf]
+        visible: dict[Hashable, None] = {}
+        for state in path:
+            visible.update(dict.fromkeys(self.chart.candidates.get(state, ())))
+            visible.update(dict.fromkeys(state.defer))
+        has_any = ANY in visible
+        visible.pop(ANY, None)
+        table: dict[Hashable, Plan] = {ANY: steps.refuse_any}
+        for event in visible:
+            table[event] = self._plan(node, event)
+        if has_any or self.traced:
+            other = self._search(leaf, path, object())
+            node.find = _OpenTable(table, other).__getitem__
+        else:
+            node.find = table.get
+
+    def _plan(self, node: Node, event: Hashable) -> Plan:
+        leaf = node.state
+        path = self.chart.paths[leaf]
+        if event is None:
+            return _without_event(self._search(leaf, path, event))
+        if not self.traced:
+            for index, state in enumerate(path):
+                rules = self.chart.candidates.get(state, {}).get(event, ())
+                if rules and rules[0].guard is None:
+                    if rules[0].is_declarative:
+                        return self._edge(leaf, rules[0], "(m, arg)")
+                    if rules[0].function is not None:
+                        above = path[index + 1 :]
+                        rest = self._search(leaf, above, event) if above else None
+                        node.rests[event] = (rules[0], rest)
+                        if rules[0].targets:
+                            grant = self._activation(leaf, rules[0], searched=False)
+                            node.grants[event] = grant
+                            node.moves[event] = grant.moves
+                        return rules[0].function
+                if rules or ANY in self.chart.candidates.get(state, ()) or event in state.defer:
+                    break
+        return self._search(leaf, path, event)
+
+    # Searches -----------------------------------------------------------------------------------
+
+    def _search(self, leaf: State, path: tuple[State, ...], event: Hashable) -> Plan:
+        """The function that tries the states of `path` in turn (H-061, H-062)."""
+        lines = Lines()
+        lines.add("m._hsm_searched = m._hsm_event")
+        if self.traced:
+            lines.add("event = m.event")
+            lines.add("m._hsm_event = {}", self._marks[leaf])
+            trace(lines, "dispatch_start", names="event, arg")
+        for state in path:
+            candidates = self.chart.candidates.get(state, {})
+            options = [(rule, "(m, arg)") for rule in candidates.get(event, ())]
+            defers = event in state.defer
+            if not defers:
+                options += [(rule, "(m, arg, m.event)") for rule in candidates.get(ANY, ())]
+            if options or defers or self.traced:
+                may_decline = self._level(lines, leaf, state, options, defers=defers)
+                if not may_decline:
+                    break
+        _conclude(lines)
+        return lines.compile()
+
+    def _level(
+        self,
+        lines: Lines,
+        leaf: State,
+        state: State,
+        options: list[tuple[Rule, str]],
+        *,
+        defers: bool = False,
+        hooks: bool = True,
+    ) -> bool:
+        """Write the trial of one state; return whether the search may go on behind it.
+
+        Args:
+            options: the candidates with the text of the parameters they are called with.
+            defers: whether the event is deferred when no candidate is enabled.
+            hooks: whether this is the search for an event, which is traced (H-176).
+        """
+        hooked = self.traced and hooks
+        first = options[0][0] if options else None
+        if hooked or first is None or not _activates(first):
+            lines.add("m._hsm_event = {}", self._marks[state])
+        if hooked:
+            trace(lines, "dispatch_attempt", state, names="{0}, event")
+        keyword, indent, decided = "if", "", False
+        for rule, parameters in options:
+            if rule.guard is not None:
+                lines.add(f"{keyword} {{}}{parameters}:", rule.guard)
+                keyword, indent = "elif", " "
+                self._run(lines, indent, leaf, rule, parameters, hooked=hooked)
+                continue
+            if keyword == "elif":
+                lines.add("else:")
+            self._run(lines, indent, leaf, rule, parameters, hooked=hooked)
+            decided = True
+            break
+        if not decided:
+            if keyword == "elif":
+                lines.add("else:")
+            if defers:
+                lines.add(f"{indent}result = {{}}(m, arg)", steps.defer)
+            else:
+                lines.add(f"{indent}result = {{}}", UNHANDLED)
+        if hooked:
+            trace(lines, "dispatch_result", state, names="{0}, event, result")
+        if hooked or defers or not all(_activates(rule) for rule, _ in options):
+            lines.add("if result is not {}: return result", UNHANDLED)
+        return not (decided or defers) or any(not rule.is_declarative for rule, _ in options)
+
+    def _run(
+        self,
+        lines: Lines,
+        indent: str,
+        leaf: State,
+        rule: Rule,
+        parameters: str,
+        *,
+        hooked: bool,
+    ) -> None:
+        """Write the call of one candidate; its answer is HANDLED or UNHANDLED afterwards."""
+        if rule.is_declarative:
+            plan = self._edge(leaf, rule, parameters)
+            lines.add(f"{indent}result = {{}}(m, arg)", plan)
+            return
+        if rule.targets:
+            lines.add(f"{indent}m._hsm_event = {{}}", self._activation(leaf, rule))
+        lines.add(f"{indent}result = {{}}{parameters}", rule.function)
+        if not hooked:
+            lines.add(f"{indent}if result is {{}}:", HANDLED)
+            if self.traced and not rule.targets:
+                edge = (rule.state, rule.event, None)
+                lines.add(f"{indent} m._hsm_observer.edge_taken({{}}, {{}}, {{}})", *edge)
+            lines.add(f"{indent} return result")
+            lines.add(f"{indent}{{}}(m, {{}}, result)", steps.judge, rule)
+            return
+        lines.add(
+            f"{indent}if result is not {{}}: {{}}(m, {{}}, result)", HANDLED, steps.judge, rule
+        )
+        if not rule.targets:
+            edge = (rule.state, rule.event, None)
+            lines.add(f"{indent}else: m._hsm_observer.edge_taken({{}}, {{}}, {{}})", *edge)
+
+    def _edge(self, leaf: State, rule: Rule, parameters: str) -> Plan:
+        effect: Call | None = None
+        if rule.function is not None:
+            effect = (f"{{}}{parameters}", rule.function)
+        return self.routes.edge(leaf, rule, effect)
+
+    def _activation(self, leaf: State, rule: Rule, *, searched: bool = True) -> Activation:
+        refusal = "it is not among the targets of the declaration that was selected"
+        source = rule.state or ROOT
+        return self.routes.activation(leaf, source, rule, rule.targets, refusal, searched=searched)
+
+
+def _activates(rule: Rule) -> bool:
+    """Whether the rule is an unguarded handler that may take a transition."""
+    return rule.guard is None and not rule.is_declarative and bool(rule.targets)
+
+
+def _conclude(lines: Lines) -> None:
+    lines.add("return {}", UNHANDLED)
+
+
+def _without_event(plan: Plan) -> Plan:
+    """None is an event like others, but between steps it stands for `no step`."""
+
+    def begin(m: Any, arg: Any) -> Any:
+        m._hsm_event = steps.NO_EVENT
+        return plan(m, arg)
+
+    return begin
+
+
+class _OpenTable(dict[Hashable, Plan]):
+    """A table with a plan for events that are not in it: `ANY` handlers, or the trace hooks."""
+
+    def __init__(self, table: dict[Hashable, Plan], other: Plan) -> None:
+        super().__init__(table)
+        self._other = other
+        self._without_event = _without_event(other)
+
+    def __missing__(self, event: Hashable) -> Plan:
+        return self._without_event if event is None else self._other

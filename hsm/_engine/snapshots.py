@@ -1,0 +1,237 @@
+"""Taking a machine's configuration out and putting it back: snapshots, copies, pickles.
+
+A configuration is the phase, the leaf, the memories, a pending completion and the two queues.
+Copies and pickles carry it as state objects, snapshots by name (sections 17 and 20).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import DispatchError
+from ..states import ANY, HANDLED, ROOT, EventLike, Final, State
+from .history import memory_of
+from .nodes import Node, Phase
+from .run_to_completion import BLOCKED, COMPLETION, Agenda, refuse_in_step, rest
+
+
+@dataclass(slots=True)
+class Configuration:
+    """The whole configuration of a machine between steps.
+
+    Attributes:
+        held: whether a new machine waits for `start()`.
+        offer: the deferred event that a failed step was about to offer, None in most cases.
+    """
+
+    phase: Phase
+    state: State
+    history: dict[State, State] = field(default_factory=dict)
+    completion: bool = False
+    posted: list[tuple[EventLike, Any]] = field(default_factory=list)
+    deferred: list[tuple[EventLike, Any]] = field(default_factory=list)
+    offer: int | None = None
+
+
+def configuration(m: Any) -> Configuration:
+    """The configuration of a machine between steps."""
+    node, due = m._hsm_node, m._hsm_due
+    found = Configuration(node.phase, node.state)
+    found.history = node.tables.memories.read(memory_of(m))
+    if isinstance(due, Agenda):
+        found.completion = due.completion
+        found.posted = list(due.posted)
+        found.deferred = list(due.deferred)
+        found.offer = due.offer
+    else:
+        found.completion = due is COMPLETION
+    return found
+
+
+def configure(m: Any, found: Configuration, tables: Any) -> None:
+    """Put a machine into a configuration; runs nothing."""
+    m._hsm_due = HANDLED
+    m._hsm_node = _node(tables, found)
+    tables.memories.write(m, found.history)
+    if found.posted or found.deferred:
+        agenda = m._hsm_due = Agenda(completion=found.completion)
+        agenda.posted = deque(found.posted)
+        agenda.deferred = list(found.deferred)
+        agenda.offer = found.offer
+    elif found.completion:
+        m._hsm_due = COMPLETION
+    if found.phase is Phase.NEW:
+        m._hsm_event = BLOCKED
+    else:
+        rest(m)
+
+
+def _node(tables: Any, found: Configuration) -> Node:
+    node: Node
+    if found.phase is Phase.NEW:
+        node = tables.held
+    elif found.phase is Phase.TERMINATED:
+        node = tables.terminated
+    else:
+        node = tables.nodes[found.state]
+        if found.phase is not Phase.RUNNING:
+            node = Node(tables, found.state, found.phase, passing=False)
+    return node
+
+
+def rebuild(cls: Any, found: Configuration) -> Any:
+    """A copy of a machine without the user's attributes and without an observer."""
+    machine = cls.__new__(cls)
+    configure(machine, found, cls._hsm_new.tables)
+    return machine
+
+
+def without_framework(state: Any) -> Any:
+    """What `object.__getstate__` gave, without what belongs to the framework."""
+    if isinstance(state, tuple):
+        attributes, slots = state
+        slots = {name: value for name, value in slots.items() if not name.startswith("_hsm_")}
+        attributes = without_framework(attributes)
+        return (attributes, slots) if slots else attributes
+    if isinstance(state, dict):
+        return {name: value for name, value in state.items() if not name.startswith("_hsm_")}
+    return state
+
+
+# Snapshots ----------------------------------------------------------------------------------------
+
+
+def snapshot(m: Any) -> dict[str, Any]:
+    """`Machine.snapshot` (H-220)."""
+    refuse_in_step(m, "snapshot")
+    found = configuration(m)
+    if found.phase is Phase.FAULTED:
+        raise DispatchError(f"{type(m).__qualname__}.snapshot: the machine is faulted; reset it")
+    node = m._hsm_node
+    completed = node.completes if found.completion else None
+    return {
+        "machine": type(m).__qualname__,
+        "state": found.state.name,
+        "lifecycle": found.phase.value,
+        "history": {owner.name: leaf.name for owner, leaf in found.history.items()},
+        "completion": None if completed is None else completed.name,
+        "posted": [[event, arg] for event, arg in found.posted],
+        "deferred": [[event, arg] for event, arg in found.deferred],
+    }
+
+
+def restore(m: Any, value: Any) -> None:
+    """`Machine.restore` (H-221, H-222)."""
+    refuse_in_step(m, "restore")
+    tables = m._hsm_node.tables
+    configure(m, _Reader(type(m), tables, value).configuration(), tables)
+
+
+class _Reader:
+    """Reads a snapshot of unknown origin."""
+
+    _KEYS = frozenset(
+        ("machine", "state", "lifecycle", "history", "completion", "posted", "deferred")
+    )
+
+    def __init__(self, cls: type, tables: Any, value: Any) -> None:
+        self.cls = cls
+        self.tables = tables
+        self.chart = tables.chart
+        self.value = value
+        self.by_name = {state.name: state for state in (ROOT, *tables.chart.states)}
+
+    def _require(self, condition: bool, problem: str) -> None:
+        if not condition:
+            raise ValueError(f"no snapshot of {self.cls.__qualname__}: {problem}")
+
+    def configuration(self) -> Configuration:
+        value = self.value
+        self._require(isinstance(value, dict), f"it is a {type(value).__name__}, not a dict")
+        missing = sorted(self._KEYS - value.keys())
+        self._require(not missing, f"it has no {', '.join(missing)}")
+        self._require(
+            value["machine"] == self.cls.__qualname__, f"it is of machine {value['machine']!r}"
+        )
+        phase = self._phase(value["lifecycle"])
+        state = self._state(value["state"])
+        self._check_phase(phase, state)
+        found = Configuration(
+            phase,
+            state,
+            history=self._history(value["history"]),
+            posted=self._queue("posted"),
+            deferred=self._queue("deferred"),
+        )
+        found.completion = self._completion(value["completion"], found)
+        alive = phase in (Phase.NEW, Phase.RUNNING)
+        self._require(
+            alive or not (found.posted or found.deferred or found.completion),
+            f"a {phase.value} machine has nothing left to do",
+        )
+        self._require(
+            phase is not Phase.NEW or not (found.history or found.deferred),
+            "a new machine remembers nothing",
+        )
+        return found
+
+    def _phase(self, name: object) -> Phase:
+        known = [phase.value for phase in Phase if phase is not Phase.FAULTED]
+        self._require(name in known, f"the lifecycle {name!r} is none of {', '.join(known)}")
+        return Phase(name)
+
+    def _state(self, name: object) -> State:
+        known = isinstance(name, str) and name in self.by_name
+        self._require(known, f"{name!r} is no state")
+        state: State = self.by_name[str(name)]
+        return state
+
+    def _check_phase(self, phase: Phase, state: State) -> None:
+        if phase in (Phase.NEW, Phase.TERMINATED):
+            self._require(state is ROOT, f"a {phase.value} machine is in ROOT, not in {state.name}")
+            return
+        self._require(self.chart.can_rest_in(state), f"{state.name} cannot be the active leaf")
+        ends = isinstance(state, Final) and state.parent is ROOT
+        self._require(
+            ends == (phase is Phase.COMPLETE), f"a machine in {state.name} is not {phase.value}"
+        )
+
+    def _history(self, history: object) -> dict[State, State]:
+        self._require(isinstance(history, dict), f"the history is {history!r}, not a dict")
+        found: dict[State, State] = {}
+        for owner_name, leaf_name in dict(history).items():  # type: ignore[call-overload]
+            owner, leaf = self._state(owner_name), self._state(leaf_name)
+            self._require(owner in self.tables.memories.names, f"{owner.name} has no history")
+            self._require(
+                self.chart.is_below(leaf, owner), f"{leaf.name} is not below {owner.name}"
+            )
+            rests = self.chart.can_rest_in(leaf) and not isinstance(leaf, Final)
+            self._require(rests, f"{leaf.name} cannot be remembered")
+            found[owner] = leaf
+        return found
+
+    def _completion(self, name: object, found: Configuration) -> bool:
+        if name is None:
+            return False
+        completes = self.tables.nodes[found.state].completes
+        fits = completes is not None and completes.name == name and found.phase is Phase.RUNNING
+        self._require(fits, f"{name!r} does not complete in {found.state.name}")
+        return True
+
+    def _queue(self, key: str) -> list[tuple[EventLike, Any]]:
+        items = self.value[key]
+        self._require(isinstance(items, list | tuple), f"{key} is {items!r}, not a list")
+        queue = []
+        for item in items:
+            pair = isinstance(item, list | tuple) and len(item) == 2
+            self._require(pair, f"{key} contains {item!r}, not [event, arg]")
+            event, arg = item
+            try:
+                hash(event)
+            except TypeError:
+                self._require(False, f"{key} contains the unhashable event {event!r}")
+            self._require(event is not ANY, f"{key} contains ANY")
+            queue.append((event, arg))
+        return queue

@@ -1,0 +1,110 @@
+"""The class of machine classes: it checks and plans a class when its statement ends."""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+from ._definition.chart import Chart
+from ._definition.checks import define
+from ._definition.introspection import edges_of
+from ._engine.construction import equip, remove_init, replace_init
+from ._engine.dispatch_tables import Tables
+from ._engine.history import Memories
+from ._engine.nodes import Node
+from .declarations import Declaration, declarations_of
+from .errors import DefinitionError
+from .states import State
+from .tracing import HOOK_NAMES, overrides_hooks
+
+
+class _Body(dict[str, Any]):
+    """The namespace of a class body; notices what would be lost silently (H-015)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rebound: list[str] = []
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        before = self.get(name)
+        if before is not None and before is not value:
+            place = _place_of(before)
+            if place is not None:
+                self.rebound.append(
+                    f"{name} ({place[0]}:{place[1]}): it is bound again in the same class body and "
+                    "would be lost; rename one of the two"
+                )
+        super().__setitem__(name, value)
+
+
+def _place_of(value: object) -> tuple[str, int] | None:
+    if isinstance(value, State | Declaration):
+        return value.place
+    if isinstance(value, FunctionType) and declarations_of(value):
+        return value.__code__.co_filename, value.__code__.co_firstlineno
+    return None
+
+
+class MachineType(type):
+    """The class of machine classes: checks and plans each class when its statement ends."""
+
+    _hsm_chart: Chart
+    _hsm_new: Node | None
+    _hsm_plain: Tables
+    _hsm_traced: Tables
+
+    @classmethod
+    def __prepare__(cls, name: str, bases: tuple[type, ...], /, **keywords: Any) -> dict[str, Any]:
+        return _Body()
+
+    def __new__(
+        mcs,
+        name: str,
+        bases: tuple[type, ...],
+        body: dict[str, Any],
+        /,
+        *,
+        abstract: bool = False,
+        **keywords: Any,
+    ) -> MachineType:
+        cls = super().__new__(mcs, name, bases, dict(body), **keywords)
+        rebound = body.rebound if isinstance(body, _Body) else []
+        chart = define(cls, abstract=abstract, reserved=_public_names(cls), rebound=rebound)
+        type.__setattr__(cls, "_hsm_chart", chart)
+        type.__setattr__(cls, "states", chart.states)
+        type.__setattr__(cls, "edges", edges_of(chart))
+        memories = Memories(chart)
+        plain = Tables(chart, memories, traced=False)
+        traced = Tables(chart, memories, traced=True)
+        type.__setattr__(cls, "_hsm_plain", plain)
+        type.__setattr__(cls, "_hsm_traced", traced)
+        chosen = traced if overrides_hooks(cls) else plain
+        type.__setattr__(cls, "_hsm_new", None if abstract else chosen.new)
+        equip(cls)
+        return cls
+
+    def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: Any) -> None:
+        super().__init__(name, bases, body)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if isinstance(value, State) or declarations_of(value):
+            problem = f"{name}: the class is closed; declare it in the class body or in a subclass"
+            raise DefinitionError(f"class {cls.__qualname__}", (problem,))
+        if name == "__init__":
+            replace_init(cls, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        if name == "__init__" and name in vars(cls):
+            remove_init(cls)
+        else:
+            super().__delattr__(name)
+
+
+def _public_names(cls: type) -> frozenset[str]:
+    """What `Machine` itself defines for users; nothing while that class is being made (H-014)."""
+    machine = next((base for base in cls.__mro__[1:][::-1] if isinstance(base, MachineType)), None)
+    if machine is None:
+        return frozenset()
+    return frozenset(name for name in (*vars(machine), *HOOK_NAMES) if not name.startswith("_"))

@@ -1,0 +1,1 @@
+"""What every part shares: messages, regions, transport, errors, clock, counters."""

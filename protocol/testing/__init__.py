@@ -1,0 +1,1 @@
+"""A simulated network with faults, for tests without Aeron."""

@@ -1,0 +1,1 @@
+"""Generated from schemas/*.xml by `make schemas`; do not edit."""

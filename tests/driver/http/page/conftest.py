@@ -1,0 +1,125 @@
+"""A daemon with its page, real clients, and a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
+from tests.driver.daemons import CHANNEL, Daemon, until
+from tests.driver.http.page.browser import Browser
+from tests.protocol.transport.media_driver import media_driver
+
+__all__ = ["media_driver"]
+
+INTERVAL_MS = 400
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One headless browser for all tests; it fails where there is none, and says what to do."""
+    browser = Browser.start()
+    yield browser
+    browser.close()
+
+
+class Site:
+    """A daemon that serves its page, and the clients of it that a test starts."""
+
+    def __init__(self, directory: Path, base_dir: Path, aeron_dir: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port: int = server.getsockname()[1]
+        self._base_dir = base_dir
+        self._aeron_dir = aeron_dir
+        self._directory = directory
+        self._clients: list[subprocess.Popen[bytes]] = []
+        self.start_driver()
+
+    def start_driver(self, **settings: object) -> None:
+        """Start the daemon, again perhaps."""
+        self.daemon = Daemon(
+            self._directory,
+            self._base_dir,
+            self._aeron_dir,
+            settings={
+                "driver.http_address": f"127.0.0.1:{self.port}",
+                "policies.lease_keepalive_interval_ms": INTERVAL_MS,
+                "policies.announce_period_ms": INTERVAL_MS,
+                **settings,
+            },
+        ).ready()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start_client(self, role: str, stream_id: int = 10000) -> subprocess.Popen[bytes]:
+        """A real client process: a `producer` of red pictures, or a `consumer`."""
+        client = subprocess.Popen(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("streaming_client.py")),
+                role,
+                str(stream_id),
+                self._aeron_dir,
+                CHANNEL,
+                str(self.daemon.control_stream_id),
+                str(self._base_dir),
+            ]
+        )
+        self._clients.append(client)
+        return client
+
+    def status(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}status.json") as page:
+            document: dict[str, Any] = json.load(page)
+        return document
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.kill()
+            client.wait()
+        self.daemon.close()
+
+
+@contextlib.contextmanager
+def running_site(directory: Path, aeron_dir: str) -> Iterator[Site]:
+    base_dir = Path(tempfile.mkdtemp(prefix="tp-web-", dir="/dev/shm"))
+    try:
+        with contextlib.closing(Site(directory, base_dir, aeron_dir)) as site:
+            yield site
+    finally:
+        shutil.rmtree(base_dir)
+
+
+@pytest.fixture
+def site(tmp_path: Path, media_driver: MediaDriverProcess) -> Iterator[Site]:
+    """A daemon of the test's own."""
+    with running_site(tmp_path, media_driver.directory) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def quiet_site(
+    tmp_path_factory: pytest.TempPathFactory, media_driver: MediaDriverProcess
+) -> Iterator[Site]:
+    """A daemon for tests that only look at its page."""
+    with running_site(tmp_path_factory.mktemp("site"), media_driver.directory) as site:
+        yield site
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Wait for something that another process does."""
+    return until

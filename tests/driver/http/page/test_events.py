@@ -1,0 +1,299 @@
+"""The page's events without a browser: what is told, to whom, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+import pytest
+
+from tensor_pool.driver.core.snapshots import DriverSnapshot, StatusSnapshot, StreamSnapshot
+from tensor_pool.driver.http.page import hub as hub_module
+from tensor_pool.driver.http.page.hub import Hub
+from tensor_pool.driver.http.page.viewer_process import Viewer
+from tensor_pool.driver.runtime.feed import TransitionFeed
+from tensor_pool.driver.runtime.report import DriverReport
+
+
+def report_of(state: str = "Serving.Running.Normal", *streams: StreamSnapshot) -> DriverReport:
+    status = StatusSnapshot(
+        instance_id="lab-7",
+        state=state,
+        shutdown_reason="NORMAL",
+        shutdown_text="",
+        conditions=(),
+        leases=0,
+        streams=len(streams),
+        next_lease_id=1,
+        next_node_id=1,
+        next_dynamic_stream_id=None,
+        stream_id_range=None,
+        descriptor_stream_id_range=None,
+        control_stream_id_range=None,
+    )
+    return DriverReport(
+        snapshot=DriverSnapshot(status, (), streams, ()),
+        metrics={},
+        taken_ns=0,
+        aeron_dir="/dev/shm/aeron",
+        embeds_media_driver=True,
+        control_channel="aeron:ipc",
+        control_stream_id=1000,
+    )
+
+
+def stream(stream_id: int, producer_lease_id: int | None) -> StreamSnapshot:
+    return StreamSnapshot(
+        stream_id=stream_id,
+        header_nslots=4,
+        strides_bytes=(4096,),
+        dynamic=False,
+        epoch=1,
+        last_epoch=1,
+        uris=(),
+        producer_lease_id=producer_lease_id,
+        consumer_lease_ids=(),
+        state="Live.Active.Ready",
+    )
+
+
+class ScriptedReporter:
+    """Answers at once with `report`, or never where that is None; counts the questions."""
+
+    def __init__(self, report: DriverReport | None) -> None:
+        self.report = report
+        self.asked = 0
+
+    def request_report(self) -> Future[DriverReport]:
+        self.asked += 1
+        future: Future[DriverReport] = Future()
+        if self.report is not None:
+            future.set_result(self.report)
+        return future
+
+
+class RecordingViewer(Viewer):
+    """What the hub asks of its viewer."""
+
+    def __init__(self) -> None:
+        self.heard: Callable[[dict[str, object]], None] | None = None
+        self.streams: list[list[int]] = []
+        self.closed = 0
+
+    def open(self, heard: Callable[[dict[str, object]], None]) -> None:
+        self.heard = heard
+
+    def look_at(self, stream_ids: Iterable[int]) -> None:
+        if not self.streams or self.streams[-1] != list(stream_ids):
+            self.streams.append(list(stream_ids))
+
+    async def close(self) -> None:
+        self.heard = None
+        self.closed += 1
+
+    def show(self, stream_id: int, seq: int) -> None:
+        assert self.heard is not None
+        self.heard({"type": "frame", "stream_id": stream_id, "seq": seq})
+
+
+class Scene:
+    """A hub among stand-ins."""
+
+    def __init__(self, report: DriverReport | None) -> None:
+        self.reporter = ScriptedReporter(report)
+        self.feed = TransitionFeed(lambda: 5)
+        self.viewer = RecordingViewer()
+        self.hub = Hub(self.reporter, self.feed, self.viewer)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that nobody has to sit through."""
+    for name in ("_POLL_S", "_REPORT_S", "_REPORT_SOON_S", "_LINGER_S"):
+        monkeypatch.setattr(hub_module, name, 0.001)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(20):
+            await scenario
+
+    asyncio.run(limited())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def next_event(events: AsyncIterator[bytes], kind: str) -> dict[str, Any]:
+    """The next event of a kind; those of other kinds before it are passed over."""
+    async for event in events:
+        name, _, data = event.decode().partition("\ndata: ")
+        if name == f"event: {kind}":
+            assert data.endswith("\n\n")
+            document: dict[str, Any] = json.loads(data)
+            return document
+    raise AssertionError(f"no {kind} came")
+
+
+def test_a_page_first_hears_what_happened_before_it_came() -> None:
+    async def scenario() -> None:
+        scene = Scene(report_of())
+        note(scene.feed, "earlier")
+        events = scene.hub.watch()
+        hello = await next_event(events, "hello")
+        assert [record["text"] for record in hello["records"]] == ["earlier"]
+        report = await next_event(events, "report")
+        assert report["driver"]["instance_id"] == "lab-7"
+        note(scene.feed, "now")
+        happened = await next_event(events, "happened")
+        assert [record["text"] for record in happened["records"]] == ["now"]
+        second = scene.hub.watch()
+        hello = await next_event(second, "hello")
+        assert [record["text"] for record in hello["records"]] == ["earlier", "now"]
+        await events.aclose()
+        await second.aclose()
+
+    run(scenario())
+
+
+def test_the_driver_is_asked_for_all_pages_together_and_not_at_all_without_one() -> None:
+    async def scenario() -> None:
+        scene = Scene(report_of())
+        await asyncio.sleep(0)
+        assert scene.reporter.asked == 0
+        pages = [scene.hub.watch() for _ in range(5)]
+        for page in pages:
+            await next_event(page, "report")
+        for page in pages:
+            await page.aclose()
+        await until(lambda: scene.viewer.closed == 1)
+        asked = scene.reporter.asked
+        await asyncio.sleep(0.02)
+        assert scene.reporter.asked == asked
+
+    run(scenario())
+
+
+def test_a_report_that_costs_the_loop_much_is_asked_for_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The driver's loop is to spend a small part of its time on pages."""
+    clock = [0.0]
+    monkeypatch.setattr(hub_module.time, "monotonic", lambda: clock[0])
+
+    async def scenario() -> None:
+        scene = Scene(msgspec.structs.replace(report_of(), cost_ns=500_000_000))
+        await scene.hub._turn(clock[0])
+        for _ in range(9):
+            clock[0] += 1.0
+            note(scene.feed, "something")
+            await scene.hub._turn(clock[0])
+        assert scene.reporter.asked == 1
+        clock[0] += 1.0
+        await scene.hub._turn(clock[0])
+        assert scene.reporter.asked == 2
+
+    run(scenario())
+
+
+def test_a_page_that_does_not_keep_up_is_let_go_and_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_module, "_BACKLOG", 8)
+
+    async def scenario() -> None:
+        scene = Scene(report_of())
+        slow, quick_one = scene.hub.watch(), scene.hub.watch()
+        await next_event(slow, "hello")
+        for number in range(30):
+            note(scene.feed, str(number))
+            happened = await next_event(quick_one, "happened")
+            assert happened["records"][-1]["text"] == str(number)
+        assert [event async for event in slow] == []
+        await quick_one.aclose()
+
+    run(scenario())
+
+
+def test_of_each_stream_only_the_newest_frame_waits_and_only_for_who_asked() -> None:
+    async def scenario() -> None:
+        scene = Scene(report_of("Serving.Running.Normal", stream(7, 70), stream(8, 80)))
+        both, one = scene.hub.watch([7, 8]), scene.hub.watch([8])
+        pending = [asyncio.ensure_future(anext(page)) for page in (both, one)]
+        await until(lambda: scene.viewer.streams[-1:] == [[7, 8]])
+        for seq in range(100):
+            scene.viewer.show(7, seq)
+        scene.viewer.show(8, 5)
+        first = json.loads((await pending[0]).decode().partition("data: ")[2])
+        assert first == {"stream_id": 7, "seq": 99}
+        assert (await next_event(both, "frame"))["stream_id"] == 8
+        assert json.loads((await pending[1]).decode().partition("data: ")[2])["stream_id"] == 8
+        await both.aclose()
+        await one.aclose()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("state", ["Serving.Draining", "Stopped"])
+def test_a_driver_that_stops_is_not_kept_by_the_viewer(state: str) -> None:
+    """Only streams that somebody writes are looked at, and none in a driver that drains."""
+
+    async def scenario() -> None:
+        scene = Scene(report_of("Serving.Running.Degraded", stream(7, 70), stream(8, None)))
+        page = scene.hub.watch([7, 8, 9])
+        waiting = asyncio.ensure_future(anext(page))
+        await until(lambda: scene.viewer.streams[-1:] == [[7]])
+        scene.reporter.report = report_of(state, stream(7, 70))
+        await until(lambda: scene.viewer.streams[-1] == [])
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await page.aclose()
+
+    run(scenario())
+
+
+def test_a_loop_that_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "_PATIENCE_S", 0.001)
+
+    async def scenario() -> None:
+        events = Scene(None).hub.watch()
+        assert "does not answer" in (await next_event(events, "trouble"))["text"]
+        await events.aclose()
+
+    run(scenario())
+
+
+def test_closing_ends_every_connection() -> None:
+    async def scenario() -> None:
+        scene = Scene(report_of())
+        pages = [scene.hub.watch(), scene.hub.watch([7])]
+        waiting = [asyncio.ensure_future(drain(page)) for page in pages]
+        await until(lambda: scene.reporter.asked > 0)
+        scene.hub.close_soon()
+        await asyncio.gather(*waiting)
+        assert not scene.hub.has_room
+        await until(lambda: scene.viewer.closed == 1)
+
+    run(scenario())
+
+
+async def drain(events: AsyncIterator[bytes]) -> None:
+    async for _ in events:
+        pass
+
+
+def note(feed: TransitionFeed, text: str) -> None:
+    """Put something into the feed as a driver would."""
+    feed._note(Something(), "state", text)  # type: ignore[arg-type]
+
+
+class Something(msgspec.Struct):
+    """A machine as far as the feed looks at it."""
+
+    label: str = "driver"

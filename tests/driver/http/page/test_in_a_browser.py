@@ -1,0 +1,211 @@
+"""The page in a real browser, of a real daemon, with real clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.driver.http.page.browser import Browser
+from tests.driver.http.page.conftest import Site
+
+pytestmark = pytest.mark.process
+
+CARD = '.card[data-stream="10000"]'
+STATE = f"document.querySelector('{CARD}')?.dataset.state"
+LIT = "document.querySelector('#chart .lit text')?.textContent"
+FRAME = f"document.querySelector('{CARD} .picture img:not([hidden])')?.naturalWidth"
+
+
+def lit_becomes(browser: Browser, state: str) -> None:
+    browser.wait(f"{LIT} === arguments[0]", state)
+
+
+def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: Site) -> None:
+    """Issue: the page shows a state change made by a real client."""
+    browser.open(site.url)
+    browser.wait(f"{STATE} === 'Init'")
+    lit_becomes(browser, "Normal")
+    browser.find(f"{CARD} .state").click()
+    lit_becomes(browser, "Init")
+
+    producer = site.start_client("producer")
+    lit_becomes(browser, "ProducerAttached")
+    # State and transition come in two messages.
+    browser.wait(
+        "document.querySelector('#chart .edge.taken')?.textContent.includes('PRODUCER_ATTACHED')"
+    )
+    assert browser.text("#path") == "Live › Active › ProducerAttached"
+    assert browser.count("#chart .cluster.around") == 2
+    site.start_client("consumer")
+
+    # The newest frame, by the page's own client, and what the others say of themselves.
+    assert browser.wait(FRAME) == 80
+    red, green, blue = browser.run(
+        """const image = document.querySelector(arguments[0]);
+        const canvas = document.createElement("canvas").getContext("2d");
+        canvas.drawImage(image, 0, 0);
+        return [...canvas.getImageData(40, 30, 1, 1).data].slice(0, 3);""",
+        f"{CARD} .picture img",
+    )
+    assert abs(red - 220) < 12
+    assert abs(green - 30) < 12
+    assert abs(blue - 40) < 12
+    assert "60 × 80 × 3 uint8" in browser.text(f"{CARD} .caption")
+    browser.wait(f"/\\d Hz · .*B\\/s/.test(document.querySelector('{CARD} .facts').textContent)")
+    browser.wait(f"document.querySelectorAll('{CARD} .chip').length === 3")
+    browser.wait(f"document.querySelector('{CARD} .chip .own')")
+
+    browser.find(f"{CARD} .chip").click()
+    lit_becomes(browser, "Active")
+    os.kill(producer.pid, signal.SIGKILL)
+    lit_becomes(browser, "Closed")
+    browser.wait(f"{STATE} === 'Ready'")
+    ends = browser.wait(
+        "[...document.querySelectorAll('#timeline .kind-end')]"
+        ".map((item) => item.textContent).join()"
+    )
+    assert "expired, its client fell silent" in ends
+    browser.wait("document.querySelector('#said').textContent")
+    assert browser.console() == []
+    hosts = {url.split("/")[2] for url in browser.requests() if url.startswith("http")}
+    assert hosts == {f"127.0.0.1:{site.port}"}
+
+
+def test_frames_are_looked_at_only_while_somebody_looks(
+    browser: Browser, site: Site, eventually: Callable[..., None]
+) -> None:
+    site.start_client("producer")
+    browser.open(site.url)
+    assert browser.wait(FRAME)
+    assert len(site.status()["leases"]) == 2
+    browser.find("#images").click()
+    eventually(lambda: len(site.status()["leases"]) == 1, "the page's lease is returned")
+    browser.find("#images").click()
+    eventually(lambda: len(site.status()["leases"]) == 2, "the page attaches again")
+    browser.driver.get("about:blank")
+    eventually(lambda: len(site.status()["leases"]) == 1, "the page's lease is returned")
+    eventually(lambda: children_of(site.daemon.pid) == [], "the page's client ends")
+
+
+def test_the_page_finds_the_driver_again_after_a_restart(browser: Browser, site: Site) -> None:
+    browser.open(site.url)
+    browser.wait("document.body.dataset.link === 'live'")
+    browser.wait(STATE)
+    assert site.daemon.stop() == 0
+    browser.wait("document.body.dataset.link === 'lost'")
+    assert browser.find("#trouble").is_displayed()
+    site.start_driver(**{"driver.instance_id": "second"})
+    browser.wait("document.querySelector('#instance').textContent === 'second'")
+    browser.wait("document.querySelector('#trouble').hidden")
+
+
+def test_an_open_page_does_not_keep_the_driver_from_stopping(browser: Browser, site: Site) -> None:
+    """Its own lease is returned when the driver drains, or the drain would time out."""
+    producer = site.start_client("producer")
+    browser.open(site.url)
+    browser.wait("document.querySelector('.picture img:not([hidden])')?.naturalWidth")
+    pids = children_of(site.daemon.pid)
+    assert len(pids) == 1
+    producer.kill()  # its lease is left to expire
+    assert site.daemon.stop() == 0
+    returned = [r["message"] for r in site.daemon.log if "ended: detached" in r["message"]]
+    assert len(returned) == 1
+    assert not os.path.exists(f"/proc/{pids[0]}")
+
+
+def test_everything_can_be_reached_and_used_by_keyboard(browser: Browser, quiet_site: Site) -> None:
+    browser.open(quiet_site.url)
+    browser.wait(STATE)
+    reached = [browser.tab() for _ in range(16)]
+    for part in ("skip", "driver-state", "find", "images", "state", "machine", "chart"):
+        assert part in reached, reached
+    browser.run("document.querySelector('.card .state').focus()")
+    browser.press("\ue007")  # Enter
+    lit_becomes(browser, "Init")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert browser.run(f"return {outline}") == "solid"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_dark(
+    browser: Browser, quiet_site: Site, scheme: str
+) -> None:
+    """Contrast of at least 4.5 between every text and what it stands on (WCAG AA)."""
+    browser.prefer(scheme)
+    browser.open(quiet_site.url)
+    browser.wait(STATE)
+    browser.find(f"{CARD} .state").click()
+    lit_becomes(browser, "Init")
+    browser.wait("document.getAnimations().length === 0")
+    faint, looked_at, page = browser.run(CONTRASTS)
+    assert faint == []
+    assert looked_at > 60
+    assert (page > 0.5) == (scheme == "light")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1500])
+def test_nothing_runs_out_of_a_narrow_window(
+    browser: Browser, quiet_site: Site, width: int
+) -> None:
+    browser.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        browser.open(quiet_site.url)
+        browser.wait(STATE)
+        browser.wait("document.querySelector('#chart svg')")
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def children_of(pid: int) -> list[int]:
+    """Child processes of any thread of a process."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/children") as children:
+            found += [int(child) for child in children.read().split()]
+    return found
+
+
+CONTRASTS = """
+const channel = (v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+const over = (colours) => {
+  canvas.clearRect(0, 0, 1, 1);
+  for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+};
+const behind = (element) => {
+  const colours = [];
+  for (let e = element; e; e = e.parentElement) {
+    if (e instanceof SVGElement) {
+      const box = e.matches("g.node, g.cluster") && e.querySelector("path");
+      if (box) colours.unshift(getComputedStyle(box).fill);
+    } else colours.unshift(getComputedStyle(e).backgroundColor);
+  }
+  return colours;
+};
+const faint = [];
+let count = 0;
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+  if (element.closest("noscript, select, .skip")) continue;
+  const style = getComputedStyle(element);
+  const under = behind(element);
+  const back = luminance(over(under));
+  const ink = element instanceof SVGElement ? style.fill : style.color;
+  const fore = luminance(over([...under, ink]));
+  const contrast = (Math.max(fore, back) + 0.05) / (Math.min(fore, back) + 0.05);
+  count += 1;
+  if (contrast < 4.5) faint.push([walker.currentNode.data.trim(), contrast.toFixed(2)]);
+}
+return [faint, count, luminance(over(behind(document.body)))];
+"""

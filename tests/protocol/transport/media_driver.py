@@ -1,0 +1,23 @@
+"""A real media driver for tests, one per test process.
+
+Use it from another area's `conftest.py`:
+
+    from tests.protocol.transport.media_driver import media_driver  # noqa: F401
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
+
+__all__ = ["media_driver"]
+
+
+@pytest.fixture(scope="session")
+def media_driver() -> Iterator[MediaDriverProcess]:
+    """A media driver in a child process, in a directory of its own below /dev/shm."""
+    with MediaDriverProcess() as driver:
+        yield driver
