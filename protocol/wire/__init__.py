@@ -14,6 +14,10 @@ from .codec import (
     peek_correlation_id,
 )
 from .errors import WireError, WireProblem
+from .generated.bridge_messages import (
+    BridgeFrameChunk,
+    BridgeStreamInfo,
+)
 from .generated.catalog import Message, Record
 from .generated.control_messages import (
     Attribute,
@@ -35,6 +39,12 @@ from .generated.control_messages import (
     SlotHeader,
     TensorHeader,
 )
+from .generated.discovery_messages import (
+    DiscoveryRequest,
+    DiscoveryResponse,
+    DiscoveryResult,
+    Tag,
+)
 from .generated.driver_messages import (
     ShmAttachRequest,
     ShmAttachResponse,
@@ -47,20 +57,44 @@ from .generated.driver_messages import (
 )
 from .generated.enums import (
     ClockDomain,
+    DiscoveryStatus,
     Dtype,
     FrameProgressState,
     HugepagesPolicy,
     LeaseRevokeReason,
     MajorOrder,
+    MergeRuleType,
+    MergeTimeRuleType,
     Mode,
+    PayloadMode,
     ProgressUnit,
     PublishMode,
     RegionType,
     ResponseCode,
     Role,
     ShutdownReason,
+    TimestampSource,
 )
-from .generated.layouts import CONTROL_SCHEMA_ID, DRIVER_SCHEMA_ID
+from .generated.layouts import (
+    BRIDGE_SCHEMA_ID,
+    CONTROL_SCHEMA_ID,
+    DISCOVERY_SCHEMA_ID,
+    DRIVER_SCHEMA_ID,
+    MERGE_SCHEMA_ID,
+    TRACE_LINK_SCHEMA_ID,
+)
+from .generated.merge_messages import (
+    SequenceMergeMapAnnounce,
+    SequenceMergeMapRequest,
+    SequenceMergeRule,
+    TimestampMergeMapAnnounce,
+    TimestampMergeMapRequest,
+    TimestampMergeRule,
+)
+from .generated.trace_link_messages import (
+    TraceLinkSet,
+    TraceParent,
+)
 from .header import HEADER_BYTES, MessageHeader, peek_header
 from .stream_pairs import (
     StreamRequest,
@@ -70,16 +104,26 @@ from .stream_pairs import (
 )
 
 __all__ = [
+    "BRIDGE_SCHEMA_ID",
     "CONTROL_SCHEMA_ID",
+    "DISCOVERY_SCHEMA_ID",
     "DRIVER_SCHEMA_ID",
     "HEADER_BYTES",
+    "MERGE_SCHEMA_ID",
+    "TRACE_LINK_SCHEMA_ID",
     "Attribute",
+    "BridgeFrameChunk",
+    "BridgeStreamInfo",
     "ClockDomain",
     "ConsumerConfig",
     "ConsumerHello",
     "ControlResponse",
     "DataSourceAnnounce",
     "DataSourceMeta",
+    "DiscoveryRequest",
+    "DiscoveryResponse",
+    "DiscoveryResult",
+    "DiscoveryStatus",
     "Dtype",
     "FrameDescriptor",
     "FrameProgress",
@@ -87,12 +131,15 @@ __all__ = [
     "HugepagesPolicy",
     "LeaseRevokeReason",
     "MajorOrder",
+    "MergeRuleType",
+    "MergeTimeRuleType",
     "Message",
     "MessageHeader",
     "MetaBlobAnnounce",
     "MetaBlobChunk",
     "MetaBlobComplete",
     "Mode",
+    "PayloadMode",
     "PayloadPool",
     "ProgressUnit",
     "PublishMode",
@@ -102,6 +149,9 @@ __all__ = [
     "RegionType",
     "ResponseCode",
     "Role",
+    "SequenceMergeMapAnnounce",
+    "SequenceMergeMapRequest",
+    "SequenceMergeRule",
     "ShmAttachRequest",
     "ShmAttachResponse",
     "ShmDetachRequest",
@@ -115,7 +165,14 @@ __all__ = [
     "ShutdownReason",
     "SlotHeader",
     "StreamRequest",
+    "Tag",
     "TensorHeader",
+    "TimestampMergeMapAnnounce",
+    "TimestampMergeMapRequest",
+    "TimestampMergeRule",
+    "TimestampSource",
+    "TraceLinkSet",
+    "TraceParent",
     "WireError",
     "WireProblem",
     "decode",

@@ -108,7 +108,7 @@ _decode_raw: Final = decoder_for(_BY_TYPE, raw_enums=True)
 
 
 def decode(buffer: WireBuffer, *, raw_enums: bool = False) -> Message:
-    """Decode one whole message of either schema; see `decoder_for`.
+    """Decode one whole message of any schema; see `decoder_for`.
 
     >>> decode(encode(ShmDetachResponse(77, ResponseCode.OK)))
     ShmDetachResponse(correlation_id=77, code=<ResponseCode.OK: 0>, error_message='')
@@ -140,11 +140,12 @@ def encode(message: Message, *, checked: bool = True) -> bytes:
         raise out_of_range(_parts(message), FIELD_CODES) from None
 
 
-def _parts(message: Message | Record) -> list[object]:
-    """A message and the entries of its groups."""
-    groups = (getattr(message, name) for name in message.__struct_fields__)
-    entries = (item for group in groups if isinstance(group, tuple) for item in group)
-    return [message, *(entry for entry in entries if type(entry) in FIELD_CODES)]
+def _parts(owner: object) -> list[object]:
+    """A message and the entries of its groups, inner ones included."""
+    values = [getattr(owner, name) for name in owner.__struct_fields__]  # type: ignore[attr-defined]
+    entries = [item for group in values if isinstance(group, tuple) for item in group]
+    inner = (part for item in entries if type(item) in FIELD_CODES for part in _parts(item))
+    return [owner, *inner]
 
 
 def encode_into(message: Message, buffer: bytearray | memoryview, offset: int = 0) -> int:

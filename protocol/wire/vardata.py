@@ -20,6 +20,7 @@ __all__ = [
     "read_data",
     "read_dimension",
     "read_text",
+    "read_trailing_text",
     "read_uri",
     "write_data",
     "write_dimension",
@@ -72,16 +73,24 @@ def read_text(buffer: WireBuffer, at: int, size: int) -> tuple[str, int]:
     return str(buffer[at + 4 : end], "ascii", "replace").replace("\0", "\ufffd"), end
 
 
+def read_trailing_text(buffer: WireBuffer, at: int, size: int) -> tuple[str, int]:
+    """As `read_text`, but empty where the message ends: some senders leave the item out (S-012)."""
+    return ("", at) if at == size else read_text(buffer, at, size)
+
+
 def read_data(buffer: WireBuffer, at: int, size: int) -> tuple[bytes, int]:
     """Raw bytes, copied, and the next position."""
     end = _end_of(buffer, at, size)
     return bytes(buffer[at + 4 : end]), end
 
 
-def read_dimension(buffer: WireBuffer, at: int, size: int, least: int) -> tuple[int, int, int]:
+def read_dimension(
+    buffer: WireBuffer, at: int, size: int, least: int, *, exact: bool = False
+) -> tuple[int, int, int]:
     """Block length of the entries, their number, and where the first one starts.
 
-    `least` is the entry block length that the schema knows: more is skipped, less rejects.
+    `least` is the entry block length that the schema knows: more is skipped, unless it has to be
+    `exact` (S-011); less rejects.
     """
     start = at + 4
     if start > size:
@@ -90,6 +99,10 @@ def read_dimension(buffer: WireBuffer, at: int, size: int, least: int) -> tuple[
     if entry_bytes < least:
         raise WireError(
             WireProblem.MALFORMED, f"group entries of {entry_bytes} bytes, at least {least} needed"
+        )
+    if exact and entry_bytes != least:
+        raise WireError(
+            WireProblem.MALFORMED, f"group entries of {entry_bytes} bytes, {least} expected"
         )
     if count > MAX_GROUP_ENTRIES:
         raise WireError(WireProblem.MALFORMED, f"a group of {count} entries")

@@ -2,8 +2,9 @@
 that checks before encoding, straight-line code without a lookup of the layout.
 
 The order in a decoder is the one of the receive checks: lengths of block, groups and var data
-first, listed enum values last, so that a message that is both truncated and out of range is
-reported as truncated (M-050).
+first, listed enum values of the block last, so that a message that is both truncated and out of
+range is reported as truncated (M-050). Each class of group entries has a reader, a writer and a
+checker of its own, which messages and outer groups share.
 """
 
 from __future__ import annotations
@@ -11,38 +12,50 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterator
 
-from .emit_types import admits_raw_enums, attribute, entry_class, heading
+from .emit_types import (
+    admits_raw_enums,
+    attribute,
+    entry_class,
+    heading,
+    schema_entries,
+    schema_enums,
+)
 from .schema import Field, Group, Message, Schema, VarData, snake_case
 
 __all__ = ["emit_catalog", "emit_codecs"]
 
-_READERS = {"uri": "read_uri", "channel": "read_uri", "": "read_data"}
+_READERS = {
+    "uri": "read_uri",
+    "channel": "read_uri",
+    "trailingText": "read_trailing_text",
+    "": "read_data",
+}
 _WRITERS = {"uri": "write_uri", "channel": "write_uri", "": "write_data"}
 
 
-def emit_codecs(schema: Schema, module: str, imported: str, summary: str) -> str:
-    """A module of codec functions for the classes of `module`."""
-    lines = heading(summary)
-    enums = sorted({f.enum.name for m in schema.messages for f in m.fields if f.enum} - {"Bool"})
-    entries = {entry_class(g): g for m in schema.messages for g in m.groups}
-    names = [m.name for m in schema.messages]
+def emit_codecs(schema: Schema, modules: dict[str, str]) -> str:
+    """A module of codec functions; `modules` names the module of each entry class."""
+    lines = heading(f"Codecs of the {schema.kind.replace('_', ' ')} schema.")
+    enums = schema_enums(schema)
+    entries = schema_entries(schema)
     lines += [
         "from struct import Struct",
         "",
-        f"from .{module} import {', '.join(sorted({*names, *entries} - {'PayloadPool'}))}",
-        *([f"from .{imported} import PayloadPool"] if "PayloadPool" in entries else []),
-        f"from .enums import {', '.join(enums)}",
+        f"from .{schema.kind}_messages import {', '.join(m.name for m in schema.messages)}",
+        *(f"from .{modules[name]} import {name}" for name in entries),
+        *([f"from .enums import {', '.join(enums)}"] if enums else []),
         "from ..refusals import (",
         "    bad_enum, sentinel, truncated_entry, truncated_record, unlisted,",
         ")",
         "from ..header import WireBuffer",
         "from ..vardata import (",
-        "    read_data, read_dimension, read_text, read_uri,",
+        "    read_data, read_dimension, read_text, read_trailing_text, read_uri,",
         "    write_data, write_dimension, write_error_message, write_text, write_uri,",
         ")",
         "",
     ]
-    if any(f.enum and f.enum.name == "Bool" for m in schema.messages for f in m.fields):
+    owners: list[Message | Group] = [*schema.messages, *entries.values()]
+    if any(f.enum and f.enum.name == "Bool" for owner in owners for f in owner.fields):
         lines.append("_BOOL = {0: False, 1: True}")
     lines += [f"{_table(name)} = {{member.value: member for member in {name}}}" for name in enums]
     for name, group in entries.items():
@@ -55,6 +68,8 @@ def emit_codecs(schema: Schema, module: str, imported: str, summary: str) -> str
         if not message.shared_memory:
             lines.append(f'{_struct(message.name)}_BLOCK = Struct("<{message.format}")')
     lines.append("")
+    for group in entries.values():
+        lines += ["", *_entry_reader(group), "", *_entry_writer(group), "", *_entry_checker(group)]
     for message in schema.messages:
         lines += [
             "",
@@ -78,7 +93,7 @@ def emit_catalog(schemas: list[Schema]) -> str:
     lines = heading("Every message: its class, ids, block length and codec functions.")
     lines += ["from typing import Final", "", "from ..codec_entry import Codec"]
     for schema in schemas:
-        kind = schema.package.rpartition(".")[2]
+        kind = schema.kind
         names = ", ".join(m.name for m in schema.messages)
         lines.append(f"from . import {kind}_codecs as {kind}")
         lines.append(f"from .{kind}_messages import {names}")
@@ -92,14 +107,15 @@ def emit_catalog(schemas: list[Schema]) -> str:
     for name, items in (("CODECS", messages), ("RECORDS", records)):
         lines.append(f"{name}: Final = (")
         for schema, message in items:
-            kind = schema.package.rpartition(".")[2]
+            kind = schema.kind
             suffix = snake_case(message.name)
             check = f"{kind}.{_checker_name(message)}" if [*_checks(message)] else "None"
             ids = f"{schema.id}, {message.template_id}, {schema.version}, {message.block_length}"
             functions = f"{kind}.decode_{suffix}, {kind}.encode_{suffix}, {check}"
             lines.append(f"    Codec({message.name}, {ids}, {functions}),")
         lines += [")", ""]
-    lines.append("FIELD_CODES: Final = control.FIELD_CODES | driver.FIELD_CODES")
+    codes = " | ".join(f"{schema.kind}.FIELD_CODES" for schema in schemas)
+    lines.append(f"FIELD_CODES: Final = {codes}")
     lines += ['"""`struct` codes by field; a trailing `?` where None is allowed."""', ""]
     return "\n".join(lines)
 
@@ -142,7 +158,7 @@ def _decoder(message: Message) -> Iterator[str]:
         start = f"{base} + block_length" if base else "block_length"
         yield f"    at = {start}"
     for group in message.groups:
-        yield from _group_decoder(group)
+        yield from _group_reader(group)
     for item in message.data:
         yield _read_item(item)
     yield from _enum_checks(message)
@@ -173,23 +189,50 @@ def _unpack(message: Message, unpacked: str) -> Iterator[str]:
         position += field.count
 
 
-def _group_decoder(group: Group) -> Iterator[str]:
+def _group_reader(group: Group) -> Iterator[str]:
+    """Lines that read a whole group into a list named for it."""
     entries = attribute(group.name)
-    entry = entry_class(group)
-    yield f"    entry_bytes, count, at = read_dimension(buffer, at, size, {group.block_length})"
-    yield f"    {entries}: list[{entry}] = []"
+    bounds = f"{group.block_length}" + (", exact=True" if group.semantic == "exactEntries" else "")
+    yield f"    entry_bytes, count, at = read_dimension(buffer, at, size, {bounds})"
+    yield f"    {entries}: list[{entry_class(group)}] = []"
     yield "    for _ in range(count):"
-    yield "        entry_end = at + entry_bytes"
-    yield "        if entry_end > size:"
-    yield "            raise truncated_entry(at, size)"
+    entry = snake_case(entry_class(group))
+    yield f"        {entry}, at = {_entry_function('read', group)}(buffer, at, size, entry_bytes)"
+    yield f"        {entries}.append({entry})"
+
+
+def _entry_function(verb: str, group: Group) -> str:
+    return f"_{verb}_{snake_case(entry_class(group))}"
+
+
+def _entry_reader(group: Group) -> Iterator[str]:
+    """The function that reads one entry and returns it with the next position."""
+    entry = entry_class(group)
+    yield f"def {_entry_function('read', group)}("
+    yield "    buffer: WireBuffer, at: int, size: int, entry_bytes: int"
+    yield f") -> tuple[{entry}, int]:"
+    yield "    entry_end = at + entry_bytes"
+    yield "    if entry_end > size:"
+    yield "        raise truncated_entry(at, size)"
     if group.fields:
         names = ", ".join(attribute(field.name) for field in group.fields)
-        yield f"        {names} = {_struct(entry)}.unpack_from(buffer, at)"
-    yield "        at = entry_end"
-    yield from (f"    {_read_item(item)}" for item in group.data)
-    items: list[Field | VarData] = [*group.fields, *group.data]
-    names = ", ".join(_local(item.name) for item in items)
-    yield f"        {entries}.append({entry}({names}))"
+        comma = "," if len(group.fields) == 1 else ""
+        yield f"    {names}{comma} = {_struct(entry)}.unpack_from(buffer, at)"
+    yield "    at = entry_end"
+    for inner in group.groups:
+        yield from _group_reader(inner)
+    yield from (_read_item(item) for item in group.data)
+    for field in group.fields:
+        if field.enum is not None:
+            name = attribute(field.name)
+            yield f"    {name}_ = {_table(field.enum.name)}.get({name})"
+            yield f"    if {name}_ is None:"
+            yield f'        raise bad_enum("{entry}.{name}", {name})'
+    yield f"    return {entry}("
+    yield from (f"        {_value(field, group)}," for field in group.fields)
+    yield from (f"        tuple({attribute(inner.name)})," for inner in group.groups)
+    yield from (f"        {_local(item.name)}," for item in group.data)
+    yield "    ), at"
 
 
 def _read_item(item: VarData) -> str:
@@ -213,10 +256,10 @@ def _enum_checks(message: Message) -> Iterator[str]:
         yield from (f"        {line}" for line in bad)
 
 
-def _value(field: Field, message: Message) -> str:
+def _value(field: Field, owner: Message | Group) -> str:
     """Expression for the attribute, from the raw value of the same name."""
     name = attribute(field.name)
-    if field.enum is not None and not message.shared_memory:
+    if field.enum is not None and not (isinstance(owner, Message) and owner.shared_memory):
         return f"{name}_"
     if field.null is not None:
         return f"None if {name} == {field.null} else {name}"
@@ -240,7 +283,7 @@ def _encoder(message: Message, schema: Schema) -> Iterator[str]:
     yield from (f"        {part}," for part in parts)
     yield "    )]"
     for group in message.groups:
-        yield from _group_encoder(group, message)
+        yield from _group_writer(group, "message", message.name)
     for item in message.data:
         yield f"    parts.append({_write_item(item, 'message', message.name)})"
     yield '    return b"".join(parts)'
@@ -255,23 +298,38 @@ def _block_values(message: Message, schema: Schema) -> Iterator[str]:
             | schema.version << 48
         )
         yield f"0x{word:016X}"
-    for field in _read(message.fields):
-        value = f"message.{attribute(field.name)}"
-        if field.null is not None:
-            value = f"{field.null} if {value} is None else {value}"
-        yield f"*{value}" if field.count > 1 else value
+    yield from (_packed(field, "message") for field in _read(message.fields))
 
 
-def _group_encoder(group: Group, message: Message) -> Iterator[str]:
-    entries = f"message.{attribute(group.name)}"
-    where = f"{message.name}.{attribute(group.name)}"
+def _packed(field: Field, owner: str) -> str:
+    """Expression for a field's value on the wire."""
+    value = f"{owner}.{attribute(field.name)}"
+    if field.null is not None:
+        value = f"{field.null} if {value} is None else {value}"
+    return f"*{value}" if field.count > 1 else value
+
+
+def _group_writer(group: Group, owner: str, owner_class: str) -> Iterator[str]:
+    """Lines that append a whole group to `parts`."""
+    entries = f"{owner}.{attribute(group.name)}"
+    where = f"{owner_class}.{attribute(group.name)}"
     yield f'    parts.append(write_dimension({group.block_length}, len({entries}), "{where}"))'
-    yield f"    for entry in {entries}:"
+    inner = snake_case(entry_class(group))
+    yield f"    for {inner} in {entries}:"
+    yield f"        {_entry_function('write', group)}(parts, {inner})"
+
+
+def _entry_writer(group: Group) -> Iterator[str]:
+    """The function that appends the bytes of one entry."""
+    entry = entry_class(group)
+    yield f"def {_entry_function('write', group)}(parts: list[bytes], entry: {entry}) -> None:"
     if group.fields:
-        values = ", ".join(f"entry.{attribute(field.name)}" for field in group.fields)
-        yield f"        parts.append({_struct(entry_class(group))}.pack({values}))"
+        values = ", ".join(_packed(field, "entry") for field in group.fields)
+        yield f"    parts.append({_struct(entry)}.pack({values}))"
+    for inner in group.groups:
+        yield from _group_writer(inner, "entry", entry)
     for item in group.data:
-        yield f"        parts.append({_write_item(item, 'entry', entry_class(group))})"
+        yield f"    parts.append({_write_item(item, 'entry', entry)})"
 
 
 def _write_item(item: VarData, owner: str, owner_class: str) -> str:
@@ -295,11 +353,22 @@ def _checker_name(message: Message) -> str:
 
 
 def _checks(message: Message) -> Iterator[str]:
-    if message.shared_memory:
-        return
-    for field in _read(message.fields):
+    if not message.shared_memory:
+        yield from _item_checks(message, "message", message.name)
+
+
+def _entry_checker(group: Group) -> Iterator[str]:
+    lines = [*_item_checks(group, "entry", entry_class(group))]
+    if lines:
+        yield f"def {_entry_function('check', group)}(entry: {entry_class(group)}) -> None:"
+        yield from lines
+
+
+def _item_checks(item: Message | Group, owner: str, owner_class: str) -> Iterator[str]:
+    """Lines that check the fields of a message or an entry, then the entries inside."""
+    for field in _read(item.fields):
         name = attribute(field.name)
-        value, where = f"message.{name}", f'"{message.name}.{name}"'
+        value, where = f"{owner}.{name}", f'"{owner_class}.{name}"'
         if field.enum is not None:
             given = f"{value} is not None and " if field.null is not None else ""
             yield f"    if {given}{value} not in {_table(field.enum.name)}:"
@@ -307,3 +376,8 @@ def _checks(message: Message) -> Iterator[str]:
         elif field.null or field.semantic == "privateStreamId":
             yield f"    if {value} == {field.null or 0xFFFFFFFF}:"
             yield f"        raise sentinel({where}, {value})"
+    for group in item.groups:
+        if [*_item_checks(group, "entry", entry_class(group))]:
+            inner = snake_case(entry_class(group))
+            yield f"    for {inner} in {owner}.{attribute(group.name)}:"
+            yield f"        {_entry_function('check', group)}({inner})"

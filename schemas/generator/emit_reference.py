@@ -16,10 +16,9 @@ _INTRODUCTION = """\
 
 <!-- Generated from schemas/*.xml by `make schemas`; edit those, not this file. -->
 
-Every message and every record in shared memory, byte by byte. The schema files
-[`control.xml`](../../schemas/control.xml) and [`driver.xml`](../../schemas/driver.xml) are the
-source; the classes of the same names are in `tensor_pool.protocol.wire`, with attributes in
-snake case.
+Every message and every record in shared memory, byte by byte. The files in
+[`schemas/`](../../schemas/README.md) are the source; the classes of the same names are in
+`tensor_pool.protocol.wire`, with attributes in snake case.
 
 ```python
 from tensor_pool.protocol.wire import Role, ShmLeaseKeepalive, decode, encode
@@ -36,7 +35,7 @@ sizes before it. Offsets below count from the start of the block.
 | --- | --- | --- | --- |
 | `blockLength` | uint16 | 0 | bytes of the block; a reader skips what it does not know at its end |
 | `templateId` | uint16 | 2 | which message of the schema |
-| `schemaId` | uint16 | 4 | 900 control, 901 driver |
+| `schemaId` | uint16 | 4 | SCHEMAS |
 | `version` | uint16 | 6 | 1 |
 
 A group is a 4-byte dimension (uint16 bytes of an entry's fields, uint16 number of entries, at most
@@ -48,7 +47,8 @@ bytes 0x21 to 0x7E only, other text 0x01 to 0x7F; error messages are cut at 1024
 
 def emit_reference(schemas: list[Schema]) -> str:
     """The page as Markdown."""
-    lines = [_INTRODUCTION, "## Enums", ""]
+    ids = ", ".join(f"{schema.id} {schema.kind.replace('_', ' ')}" for schema in schemas)
+    lines = [_INTRODUCTION.replace("SCHEMAS", ids), "## Enums", ""]
     lines += ["| Enum | Type | Values |", "| --- | --- | --- |"]
     for enum in shared_enums(schemas):
         values = ", ".join(f"{name} {value}" for name, value in enum.values.items())
@@ -105,17 +105,22 @@ def _fields(fields: Iterable[Field]) -> Iterator[str]:
         )
 
 
-def _group(group: Group) -> Iterator[str]:
+def _group(group: Group, where: str = "Then") -> Iterator[str]:
     length = f"entries of {group.block_length} bytes" if group.fields else "entries without fields"
     python = f"attribute `{attribute(group.name)}`: a tuple of `{entry_class(group)}`"
-    yield f"Then group `{group.name}` (id {group.id}), {python}, {length}:"
+    yield f"{where} group `{group.name}` (id {group.id}), {python}, {length}:"
     yield ""
     if group.fields:
         yield from _fields(group.fields)
+    for inner in group.groups:
         yield ""
-        yield "and for each entry, as var data:"
-        yield ""
-    yield from _var_data(group.data)
+        yield from _group(inner, f"In each entry of `{group.name}`,")
+    if group.data:
+        if group.fields:
+            yield ""
+            yield f"and for each entry of `{group.name}`, as var data:"
+            yield ""
+        yield from _var_data(group.data)
 
 
 def _var_data(items: Iterable[VarData]) -> Iterator[str]:

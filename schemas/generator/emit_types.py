@@ -12,28 +12,45 @@ from .schema import (
     Message,
     Schema,
     SchemaError,
-    VarData,
     snake_case,
 )
 
 __all__ = [
     "admits_raw_enums",
+    "all_groups",
     "attribute",
     "emit_enums",
     "emit_layouts",
     "emit_messages",
     "entry_class",
+    "entry_modules",
     "heading",
+    "schema_entries",
+    "schema_enums",
     "shared_enums",
 ]
 
 _RAW_ENUM_MESSAGES = frozenset({"ShmAttachRequest", "ConsumerHello"})
 """Requests whose enums the driver judges itself: their classes admit a plain int (M-043)."""
 
-_LAID_OUT = ("FrameDescriptor", "ShmRegionSuperblock", "SlotHeader", "TensorHeader")
+_LAID_OUT = (
+    "FrameDescriptor",
+    "ShmRegionSuperblock",
+    "SlotHeader",
+    "TensorHeader",
+    "BridgeFrameChunk",
+)
 """What is read and written in place, by offset, on the hot path."""
 
-_ENTRY_CLASSES = {"payloadPools": "PayloadPool", "attributes": "Attribute"}
+_ENTRY_CLASSES = {
+    "payloadPools": "PayloadPool",
+    "attributes": "Attribute",
+    "SequenceMergeMapAnnounce.rules": "SequenceMergeRule",
+    "TimestampMergeMapAnnounce.rules": "TimestampMergeRule",
+    "parents": "TraceParent",
+    "results": "DiscoveryResult",
+    "tags": "Tag",
+}
 
 
 def heading(summary: str) -> list[str]:
@@ -56,10 +73,11 @@ def attribute(name: str) -> str:
 
 
 def entry_class(group: Group) -> str:
-    """Class of the entries of a group."""
-    if group.name not in _ENTRY_CLASSES:
-        raise SchemaError(f"no class name is known for entries of {group.name!r}")
-    return _ENTRY_CLASSES[group.name]
+    """Class of the entries of a group: by its name, or by its owner's and its own."""
+    for key in (f"{group.owner}.{group.name}", group.name):
+        if key in _ENTRY_CLASSES:
+            return _ENTRY_CLASSES[key]
+    raise SchemaError(f"no class name is known for entries of {group.owner}.{group.name}")
 
 
 def admits_raw_enums(message: Message) -> bool:
@@ -90,59 +108,64 @@ def emit_enums(schemas: list[Schema]) -> str:
     return "\n".join(lines)
 
 
-def emit_messages(schema: Schema, other: Schema | None, summary: str) -> str:
-    """A module of message classes. Entry classes that `other` defines are imported from it."""
-    known = {entry_class(g) for m in other.messages for g in m.groups} if other else set()
-    entries = {entry_class(g): g for m in schema.messages for g in m.groups}
-    inherited = sorted(entries.keys() & known)
-    names = [*(name for name in entries if name not in known), *(m.name for m in schema.messages)]
-    enums = sorted(
-        {f.enum.name for m in schema.messages for f in m.fields if f.enum and f.enum.name != "Bool"}
-    )
-    lines = heading(summary)
+def all_groups(owner: Message | Group) -> Iterator[Group]:
+    """Groups of a message or group, those inside others first."""
+    for group in owner.groups:
+        yield from all_groups(group)
+        yield group
+
+
+def schema_entries(schema: Schema) -> dict[str, Group]:
+    """The groups of a schema by the name of their entry class, inner ones first."""
+    groups = (group for message in schema.messages for group in all_groups(message))
+    return {entry_class(group): group for group in groups}
+
+
+def schema_enums(schema: Schema) -> list[str]:
+    """Names of the enums that messages and group entries of a schema use, Bool left out."""
+    owners: list[Message | Group] = [*schema.messages, *schema_entries(schema).values()]
+    return sorted({f.enum.name for o in owners for f in o.fields if f.enum} - {"Bool"})
+
+
+def entry_modules(schemas: Iterable[Schema]) -> dict[str, str]:
+    """The module that defines each entry class: the one of the first schema that uses it."""
+    modules: dict[str, str] = {}
+    for schema in schemas:
+        for name in schema_entries(schema):
+            modules.setdefault(name, f"{schema.kind}_messages")
+    return modules
+
+
+def emit_messages(schema: Schema, modules: dict[str, str]) -> str:
+    """A module of message classes. Entry classes that another schema defines are imported."""
+    here = f"{schema.kind}_messages"
+    entries = schema_entries(schema)
+    own = {name: group for name, group in entries.items() if modules[name] == here}
+    lines = heading(f"Messages of the {schema.kind.replace('_', ' ')} schema.")
     lines += ["from msgspec import Struct", ""]
-    if other and inherited:
-        lines.append(f"from .control_messages import {', '.join(inherited)}")
-    lines += [f"from .enums import {', '.join(enums)}", "", *_all(names), ""]
-    for name, group in entries.items():
-        if name not in known:
-            lines += _class(name, group.description, group.fields, (), group.data, raw=False)
+    lines += [f"from .{modules[name]} import {name}" for name in entries if name not in own]
+    if enums := schema_enums(schema):
+        lines.append(f"from .enums import {', '.join(enums)}")
+    lines += ["", *_all([*own, *(m.name for m in schema.messages)]), ""]
+    for name, group in own.items():
+        lines += _class(name, group.description, group, raw=False)
     for message in schema.messages:
-        lines += _class(
-            message.name,
-            message.description,
-            message.fields,
-            message.groups,
-            message.data,
-            raw=admits_raw_enums(message),
-        )
+        lines += _class(message.name, message.description, message, raw=admits_raw_enums(message))
     return "\n".join(lines)
 
 
-def _class(
-    name: str,
-    description: str,
-    fields: tuple[Field, ...],
-    groups: tuple[Group, ...],
-    data: tuple[VarData, ...],
-    *,
-    raw: bool,
-) -> Iterator[str]:
+def _class(name: str, description: str, owner: Message | Group, *, raw: bool) -> Iterator[str]:
     yield f"class {name}(Struct, frozen=True, gc=False):"
     yield f'    """{description}."""'
     yield ""
-    defaults = False
-    for field in fields:
-        if field.constant is not None or field.semantic == "reserved":
-            continue
-        default = _default(field, after_optional=defaults)
-        defaults = defaults or bool(default)
+    fields = [f for f in owner.fields if f.constant is None and f.semantic != "reserved"]
+    for field, default in zip(fields, _defaults(fields), strict=True):
         yield f"    {attribute(field.name)}: {_annotation(field, raw=raw)}{default}"
         yield f'    """{_sentence(field.description)}"""'
-    for group in groups:
+    for group in owner.groups:
         yield f"    {attribute(group.name)}: tuple[{entry_class(group)}, ...] = ()"
         yield f'    """{_sentence(group.description)}"""'
-    for item in data:
+    for item in owner.data:
         kind, empty = ("str", '""') if item.ascii else ("bytes", 'b""')
         yield f"    {attribute(item.name)}: {kind} = {empty}"
         yield f'    """{_sentence(item.description)}"""'
@@ -161,7 +184,16 @@ def _annotation(field: Field, *, raw: bool) -> str:
     return kind if field.null is None else f"{kind} | None"
 
 
-def _default(field: Field, *, after_optional: bool) -> str:
+def _defaults(fields: list[Field]) -> list[str]:
+    """Defaults by field: Python allows them only where every later field has one as well."""
+    defaults: list[str] = []
+    for field in reversed(fields):
+        later = not defaults or bool(defaults[-1])
+        defaults.append(_default(field) if later else "")
+    return defaults[::-1]
+
+
+def _default(field: Field) -> str:
     """Optional items default to None; a field that has a natural "nothing" defaults to that."""
     if field.null is not None:
         return " = None"
@@ -169,8 +201,6 @@ def _default(field: Field, *, after_optional: bool) -> str:
         return " = 0"
     if field.enum is not None and "UNSPECIFIED" in field.enum.values:
         return f" = {field.enum.name}.UNSPECIFIED"
-    if after_optional:
-        raise SchemaError(f"{field.name} follows an optional field and has no natural default")
     return ""
 
 
@@ -179,7 +209,7 @@ def emit_layouts(schemas: list[Schema]) -> str:
     lines = heading("Where the fields of in-place records are: `struct` formats, sizes, offsets.")
     lines += ["from typing import Final", ""]
     for schema in schemas:
-        prefix = schema.package.rpartition(".")[2].upper()
+        prefix = schema.kind.upper()
         lines += [f"{prefix}_SCHEMA_ID: Final = {schema.id}"]
         lines += [f"{prefix}_SCHEMA_VERSION: Final = {schema.version}", ""]
     for message in (m for schema in schemas for m in schema.messages if m.name in _LAID_OUT):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .emit_codecs import emit_catalog, emit_codecs
 from .emit_reference import emit_reference
-from .emit_types import emit_enums, emit_layouts, emit_messages
+from .emit_types import emit_enums, emit_layouts, emit_messages, entry_modules
 from .schema import Schema, load_schema
 
 __all__ = ["generate", "main", "read_schemas", "stale_files"]
@@ -28,32 +28,23 @@ REFERENCE = SCHEMAS.parent / "docs" / "reference" / "messages.md"
 
 
 def read_schemas() -> list[Schema]:
-    """The control schema and the driver schema."""
-    return [load_schema(SCHEMAS / "control.xml"), load_schema(SCHEMAS / "driver.xml")]
+    """Every schema file, by schema id."""
+    return sorted(map(load_schema, SCHEMAS.glob("*.xml")), key=lambda schema: schema.id)
 
 
 def generate() -> dict[Path, str]:
     """Text of every generated file."""
-    both = read_schemas()
-    control, driver = both
+    schemas = read_schemas()
+    modules = entry_modules(schemas)
     texts = {
-        GENERATED / "enums.py": emit_enums(both),
-        GENERATED / "layouts.py": emit_layouts(both),
-        GENERATED / "control_messages.py": emit_messages(
-            control, None, "Messages of the control schema, and the shared memory records."
-        ),
-        GENERATED / "driver_messages.py": emit_messages(
-            driver, control, "Messages of the driver schema: leases between clients and driver."
-        ),
-        GENERATED / "control_codecs.py": emit_codecs(
-            control, "control_messages", "control_messages", "Codecs of the control schema."
-        ),
-        GENERATED / "driver_codecs.py": emit_codecs(
-            driver, "driver_messages", "control_messages", "Codecs of the driver schema."
-        ),
-        GENERATED / "catalog.py": emit_catalog(both),
-        REFERENCE: emit_reference(both),
+        GENERATED / "enums.py": emit_enums(schemas),
+        GENERATED / "layouts.py": emit_layouts(schemas),
+        GENERATED / "catalog.py": emit_catalog(schemas),
+        REFERENCE: emit_reference(schemas),
     }
+    for schema in schemas:
+        texts[GENERATED / f"{schema.kind}_messages.py"] = emit_messages(schema, modules)
+        texts[GENERATED / f"{schema.kind}_codecs.py"] = emit_codecs(schema, modules)
     return {path: _tidy(path, text) for path, text in texts.items()}
 
 

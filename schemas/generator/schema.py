@@ -44,8 +44,9 @@ PRIMITIVES = {
 
 _SEMANTICS = {
     "field": {"", "privateStreamId", "commitWord", "reserved"},
-    "ascii": {"uri", "channel", "text", "secret", "errorMessage"},
+    "ascii": {"uri", "channel", "text", "secret", "errorMessage", "trailingText"},
     "data": {""},
+    "group": {"", "exactEntries"},
     "message": {"", "sharedMemory"},
 }
 
@@ -116,13 +117,16 @@ class VarData:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A repeating group."""
+    """A repeating group; its entries may hold groups of their own."""
 
+    owner: str
     name: str
     id: int
     block_length: int
     fields: tuple[Field, ...]
+    groups: tuple[Group, ...]
     data: tuple[VarData, ...]
+    semantic: str
     description: str
 
 
@@ -155,6 +159,11 @@ class Schema:
     description: str
     enums: tuple[Enumeration, ...]
     messages: tuple[Message, ...]
+
+    @property
+    def kind(self) -> str:
+        """The last part of the package: what generated modules are named for."""
+        return self.package.rpartition(".")[2]
 
 
 def load_schema(path: Path) -> Schema:
@@ -249,7 +258,7 @@ def _enumeration(node: ET.Element) -> Enumeration:
 def _message(node: ET.Element, types: _Types) -> Message:
     name = _text(node, "name")
     semantic = _semantic(node, "message")
-    block_length, fields, groups, data = _body(node, types, name, groups_allowed=True)
+    block_length, fields, groups, data = _body(node, types, name)
     return Message(
         name=name,
         template_id=_number(node, "id"),
@@ -266,12 +275,22 @@ def _group(node: ET.Element, types: _Types, owner: str) -> Group:
     name = _text(node, "name")
     _require(node.get("dimensionType") == "groupSizeEncoding", f"{owner}.{name}: dimensionType")
     types.require_composite("groupSizeEncoding", _GROUP_COMPOSITE)
-    block_length, fields, _, data = _body(node, types, f"{owner}.{name}", groups_allowed=False)
-    return Group(name, _number(node, "id"), block_length, fields, data, node.get("description", ""))
+    block_length, fields, groups, data = _body(node, types, f"{owner}.{name}")
+    return Group(
+        owner=owner,
+        name=name,
+        id=_number(node, "id"),
+        block_length=block_length,
+        fields=fields,
+        groups=groups,
+        data=data,
+        semantic=_semantic(node, "group"),
+        description=node.get("description", ""),
+    )
 
 
 def _body(
-    node: ET.Element, types: _Types, owner: str, *, groups_allowed: bool
+    node: ET.Element, types: _Types, owner: str
 ) -> tuple[int, tuple[Field, ...], tuple[Group, ...], tuple[VarData, ...]]:
     """Block length, fields, groups and var data of a message or group, in wire order."""
     fields: list[Field] = []
@@ -284,7 +303,7 @@ def _body(
             field = _field(child, types, owner, end)
             end += field.size
             fields.append(field)
-        elif child.tag == "group" and groups_allowed:
+        elif child.tag == "group":
             _require(not data, f"{owner}: a group after var data")
             groups.append(_group(child, types, owner))
         elif child.tag == "data":

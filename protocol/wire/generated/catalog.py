@@ -8,8 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 from ..codec_entry import Codec
+from . import bridge_codecs as bridge
 from . import control_codecs as control
+from . import discovery_codecs as discovery
 from . import driver_codecs as driver
+from . import merge_codecs as merge
+from . import trace_link_codecs as trace_link
+from .bridge_messages import BridgeFrameChunk, BridgeStreamInfo
 from .control_messages import (
     ConsumerConfig,
     ConsumerHello,
@@ -28,6 +33,7 @@ from .control_messages import (
     SlotHeader,
     TensorHeader,
 )
+from .discovery_messages import DiscoveryRequest, DiscoveryResponse
 from .driver_messages import (
     ShmAttachRequest,
     ShmAttachResponse,
@@ -38,6 +44,13 @@ from .driver_messages import (
     ShmLeaseKeepalive,
     ShmLeaseRevoked,
 )
+from .merge_messages import (
+    SequenceMergeMapAnnounce,
+    SequenceMergeMapRequest,
+    TimestampMergeMapAnnounce,
+    TimestampMergeMapRequest,
+)
+from .trace_link_messages import TraceLinkSet
 
 __all__ = ["CODECS", "FIELD_CODES", "RECORDS", "Message", "Record"]
 
@@ -63,6 +76,15 @@ type Message = (
     | ShmDriverShutdown
     | ShmLeaseRevoked
     | ShmDriverShutdownRequest
+    | BridgeFrameChunk
+    | BridgeStreamInfo
+    | SequenceMergeMapAnnounce
+    | SequenceMergeMapRequest
+    | TimestampMergeMapAnnounce
+    | TimestampMergeMapRequest
+    | TraceLinkSet
+    | DiscoveryRequest
+    | DiscoveryResponse
 )
 """What travels over a transport."""
 
@@ -280,6 +302,96 @@ CODECS: Final = (
         driver.encode_shm_driver_shutdown_request,
         driver.check_shm_driver_shutdown_request,
     ),
+    Codec(
+        BridgeFrameChunk,
+        902,
+        1,
+        1,
+        53,
+        bridge.decode_bridge_frame_chunk,
+        bridge.encode_bridge_frame_chunk,
+        bridge.check_bridge_frame_chunk,
+    ),
+    Codec(
+        BridgeStreamInfo,
+        902,
+        100,
+        1,
+        68,
+        bridge.decode_bridge_stream_info,
+        bridge.encode_bridge_stream_info,
+        bridge.check_bridge_stream_info,
+    ),
+    Codec(
+        SequenceMergeMapAnnounce,
+        903,
+        1,
+        1,
+        20,
+        merge.decode_sequence_merge_map_announce,
+        merge.encode_sequence_merge_map_announce,
+        merge.check_sequence_merge_map_announce,
+    ),
+    Codec(
+        SequenceMergeMapRequest,
+        903,
+        2,
+        1,
+        12,
+        merge.decode_sequence_merge_map_request,
+        merge.encode_sequence_merge_map_request,
+        None,
+    ),
+    Codec(
+        TimestampMergeMapAnnounce,
+        903,
+        3,
+        1,
+        29,
+        merge.decode_timestamp_merge_map_announce,
+        merge.encode_timestamp_merge_map_announce,
+        merge.check_timestamp_merge_map_announce,
+    ),
+    Codec(
+        TimestampMergeMapRequest,
+        903,
+        4,
+        1,
+        12,
+        merge.decode_timestamp_merge_map_request,
+        merge.encode_timestamp_merge_map_request,
+        None,
+    ),
+    Codec(
+        TraceLinkSet,
+        904,
+        1,
+        1,
+        28,
+        trace_link.decode_trace_link_set,
+        trace_link.encode_trace_link_set,
+        None,
+    ),
+    Codec(
+        DiscoveryRequest,
+        910,
+        1,
+        1,
+        32,
+        discovery.decode_discovery_request,
+        discovery.encode_discovery_request,
+        discovery.check_discovery_request,
+    ),
+    Codec(
+        DiscoveryResponse,
+        910,
+        2,
+        1,
+        9,
+        discovery.decode_discovery_response,
+        discovery.encode_discovery_response,
+        discovery.check_discovery_response,
+    ),
 )
 
 RECORDS: Final = (
@@ -306,5 +418,12 @@ RECORDS: Final = (
     ),
 )
 
-FIELD_CODES: Final = control.FIELD_CODES | driver.FIELD_CODES
+FIELD_CODES: Final = (
+    control.FIELD_CODES
+    | driver.FIELD_CODES
+    | bridge.FIELD_CODES
+    | merge.FIELD_CODES
+    | trace_link.FIELD_CODES
+    | discovery.FIELD_CODES
+)
 """`struct` codes by field; a trailing `?` where None is allowed."""

@@ -98,6 +98,51 @@ _SLOT_HEADER_LAYOUT = Struct("<QIIHIQI26x")
 _TENSOR_HEADER_LAYOUT = Struct("<hhB1xBI8i8i109x")
 
 
+def _read_payload_pool(
+    buffer: WireBuffer, at: int, size: int, entry_bytes: int
+) -> tuple[PayloadPool, int]:
+    entry_end = at + entry_bytes
+    if entry_end > size:
+        raise truncated_entry(at, size)
+    pool_id, pool_nslots, stride_bytes = _PAYLOAD_POOL_LAYOUT.unpack_from(buffer, at)
+    at = entry_end
+    region_uri, at = read_uri(buffer, at, size)
+    return PayloadPool(
+        pool_id,
+        pool_nslots,
+        stride_bytes,
+        region_uri,
+    ), at
+
+
+def _write_payload_pool(parts: list[bytes], entry: PayloadPool) -> None:
+    parts.append(_PAYLOAD_POOL_LAYOUT.pack(entry.pool_id, entry.pool_nslots, entry.stride_bytes))
+    parts.append(write_uri(entry.region_uri, "PayloadPool.region_uri"))
+
+
+def _read_attribute(
+    buffer: WireBuffer, at: int, size: int, entry_bytes: int
+) -> tuple[Attribute, int]:
+    entry_end = at + entry_bytes
+    if entry_end > size:
+        raise truncated_entry(at, size)
+    at = entry_end
+    key, at = read_text(buffer, at, size)
+    format_, at = read_text(buffer, at, size)
+    value, at = read_data(buffer, at, size)
+    return Attribute(
+        key,
+        format_,
+        value,
+    ), at
+
+
+def _write_attribute(parts: list[bytes], entry: Attribute) -> None:
+    parts.append(write_text(entry.key, "Attribute.key"))
+    parts.append(write_text(entry.format, "Attribute.format"))
+    parts.append(write_data(entry.value, "Attribute.value"))
+
+
 def decode_shm_pool_announce(
     buffer: WireBuffer, size: int, block_length: int, raw_enums: bool
 ) -> ShmPoolAnnounce:
@@ -115,13 +160,8 @@ def decode_shm_pool_announce(
     entry_bytes, count, at = read_dimension(buffer, at, size, 10)
     payload_pools: list[PayloadPool] = []
     for _ in range(count):
-        entry_end = at + entry_bytes
-        if entry_end > size:
-            raise truncated_entry(at, size)
-        pool_id, pool_nslots, stride_bytes = _PAYLOAD_POOL_LAYOUT.unpack_from(buffer, at)
-        at = entry_end
-        region_uri, at = read_uri(buffer, at, size)
-        payload_pools.append(PayloadPool(pool_id, pool_nslots, stride_bytes, region_uri))
+        payload_pool, at = _read_payload_pool(buffer, at, size, entry_bytes)
+        payload_pools.append(payload_pool)
     header_region_uri, at = read_uri(buffer, at, size)
     announce_clock_domain_ = _CLOCK_DOMAIN.get(announce_clock_domain)
     if announce_clock_domain_ is None:
@@ -155,11 +195,8 @@ def encode_shm_pool_announce(message: ShmPoolAnnounce) -> bytes:
         )
     ]
     parts.append(write_dimension(10, len(message.payload_pools), "ShmPoolAnnounce.payload_pools"))
-    for entry in message.payload_pools:
-        parts.append(
-            _PAYLOAD_POOL_LAYOUT.pack(entry.pool_id, entry.pool_nslots, entry.stride_bytes)
-        )
-        parts.append(write_uri(entry.region_uri, "PayloadPool.region_uri"))
+    for payload_pool in message.payload_pools:
+        _write_payload_pool(parts, payload_pool)
     parts.append(write_uri(message.header_region_uri, "ShmPoolAnnounce.header_region_uri"))
     return b"".join(parts)
 
@@ -472,14 +509,8 @@ def decode_data_source_meta(
     entry_bytes, count, at = read_dimension(buffer, at, size, 0)
     attributes: list[Attribute] = []
     for _ in range(count):
-        entry_end = at + entry_bytes
-        if entry_end > size:
-            raise truncated_entry(at, size)
-        at = entry_end
-        key, at = read_text(buffer, at, size)
-        format_, at = read_text(buffer, at, size)
-        value, at = read_data(buffer, at, size)
-        attributes.append(Attribute(key, format_, value))
+        attribute, at = _read_attribute(buffer, at, size, entry_bytes)
+        attributes.append(attribute)
     return DataSourceMeta(
         stream_id,
         meta_version,
@@ -498,10 +529,8 @@ def encode_data_source_meta(message: DataSourceMeta) -> bytes:
         )
     ]
     parts.append(write_dimension(0, len(message.attributes), "DataSourceMeta.attributes"))
-    for entry in message.attributes:
-        parts.append(write_text(entry.key, "Attribute.key"))
-        parts.append(write_text(entry.format, "Attribute.format"))
-        parts.append(write_data(entry.value, "Attribute.value"))
+    for attribute in message.attributes:
+        _write_attribute(parts, attribute)
     return b"".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Messages of the control schema, and the shared memory records.
+"""Messages of the control schema.
 
 Generated from `schemas/*.xml` by `make schemas`; edit those, not this file.
 """

@@ -8,7 +8,12 @@ from __future__ import annotations
 from struct import Struct
 
 from ..header import WireBuffer
-from ..refusals import bad_enum, sentinel, truncated_entry, unlisted
+from ..refusals import (
+    bad_enum,
+    sentinel,
+    truncated_entry,
+    unlisted,
+)
 from ..vardata import (
     read_dimension,
     read_text,
@@ -61,6 +66,28 @@ _SHM_LEASE_REVOKED_LAYOUT = Struct("<QQQIIBB")
 _SHM_LEASE_REVOKED_LAYOUT_BLOCK = Struct("<QQIIBB")
 _SHM_DRIVER_SHUTDOWN_REQUEST_LAYOUT = Struct("<QqB")
 _SHM_DRIVER_SHUTDOWN_REQUEST_LAYOUT_BLOCK = Struct("<qB")
+
+
+def _read_payload_pool(
+    buffer: WireBuffer, at: int, size: int, entry_bytes: int
+) -> tuple[PayloadPool, int]:
+    entry_end = at + entry_bytes
+    if entry_end > size:
+        raise truncated_entry(at, size)
+    pool_id, pool_nslots, stride_bytes = _PAYLOAD_POOL_LAYOUT.unpack_from(buffer, at)
+    at = entry_end
+    region_uri, at = read_uri(buffer, at, size)
+    return PayloadPool(
+        pool_id,
+        pool_nslots,
+        stride_bytes,
+        region_uri,
+    ), at
+
+
+def _write_payload_pool(parts: list[bytes], entry: PayloadPool) -> None:
+    parts.append(_PAYLOAD_POOL_LAYOUT.pack(entry.pool_id, entry.pool_nslots, entry.stride_bytes))
+    parts.append(write_uri(entry.region_uri, "PayloadPool.region_uri"))
 
 
 def decode_shm_attach_request(
@@ -147,13 +174,8 @@ def decode_shm_attach_response(
     entry_bytes, count, at = read_dimension(buffer, at, size, 10)
     payload_pools: list[PayloadPool] = []
     for _ in range(count):
-        entry_end = at + entry_bytes
-        if entry_end > size:
-            raise truncated_entry(at, size)
-        pool_id, pool_nslots, stride_bytes = _PAYLOAD_POOL_LAYOUT.unpack_from(buffer, at)
-        at = entry_end
-        region_uri, at = read_uri(buffer, at, size)
-        payload_pools.append(PayloadPool(pool_id, pool_nslots, stride_bytes, region_uri))
+        payload_pool, at = _read_payload_pool(buffer, at, size, entry_bytes)
+        payload_pools.append(payload_pool)
     header_region_uri, at = read_uri(buffer, at, size)
     error_message, at = read_text(buffer, at, size)
     code_ = _RESPONSE_CODE.get(code)
@@ -195,11 +217,8 @@ def encode_shm_attach_response(message: ShmAttachResponse) -> bytes:
         )
     ]
     parts.append(write_dimension(10, len(message.payload_pools), "ShmAttachResponse.payload_pools"))
-    for entry in message.payload_pools:
-        parts.append(
-            _PAYLOAD_POOL_LAYOUT.pack(entry.pool_id, entry.pool_nslots, entry.stride_bytes)
-        )
-        parts.append(write_uri(entry.region_uri, "PayloadPool.region_uri"))
+    for payload_pool in message.payload_pools:
+        _write_payload_pool(parts, payload_pool)
     parts.append(write_uri(message.header_region_uri, "ShmAttachResponse.header_region_uri"))
     parts.append(write_error_message(message.error_message))
     return b"".join(parts)

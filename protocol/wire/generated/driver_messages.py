@@ -1,4 +1,4 @@
-"""Messages of the driver schema: leases between clients and driver.
+"""Messages of the driver schema.
 
 Generated from `schemas/*.xml` by `make schemas`; edit those, not this file.
 """

@@ -9,18 +9,23 @@ import enum
 
 __all__ = [
     "ClockDomain",
+    "DiscoveryStatus",
     "Dtype",
     "FrameProgressState",
     "HugepagesPolicy",
     "LeaseRevokeReason",
     "MajorOrder",
+    "MergeRuleType",
+    "MergeTimeRuleType",
     "Mode",
+    "PayloadMode",
     "ProgressUnit",
     "PublishMode",
     "RegionType",
     "ResponseCode",
     "Role",
     "ShutdownReason",
+    "TimestampSource",
 ]
 
 
@@ -135,3 +140,39 @@ class ShutdownReason(enum.IntEnum):
     NORMAL = 0
     ADMIN = 1
     ERROR = 2
+
+
+class PayloadMode(enum.IntEnum):
+    """Part of a frame that a bridge carries."""
+
+    FULL = 1
+    HEADERS = 2  # type and shape without payload
+
+
+class TimestampSource(enum.IntEnum):
+    """Timestamp that a merge rule compares."""
+
+    FRAME_DESCRIPTOR = 1
+    SLOT_HEADER = 2
+
+
+class MergeRuleType(enum.IntEnum):
+    """How frames of an input are matched by sequence."""
+
+    OFFSET = 0
+    WINDOW = 1
+
+
+class MergeTimeRuleType(enum.IntEnum):
+    """How frames of an input are matched by time."""
+
+    OFFSET_NS = 0
+    WINDOW_NS = 1
+
+
+class DiscoveryStatus(enum.IntEnum):
+    """Result of a discovery request."""
+
+    OK = 1
+    NOT_FOUND = 2
+    ERROR = 3

@@ -102,7 +102,7 @@ DROPPED: list[tuple[str, bytes, str | None]] = [
     ("1, seven bytes", b"\x00" * 7, "malformed"),
     ("1, seven bytes of our response", header(0, 2, 901)[:7], "malformed"),
     ("1, nothing", b"", "malformed"),
-    ("2", header(0, 1, 902), "foreign_schema"),
+    ("2", header(0, 1, 899), "foreign_schema"),
     ("3a, our response", encode(ShmDetachResponse(1, ResponseCode.OK)), "ignored"),
     ("3a, a descriptor", encode(FrameDescriptor(1, 1, 1, None, None, None)), "ignored"),
     ("3a, our template in a version of the future", header(0, 2, 901, 9), "ignored"),

@@ -59,6 +59,42 @@ SAMPLES: dict[type, Any] = {
             *(5, 9, 10000, 42, wire.Role.PRODUCER, wire.LeaseRevokeReason.EXPIRED, "too late")
         ),
         wire.ShmDriverShutdownRequest(21, wire.ShutdownReason.NORMAL, "s3cret", "bye"),
+        wire.BridgeFrameChunk(
+            *(50000, 7, 5, 66, 0, 2, 0, 3, 5, 0xDEADBEEF, True, b"\1" * 256, b"abc")
+        ),
+        wire.BridgeStreamInfo(
+            *(50000, 10000, 7, 6, 5, 1, 123, 456, 1000, 4096, True, False),
+            *(wire.PayloadMode.FULL, True, "cam", "lab>cam"),
+        ),
+        wire.SequenceMergeMapAnnounce(
+            *(20000, 7, None),
+            (wire.SequenceMergeRule(10000, wire.MergeRuleType.OFFSET, -2, None),),
+        ),
+        wire.SequenceMergeMapRequest(20000, 7),
+        wire.TimestampMergeMapAnnounce(
+            *(20000, 7, 1000, wire.ClockDomain.MONOTONIC, 5),
+            (
+                wire.TimestampMergeRule(
+                    *(10000, wire.MergeTimeRuleType.WINDOW_NS, wire.TimestampSource.SLOT_HEADER),
+                    *(None, 1000),
+                ),
+            ),
+        ),
+        wire.TimestampMergeMapRequest(20000, 7),
+        wire.TraceLinkSet(20000, 7, 5, 66, (wire.TraceParent(1), wire.TraceParent(2))),
+        wire.DiscoveryRequest(
+            *(8, 901, 1000, None, 42, None, (wire.Tag("camera"),), "aeron:ipc", "camera/left")
+        ),
+        wire.DiscoveryResponse(
+            *(8, wire.DiscoveryStatus.OK),
+            (
+                wire.DiscoveryResult(
+                    *(10000, 42, 7, 1, 8, 256, 8, None, 1000, (POOL,), (wire.Tag("room:2"),)),
+                    *(URI, "camera/left", "driver", "aeron:ipc"),
+                ),
+            ),
+            "no",
+        ),
     )
 }
 
@@ -80,7 +116,7 @@ def _instances(kind: type, item: Message | Group) -> st.SearchStrategy[Any]:
     parts: dict[str, st.SearchStrategy[Any]] = {}
     for field in item.fields:
         parts[attribute(field.name)] = _values(kind, field)
-    for group in item.groups if isinstance(item, Message) else ():
+    for group in item.groups:
         entry = getattr(wire, entry_class(group))
         parts[attribute(group.name)] = st.lists(_instances(entry, group), max_size=3).map(tuple)
     for data in item.data:

@@ -196,6 +196,24 @@ def test_M_033_var_data_before_the_wanted_item_is_stepped_over() -> None:
     assert decoded.control_channel == "aeron:udp?endpoint=localhost:40123"
 
 
+def test_S_012_a_discovery_request_may_end_without_its_last_item() -> None:
+    """S-012: and nowhere else; M-050 row 10 tries the other messages."""
+    raw = wire.encode(wire.DiscoveryRequest(7, 901, 1000, response_channel="aeron:ipc"))
+    assert wire.decode(raw[:-4]) == wire.decode(raw)
+    for size in {*range(len(raw))} - {len(raw) - 4}:
+        assert rejection(raw[:size]) is WireProblem.MALFORMED
+
+
+@pytest.mark.parametrize("entry_bytes", [1, 4, 255])
+def test_S_011_entries_of_tags_have_no_block(entry_bytes: int) -> None:
+    """S-011: 4 is what the published schema would make of a fixed field."""
+    raw = bytearray(wire.encode(SAMPLES[wire.DiscoveryRequest]))
+    assert struct.unpack_from("<HH", raw, 8 + 32) == (0, 1)
+    struct.pack_into("<H", raw, 8 + 32, entry_bytes)
+    raw[8 + 36 : 8 + 36] = bytes(entry_bytes)
+    assert rejection(raw) is WireProblem.MALFORMED
+
+
 # Optional fields
 
 OPTIONAL = [
@@ -215,6 +233,10 @@ def test_M_040_the_optional_fields_are_the_known_ones() -> None:
         "QosProducer": 1,
         "ShmAttachRequest": 2,
         "ShmAttachResponse": 8,
+        "BridgeFrameChunk": 1,
+        "SequenceMergeMapAnnounce": 1,
+        "TimestampMergeMapAnnounce": 2,
+        "DiscoveryRequest": 3,
     }
 
 

@@ -12,11 +12,25 @@ from tensor_pool.schemas.generator.schema import snake_case
 
 VECTORS = Path(__file__).parent / "vectors"
 GOLDEN: dict[str, dict[str, str]] = json.loads((VECTORS / "golden.json").read_text())
-RECORDS: list[dict[str, Any]] = json.loads((VECTORS / "wire.json").read_text())
+INDEPENDENT: list[dict[str, Any]] = json.loads((VECTORS / "wire.json").read_text())
+BRIDGE: list[dict[str, Any]] = json.loads((VECTORS / "bridge.json").read_text())
+SERVICES: list[dict[str, Any]] = json.loads((VECTORS / "services.json").read_text())
+RECORDS = INDEPENDENT + BRIDGE + SERVICES
 FROZEN: dict[str, Any] = json.loads((VECTORS / "frozen_registry.json").read_text())
 
 SHARED_MEMORY = {"ShmRegionSuperblock", "SlotHeader", "TensorHeader"}
-ENTRIES: dict[str, type] = {"payload_pools": wire.PayloadPool, "attributes": wire.Attribute}
+ENTRIES: dict[str, type] = {
+    "payload_pools": wire.PayloadPool,
+    "attributes": wire.Attribute,
+    "tags": wire.Tag,
+    "results": wire.DiscoveryResult,
+    "parents": wire.TraceParent,
+}
+RULES: dict[type, type] = {
+    wire.SequenceMergeMapAnnounce: wire.SequenceMergeRule,
+    wire.TimestampMergeMapAnnounce: wire.TimestampMergeRule,
+}
+"""Entries of groups called `rules`, by the message that holds them."""
 NOT_ATTRIBUTES = {"pad", "pad_align"}
 
 
@@ -41,7 +55,7 @@ def name_of(record: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """JSON field value of a message attribute, in the form that `wire.json` uses."""
+    """JSON field value of a message attribute, in the form that the vectors use."""
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if hasattr(value, "__struct_fields__"):
@@ -60,7 +74,7 @@ def expected(fields: dict[str, Any]) -> dict[str, Any]:
             assert not any(value) if isinstance(value, list) else value == 0
             continue
         name = "bytes_" if name == "bytes" else name
-        if name in ENTRIES:
+        if name in ENTRIES or name == "rules":
             attributes[name] = [expected(entry) for entry in value]
         elif isinstance(value, dict):
             attributes[name] = bytes.fromhex(value["$hex"])
@@ -77,8 +91,9 @@ def build(kind: type, attributes: dict[str, Any]) -> Any:
     """An object of `kind` from attributes as `expected` gives them."""
     values = {}
     for name, value in attributes.items():
-        if name in ENTRIES:
-            values[name] = tuple(build(ENTRIES[name], entry) for entry in value)
+        entry_kind = ENTRIES.get(name) or (RULES[kind] if name == "rules" else None)
+        if entry_kind:
+            values[name] = tuple(build(entry_kind, entry) for entry in value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
