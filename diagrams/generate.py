@@ -33,7 +33,7 @@ from tensor_pool.hsm.diagram.svg import hash_in, source_hash, to_svg  # noqa: E4
 
 PACKAGES = (tensor_pool.driver, tensor_pool.client)
 EXAMPLES = REPOSITORY / "examples" / "hsm"
-PAGE = REPOSITORY / "driver" / "web" / "static" / "charts"
+PAGE = REPOSITORY / "driver" / "http" / "page" / "static" / "charts"
 ON_THE_PAGE = (DriverLifecycle, StreamLifecycle, LeaseLifecycle)
 
 

@@ -4,9 +4,8 @@ SCXML (W3C Recommendation, 2015) is the exchange format of statecharts. `export_
 states, initials, history, final states, transitions, entry and exit behaviours and guards of a
 class; behaviours and guards go by name. `import_scxml` makes a class of such a document.
 
-What has no equal on the other side is refused by name, not bent into something similar: the two
-models differ (`docs/hsm/semantics.md` says how), and a machine that almost behaves is worse than
-an error.
+Constructs without an equal on the other side are refused by name. The two models differ
+(`docs/hsm/semantics.md`), and an error is better than a machine that behaves almost the same.
 """
 
 from .document import ScxmlError

@@ -20,7 +20,7 @@ _SEPARATOR = "\x1f"  # no XML document can contain it
 
 
 class ScxmlError(HsmError):
-    """A document or a machine that has no equal on the other side; the text names all of it."""
+    """A document or a machine without an equal on the other side; the text lists every reason."""
 
     def __init__(self, subject: str, problems: tuple[str, ...]) -> None:
         super().__init__("\n  - ".join([f"{subject}:", *problems]))
@@ -51,7 +51,7 @@ class Element:
 
 
 def parse(text: str) -> Element:
-    """The root element of a document.
+    """Return the root element of a document.
 
     A document type declaration is refused outright, so no entity is ever expanded and nothing
     outside the text is read; size and nesting are bounded.
@@ -62,7 +62,7 @@ def parse(text: str) -> Element:
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
-        raise _refused(f"it contains what is no character: {error}") from error
+        raise _refused(f"it contains characters that XML cannot hold: {error}") from error
     if len(data) > _LARGEST_DOCUMENT_BYTES:
         raise _refused(f"it has {len(data)} bytes, more than {_LARGEST_DOCUMENT_BYTES}")
     parser = expat.ParserCreate(encoding="utf-8", namespace_separator=_SEPARATOR)
@@ -98,7 +98,7 @@ def parse(text: str) -> Element:
 
 
 def write(root: Element) -> str:
-    """The document as text, indented by two spaces; equal trees give equal texts."""
+    """Return the document as text, indented by two spaces; equal trees give equal texts."""
     root.attributes = {
         "xmlns": SCXML_NAMESPACE,
         "xmlns:hsm": HSM_NAMESPACE,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Hashable, Iterator
+from types import FunctionType
 from typing import Any
 
 from .._definition.chart import Chart, Rule, chart_of
+from ..declarations import Role
 from ..machine import Machine
 from ..states import ANY, DEEP, ROOT, SHALLOW, Final, History, State, Terminate
 from .document import Element, ScxmlError, write
+from .events import is_platform_event, matches
 
 
 def export_scxml(machine: type[Machine]) -> str:
-    """The SCXML document of a machine class.
+    """Return the SCXML document of a machine class.
 
     Behaviours become `<hsm:call name="…"/>`, guards `cond="name"`, `ANY` becomes `*`. Events are
     written by name: strings as they are, enum members and classes by their names.
@@ -22,8 +25,11 @@ def export_scxml(machine: type[Machine]) -> str:
         ScxmlError: the class has something without an equal in SCXML. All such things are listed:
             handlers that choose among `targets`, events of ROOT, transitions to ROOT or to a state
             around their source, recalls from inside the remembered state, `Terminate`, deferral,
-            states with children and no initial, handlers for ANY state, guards without a name,
-            events whose names are not single words.
+            states with children and no initial, handlers for ANY state, guards without a name.
+            Further: completions of simple states that may be declined, histories of states that
+            contain a `Final`, `ANY` where SCXML would take a `done.state` event. Events, guards
+            and functions that differ and share a name. Event names that are not single words,
+            that begin with `done` or `error`, or that are prefixes of others.
     """
     return write(_Exporter(machine).document())
 
@@ -33,6 +39,7 @@ class _Exporter:
         self._machine = machine
         self._chart: Chart = chart_of(machine)
         self._problems: list[str] = []
+        self._named: dict[str, object] = {}
         self._used_history: dict[tuple[State, History], None] = dict.fromkeys(self._chart.defaults)
 
     def document(self) -> Element:
@@ -64,11 +71,47 @@ class _Exporter:
                 self._problems.append(f"{rules[None].attribute} is an {what} handler of ANY state")
         for rule in self._rules():
             self._check_rule(rule)
-        names = {self._event(r) for r in self._rules() if r.event not in (None, ANY)}
-        for name in sorted(names):
-            for other in sorted(names):
-                if other.startswith(name + "."):
+        self._check_events()
+        self._check_completions()
+
+    def _check_events(self) -> None:
+        """Refuse events that SCXML, which knows only their names, takes for other ones."""
+        named: dict[str, set[Hashable]] = {}
+        for rule in self._rules():
+            if rule.role is Role.EVENT and rule.event is not ANY:
+                named.setdefault(self._event(rule), set()).add(rule.event)
+        for name, events in sorted(named.items()):
+            if len(events) > 1:
+                several = " and ".join(sorted(map(repr, events)))
+                self._problems.append(f"the events {several} are both named {name}")
+            if is_platform_event(name):
+                self._problems.append(f"event {name} is one that an SCXML platform raises itself")
+            for other in sorted(named):
+                if other != name and matches(name, other):
                     self._problems.append(f"event {name} would also match {other} in SCXML")
+
+    def _check_completions(self) -> None:
+        """Refuse completions that SCXML would offer to other candidates, or offer again."""
+        for state, rules in self._chart.completions.items():
+            last = rules[-1]
+            if not self._chart.is_composite(state) and (last.guard or last.target is None):
+                self._problems.append(
+                    f"the completion of {state.name} may be declined: it occurs once, and SCXML "
+                    "tries it after every event; end with one that has a target and no guard"
+                )
+        for owner in self._chart.states:
+            if not isinstance(owner, Final) or owner.parent in (None, ROOT):
+                continue
+            completed = owner.parent
+            assert completed is not None
+            if any(rule.guard is None for rule in self._chart.completions.get(completed, ())):
+                continue
+            for above in self._chart.paths[completed]:
+                if ANY in self._chart.candidates.get(above, {}):
+                    self._problems.append(
+                        f"ANY of {above.name} would take the completion of {completed.name} "
+                        "in SCXML"
+                    )
 
     def _check_rule(self, rule: Rule) -> None:
         where = f"{rule.attribute} of {rule.state.name if rule.state else 'ANY'}"
@@ -87,8 +130,6 @@ class _Exporter:
         elif rule.history is not None:
             if self._chart.is_below(state, target):
                 self._problems.append(f"{where} recalls {target.name} from inside")
-            elif state is target and (target, rule.history) not in self._chart.defaults:
-                self._problems.append(f"{where} recalls itself without a history default")
         elif self._chart.is_below(state, target):
             self._problems.append(f"{where} is a local transition to {target.name} around it")
 
@@ -113,15 +154,18 @@ class _Exporter:
             if rule is not None:
                 self._call(element.add(what), rule)
         candidates = self._chart.candidates.get(state, {})
-        # A specific event comes before ANY, whatever the order of declaration.
-        for event in [e for e in candidates if e is not ANY] + [e for e in candidates if e is ANY]:
-            for rule in candidates[event]:
-                self._transition(element, rule, event=self._event(rule))
+        for event, rules_of_event in candidates.items():
+            if event is not ANY:
+                for rule in rules_of_event:
+                    self._transition(element, rule, event=self._event(rule))
         for rule in self._chart.completions.get(state, ()):
             if self._chart.is_composite(state):
                 self._transition(element, rule, event=f"done.state.{self._id(state)}")
             else:
                 self._transition(element, rule)
+        # `*` comes last: here specific events and completions come before ANY.
+        for rule in candidates.get(ANY, ()):
+            self._transition(element, rule, event=self._event(rule))
         for child in self._chart.children[state]:
             self._state(element, child)
 
@@ -133,6 +177,13 @@ class _Exporter:
 
     def _history(self, element: Element, owner: State, kind: History) -> None:
         history = element.add("history", id=self._history_id(owner, kind), type=kind.value)
+        if any(
+            isinstance(state, Final) and self._chart.is_below(state, owner)
+            for state in self._chart.states
+        ):
+            self._problems.append(
+                f"the history of {owner.name} is forgotten at a Final, in SCXML it is not"
+            )
         rule = self._chart.defaults.get((owner, kind))
         if rule is not None:
             self._call(history.add("transition", target=self._target(rule)), rule)
@@ -152,18 +203,29 @@ class _Exporter:
         attributes = {} if event is None else {"event": event}
         if rule.guard is not None:
             attributes["cond"] = _name_of(rule.guard)
+            self._claim(_name_of(rule.guard), rule.guard)
         if rule.target is not None:
             attributes["target"] = self._target(rule)
             assert rule.state is not None
-            below = self._chart.is_below(rule.target, rule.state)
-            if below or (rule.history is not None and rule.target is rule.state):
+            if self._chart.is_below(rule.target, rule.state):
                 attributes["type"] = "internal"
         self._call(element.add("transition", **attributes), rule)
 
     def _call(self, element: Element, rule: Rule) -> None:
-        if rule.function is not None:
-            name = _name_of(rule.function)
-            element.add("hsm:call", name=name if name.isidentifier() else rule.attribute)
+        if rule.function is None:
+            return
+        names = _name_of(rule.function).split()  # several after an import: see `in_order`
+        if not names or not all(name.isidentifier() for name in names):
+            names = [rule.attribute]
+        if len(names) == 1:
+            self._claim(names[0], rule.function)
+        for name in names:
+            element.add("hsm:call", name=name)
+
+    def _claim(self, name: str, function: Callable[..., Any]) -> None:
+        """Refuse two functions of one name, which an importer could not tell apart."""
+        if self._named.setdefault(name, _body_of(function)) != _body_of(function):
+            self._problems.append(f"two different functions are named {name}")
 
     def _target(self, rule: Rule) -> str:
         assert rule.target is not None
@@ -198,3 +260,10 @@ def _event_name(event: Hashable) -> str:
 
 def _name_of(guard: Callable[..., Any]) -> str:
     return str(getattr(guard, "__name__", ""))
+
+
+def _body_of(function: Callable[..., Any]) -> object:
+    """What makes a function the same function; copies share it."""
+    if isinstance(function, FunctionType):
+        return function.__code__, function.__closure__
+    return function

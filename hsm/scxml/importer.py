@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import FunctionType, MappingProxyType, new_class
+from types import new_class
 from typing import Any
 
 from ..declarations import (
@@ -15,55 +14,27 @@ from ..declarations import (
     on_history_default,
     on_initial,
 )
-from ..errors import HsmError
 from ..machine import Machine
 from ..states import ANY, DEEP, ROOT, SHALLOW, Final, History, State
+from .behaviours import Behaviours, NamedFunctions
 from .document import Element, ScxmlError, parse
-
-Behaviours = Mapping[str, Callable[..., Any]]
-
-# What may stand in which element, and which attributes are understood there.
-_CONTENT: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "scxml": frozenset({"state", "final", "initial"}),
-        "state": frozenset(
-            {"state", "final", "initial", "history", "onentry", "onexit", "transition"}
-        ),
-        "final": frozenset(),
-        "initial": frozenset({"transition"}),
-        "history": frozenset({"transition"}),
-        "onentry": frozenset({"hsm:call"}),
-        "onexit": frozenset({"hsm:call"}),
-        "transition": frozenset({"hsm:call"}),
-        "hsm:call": frozenset(),
-    }
-)
-_ATTRIBUTES: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "scxml": frozenset({"name", "version", "initial"}),
-        "state": frozenset({"id", "initial"}),
-        "final": frozenset({"id"}),
-        "initial": frozenset(),
-        "history": frozenset({"id", "type"}),
-        "onentry": frozenset(),
-        "onexit": frozenset(),
-        "transition": frozenset({"event", "cond", "target", "type", "hsm:implied"}),
-        "hsm:call": frozenset({"name"}),
-    }
-)
+from .events import alphabet, descriptors, is_platform_event, loose_completions, matches, walk
+from .subset import problems_of
 
 
 def import_scxml(
     text: str, behaviours: Behaviours | None = None, *, name: str | None = None
 ) -> type[Machine]:
-    """A machine class from an SCXML document.
+    """Return a machine class made from an SCXML document.
 
     Args:
         text: the document; the subset that `export_scxml` writes. Hostile input is refused, never
-            expanded.
+            expanded. Event descriptors match by prefix, as SCXML has it, over the events that the
+            document names: `event="job"` also takes `job.done` if some descriptor is `job.done`.
         behaviours: the functions that `<hsm:call name="…"/>` and `cond="…"` name, with the
-            parameters that the place asks for. One that is missing is an error when it is run, so
-            a document can be drawn and checked without any.
+            parameters that the place asks for. Several calls in one place run in document order.
+            One that is missing is an error when it is run, so a document can be drawn and checked
+            without any.
         name: the name of the class; without one, that of the document.
 
     Raises:
@@ -72,45 +43,26 @@ def import_scxml(
         DefinitionError: the chart itself is wrong.
     """
     root = parse(text)
-    problems: list[str] = []
-    if root.tag != "scxml":
-        problems.append(f"line {root.line}: the document is a <{root.tag}>, not <scxml>")
-    else:
-        _check(root, problems)
+    problems = problems_of(root)
     if problems:
         raise ScxmlError("this SCXML document has no equal here", tuple(problems))
     return _Importer(root, behaviours or {}).machine(name)
 
 
-def _check(element: Element, problems: list[str]) -> None:
-    line = f"line {element.line}"
-    unknown = element.attributes.keys() - _ATTRIBUTES[element.tag]
-    problems += [
-        f"{line}: <{element.tag}> has an attribute {name}: not supported"
-        for name in sorted(unknown)
-    ]
-    if element.tag in ("state", "final", "history") and not element.attributes.get("id"):
-        problems.append(f"{line}: <{element.tag}> has no id")
-    if element.text.strip():
-        problems.append(f"{line}: <{element.tag}> contains text: not supported")
-    for child in element.children:
-        if child.tag in _CONTENT[element.tag]:
-            _check(child, problems)
-        else:
-            problems.append(f"line {child.line}: <{child.tag}> in <{element.tag}>: not supported")
-
-
 class _Importer:
-    """Collects states first, then declarations; names resolve against all ids of the document."""
+    """A reader that collects states first, then declarations; names resolve against all ids."""
 
     def __init__(self, root: Element, behaviours: Behaviours) -> None:
         self._root = root
-        self._behaviours = behaviours
+        self._functions = NamedFunctions(behaviours)
         self._problems: list[str] = []
         self._states: dict[str, State] = {}
+        self._composites: set[State] = set()
+        self._alphabet = alphabet(root)
         self._histories: dict[str, tuple[State, History]] = {}
-        # What is declared, in document order, which is the order of trial; with the behaviour.
-        self._members: list[tuple[str | None, Declaration]] = []
+        # The declarations in document order, which is the order of trial; each with the names of
+        # its behaviours.
+        self._members: list[tuple[tuple[str, ...], Declaration]] = []
 
     def machine(self, name: str | None) -> type[Machine]:
         self._collect(self._root, ROOT)
@@ -121,18 +73,19 @@ class _Importer:
             raise ScxmlError("this SCXML document has no equal here", tuple(self._problems))
         title = name or self._root.attributes.get("name") or "Imported"
         body: dict[str, Any] = {"__module__": __name__, "__qualname__": title}
-        called = {behaviour for behaviour, _ in self._members}
-        # Made-up attribute names contain a space, so that they are nobody else's.
+        called = {name for names, _ in self._members for name in names}
+        # Made-up attribute names contain a space, so that no user's name is the same.
         for number, (id_, state) in enumerate(self._states.items()):
             usable = _is_plain(id_) and not hasattr(Machine, id_) and id_ not in called
             body[id_ if usable else f"state {number}"] = state
-        for number, (behaviour, declaration) in enumerate(self._members):
-            if behaviour is None:
+        for number, (names, declaration) in enumerate(self._members):
+            if not names:
                 body[f"edge {number}"] = declaration
             else:
                 # Each use is an attribute of its own, for the order of trial is that of attributes.
-                attribute = f"{behaviour} {number}" if behaviour in body else behaviour
-                body[attribute] = declaration(self._function(behaviour))
+                called_as = " ".join(names)
+                attribute = f"{called_as} {number}" if called_as in body else called_as
+                body[attribute] = declaration(self._functions.in_order(names))
         made = new_class(title, (Machine,), exec_body=lambda namespace: namespace.update(body))
         assert issubclass(made, Machine)
         return made
@@ -154,6 +107,8 @@ class _Importer:
             else:
                 self._states[id_] = State(id_, parent=owner)
                 self._collect(child, self._states[id_])
+            if child.tag != "history":
+                self._composites.add(owner)
 
     def _declare(self, element: Element) -> None:
         state = self._states.get(element.attributes["id"])
@@ -162,17 +117,22 @@ class _Importer:
         self._initial(element, state)
         for history in element.find("history"):
             self._history_default(history)
+            if _contains_final(element):
+                self._problem(
+                    history,
+                    f"the history of {state.name}, which contains a final state: it is forgotten "
+                    "there in UML and restored in SCXML",
+                )
         for tag, declare in (("onentry", on_entry), ("onexit", on_exit)):
-            for block in element.find(tag):
-                for call in block.children:
-                    self._add(declare(state), call)
-        for transition in element.find("transition"):
-            self._transition(transition, state)
+            calls = [call for block in element.find(tag) for call in block.children]
+            if calls:
+                self._add(declare(state), calls)
+        self._transitions(element, state)
         for child in element.find("state", "final"):
             self._declare(child)
 
     def _initial(self, element: Element, owner: State) -> None:
-        """`initial=`, `<initial>`, or else the first child, as SCXML has it."""
+        """Declare the initial: `initial=`, `<initial>`, or else the first child, as in SCXML."""
         blocks = element.find("initial")
         inner = element.find("state", "final")
         if not inner:
@@ -213,49 +173,104 @@ class _Importer:
 
     # Transitions.
 
-    def _transition(self, element: Element, state: State) -> None:
+    def _transitions(self, element: Element, state: State) -> None:
+        transitions = element.find("transition")
+        self._check_completions(transitions, state)
+        self._check_wildcards(element, transitions, state)
+        closed: set[str] = set()  # events with an unguarded candidate: what follows is never tried
+        for transition in transitions:
+            options = self._options(transition, state)
+            if options is not None:
+                self._transition(transition, state, options, closed)
+
+    def _options(self, element: Element, state: State) -> dict[str, Any] | None:
+        """Return guard, target and history of a transition; None if they have no equal."""
         options: dict[str, Any] = {}
         condition = element.attributes.get("cond")
         if condition is not None:
             if not condition.isidentifier():
                 self._problem(element, f"cond={condition!r}: a guard is the name of a function")
-                return
-            options["guard"] = self._function(condition)
+                return None
+            options["guard"] = self._functions.copy(condition)
         if "target" in element.attributes:
             reached = self._resolve(element)
             if reached is None or not self._has_equal(element, state, *reached):
-                return
+                return None
             options["target"], options["history"] = reached
-        events = element.attributes.get("event", "").split()
-        if not events:
+        return options
+
+    def _transition(
+        self, element: Element, state: State, options: dict[str, Any], closed: set[str]
+    ) -> None:
+        named = descriptors(element)
+        if not named:
             self._completion(element, state, options)
-            return
-        for event in events:
-            if event == f"done.state.{state.name}":
+        for descriptor in named:
+            if descriptor == f"done.state.{state.name}":
                 self._completion(element, state, options)
-            elif event.startswith("done.") or (event != "*" and "*" in event):
-                self._problem(element, f"the event {event} here")
+            elif descriptor == "*":
+                self._add_edge(on_event(state, ANY, **options), element)
+            elif "*" in descriptor:
+                self._problem(element, f"the event {descriptor} here")
+            elif is_platform_event(descriptor):
+                self._problem(
+                    element,
+                    f"the event {descriptor} here, which an SCXML platform raises by itself: "
+                    "errors are exceptions here, and completions are handled by their state",
+                )
             else:
-                declared = ANY if event == "*" else event
-                self._add_edge(on_event(state, declared, **options), element)
+                wider = [e for e in self._alphabet if matches(descriptor, e) and e not in closed]
+                for event in dict.fromkeys([descriptor, *wider]):
+                    self._add_edge(on_event(state, event, **options), element)
+                    if "guard" not in options:
+                        closed.add(event)
 
     def _completion(self, element: Element, state: State, options: dict[str, Any]) -> None:
-        has_children = any(other.parent is state for other in self._states.values())
-        if has_children and "event" not in element.attributes:
+        if state in self._composites and "event" not in element.attributes:
             self._problem(element, "a transition without event of a state that has children")
         else:
             self._add_edge(on_completion(state, **options), element)
 
+    def _check_completions(self, transitions: list[Element], state: State) -> None:
+        """Refuse eventless transitions that SCXML tries again later; a completion occurs once."""
+        eventless = [t for t in transitions if not descriptors(t)]
+        if not eventless or state in self._composites:
+            return
+        last = eventless[-1]
+        if "cond" in last.attributes or "target" not in last.attributes:
+            self._problem(
+                last,
+                f"a transition without event that may leave {state.name} active: SCXML tries it "
+                "after every event, a completion occurs once; end with one without cond",
+            )
+
+    def _check_wildcards(self, element: Element, transitions: list[Element], state: State) -> None:
+        """Refuse a `*` that takes in SCXML what no `ANY` takes here."""
+        seen = False
+        for transition in transitions:
+            names = descriptors(transition)
+            if seen and any(name != "*" for name in names):
+                self._problem(
+                    transition, "a transition after one for *: specific events come first here"
+                )
+            seen = seen or "*" in names
+        if seen:
+            for loose in loose_completions(element):
+                self._problem(
+                    element,
+                    f"the event * of {state.name}, which takes done.state.{loose} in SCXML",
+                )
+
     def _has_equal(
         self, element: Element, source: State, target: State, history: History | None
     ) -> bool:
-        """Refuse what SCXML and UML do differently (docs/hsm/semantics.md)."""
+        """Refuse transitions that SCXML and UML run differently (docs/hsm/semantics.md)."""
         kind = element.attributes.get("type", "external")
         if kind not in ("internal", "external"):
             self._problem(element, f"a transition of type {kind}")
             return False
         internal = kind == "internal"
-        inside = self._is_below(target, source) or (history is not None and target is source)
+        inside = self._is_below(target, source)
         if inside and not internal:
             self._problem(element, "an external transition to the inside of its source")
         elif internal and not inside:
@@ -289,46 +304,30 @@ class _Importer:
     def _add_edge(self, declaration: Any, element: Element) -> None:
         calls = element.find("hsm:call")
         if calls:
-            for call in calls:
-                self._add(declaration, call)
+            self._add(declaration, calls)
         elif "target" in element.attributes:
-            self._members.append((None, declaration))
+            self._members.append(((), declaration))
         else:
             self._problem(element, "a transition that neither leads anywhere nor calls anything")
 
-    def _add(self, declaration: Any, call: Element) -> None:
-        name = call.attributes.get("name", "")
-        if not _is_plain(name):
-            self._problem(call, f"a call of {name!r}")
-            return
-        self._members.append((name, declaration))
-
-    def _function(self, name: str) -> FunctionType:
-        """A copy, because declaring notes the declaration on the function itself."""
-        given = self._behaviours.get(name) or _missing(name)
-        if not isinstance(given, FunctionType):
-            raise HsmError(f"the behaviour {name} is {given!r}; give a plain function")
-        copied = FunctionType(
-            given.__code__, given.__globals__, name, given.__defaults__, given.__closure__
-        )
-        copied.__kwdefaults__ = given.__kwdefaults__
-        return copied
+    def _add(self, declaration: Any, calls: list[Element]) -> None:
+        names = []
+        for call in calls:
+            name = call.attributes.get("name", "")
+            if not _is_plain(name):
+                self._problem(call, f"a call of {name!r}")
+                return
+            names.append(name)
+        self._members.append((tuple(names), declaration))
 
     def _problem(self, element: Element, what: str) -> None:
         self._problems.append(f"line {element.line}: {what}: not supported")
 
 
+def _contains_final(element: Element) -> bool:
+    return any(inner.tag == "final" for inner in walk(element))
+
+
 def _is_plain(name: str) -> bool:
-    """Whether it may be an attribute: an identifier, and none that Python itself calls."""
+    """True for a name that may be an attribute: an identifier that Python itself never calls."""
     return name.isidentifier() and not name.startswith("__")
-
-
-def _missing(name: str) -> FunctionType:
-    def missing(self: Machine, *_: object) -> Any:
-        raise HsmError(
-            f"{type(self).__name__} was imported without the behaviour {name}; "
-            f"pass behaviours={{'{name}': …}} to import_scxml"
-        )
-
-    assert isinstance(missing, FunctionType)
-    return missing

@@ -28,7 +28,7 @@ from tensor_pool.hsm.diagram.reading import outline_of
 from tensor_pool.hsm.diagram.svg import RendererMissingError, hash_in, source_hash
 from tests.hsm.tools.charts import Everything
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

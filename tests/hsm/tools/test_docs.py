@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs_snippets import run_page, snippets
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 PAGES = sorted((REPOSITORY / "docs" / "hsm").glob("*.md"))
 
 

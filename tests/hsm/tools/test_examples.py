@@ -25,7 +25,7 @@ from examples.hsm.traffic_light import TrafficLight
 from examples.hsm.vending_machine import Cancel, Coin, VendingMachine
 from tensor_pool.hsm import DEFERRED, UNHANDLED, Machine
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "hsm").glob("*.py"))
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples" / "hsm").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

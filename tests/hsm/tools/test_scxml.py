@@ -44,7 +44,9 @@ class Player(Machine):
     On = State()
     Playing = State(parent=On)
     Paused = State(parent=On)
-    Ended = Final(parent=On)
+    Burning = State()
+    Writing = State(parent=Burning)
+    Written = Final(parent=Burning)
     Broken = Final()
 
     begin = on_initial(ROOT, target=Off)
@@ -53,6 +55,7 @@ class Player(Machine):
     def _rewind(self) -> None:
         self.position = 0
 
+    write = on_initial(Burning, target=Writing)
     paused_first = on_history_default(On, SHALLOW, target=Paused)
 
     def has_power(self, arg: object) -> bool:
@@ -63,8 +66,9 @@ class Player(Machine):
     off = on_event(On, "power", target=Off)
     pause = on_event(Playing, "pause", target=Paused)
     skip = on_event(On, "skip", target=Paused)
-    end = on_event(Playing, "end", target=Ended)
-    over = on_completion(On, target=Off)
+    burn = on_event(Off, "burn", target=Burning)
+    end = on_event(Writing, "end", target=Written)
+    over = on_completion(Burning, target=Off)
 
     @on_event(On, "volume")
     def turn(self, arg: object) -> Outcome:
@@ -93,6 +97,7 @@ name="Player">
   <state id="Off">
     <transition event="power" cond="has_power" target="On"/>
     <transition event="wake" target="On.history.shallow"/>
+    <transition event="burn" target="Burning"/>
     <transition event="*" target="Broken">
       <hsm:call name="hit"/>
     </transition>
@@ -111,7 +116,6 @@ name="Player">
     <transition event="volume">
       <hsm:call name="turn"/>
     </transition>
-    <transition event="done.state.On" target="Off"/>
     <state id="Playing">
       <onentry>
         <hsm:call name="sound"/>
@@ -120,10 +124,18 @@ name="Player">
         <hsm:call name="silence"/>
       </onexit>
       <transition event="pause" target="Paused"/>
-      <transition event="end" target="Ended"/>
     </state>
     <state id="Paused"/>
-    <final id="Ended"/>
+  </state>
+  <state id="Burning">
+    <initial>
+      <transition target="Writing"/>
+    </initial>
+    <transition event="done.state.Burning" target="Off"/>
+    <state id="Writing">
+      <transition event="end" target="Written"/>
+    </state>
+    <final id="Written"/>
   </state>
   <final id="Broken"/>
 </scxml>
@@ -162,11 +174,17 @@ def _exportable(chart: Chart) -> Chart:
                 return True
         return False
 
+    finals = {v.name for v in chart.vertices if v.kind == "final"}
+    composites = {v.parent for v in chart.vertices}
+
+    def contains_final(owner: str) -> bool:
+        return any(around(final, owner) for final in finals)
+
     initials = []
     for owner in ["ROOT", *dict.fromkeys(v.parent for v in chart.vertices if v.parent != "ROOT")]:
         known = next((i for i in chart.initials if i.owner == owner), None)
         below = [v.name for v in chart.vertices if v.parent == owner]
-        if known is None or known.plan is not None:
+        if known is None or known.plan is not None or (known.history and contains_final(owner)):
             label = f"initial_{owner}"
             initials.append(
                 replace(chart.initials[0], label=label, owner=owner, target=below[0], history=None)
@@ -175,6 +193,7 @@ def _exportable(chart: Chart) -> Chart:
         else:
             initials.append(known)
     plain = {i.owner for i in initials if i.history is None}
+    defaults = tuple(d for d in chart.defaults if not contains_final(d.owner))
     rules = []
     for rule in chart.rules:
         if rule.plan is not None and not (rule.plan.what == "handle" and rule.plan.when is None):
@@ -183,15 +202,30 @@ def _exportable(chart: Chart) -> Chart:
             continue
         if rule.target is not None and around(rule.state, rule.target):
             continue
-        if rule.history is not None:
-            has_default = any(
-                (d.owner, d.kind) == (rule.target, rule.history) for d in chart.defaults
-            )
-            if not has_default and (rule.target not in plain or rule.state == rule.target):
+        if rule.event == "*" and contains_final(rule.state):
+            continue
+        if rule.history is not None and rule.target is not None:
+            has_default = any((d.owner, d.kind) == (rule.target, rule.history) for d in defaults)
+            if contains_final(rule.target) or not (has_default or rule.target in plain):
                 continue
         rules.append(rule)
+    # A completion of a simple state must not be declined by its last candidate.
+    last = {}
+    for number, rule in enumerate(rules):
+        if rule.event is None and rule.guard is None and rule.target is not None:
+            last[rule.state] = number
+    rules = [
+        rule
+        for number, rule in enumerate(rules)
+        if rule.event is not None or rule.state in composites or number <= last.get(rule.state, -1)
+    ]
     return replace(
-        chart, initials=tuple(initials), rules=tuple(rules), any_entry=False, any_exit=False
+        chart,
+        initials=tuple(initials),
+        rules=tuple(rules),
+        defaults=defaults,
+        any_entry=False,
+        any_exit=False,
     )
 
 
@@ -295,7 +329,7 @@ def _with(body: str) -> str:
             "<state id='a'><transition event='x' cond='n &gt; 3' target='a'/></state>",
             "cond='n > 3'",
         ),
-        ("<state id='a'><transition event='x.*' target='a'/></state>", "the event x.* here"),
+        ("<state id='a'><transition event='*.x' target='a'/></state>", "the event *.x here"),
         ("<state id='a'><transition event='done.state.b' target='a'/></state>", "done.state.b"),
         ("<state id='a'/><state id='a'/>", "the id a is used twice"),
         ("<state id='a'>text</state>", "contains text"),
