@@ -254,7 +254,7 @@ class Machine:
             [
                 sys.executable,
                 "-m",
-                "tensor_pool.driver",
+                "tensor_pool.cli",
                 "driver",
                 "--config",
                 str(config),

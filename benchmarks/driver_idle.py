@@ -24,7 +24,7 @@ from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
 from tensor_pool.protocol.wire import ShmPoolAnnounce, decode
 
-COMMAND = [sys.executable, "-m", "tensor_pool.driver", "driver"]
+COMMAND = [sys.executable, "-m", "tensor_pool.cli", "driver"]
 CHANNEL = "aeron:ipc?term-length=64k"
 STREAM_ID = 1000
 PERIOD_MS = 100

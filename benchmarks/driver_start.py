@@ -3,7 +3,7 @@
     python benchmarks/driver_start.py [--runs 10] [--limit 0.5]
 
 Prints every run, the median and the slowest; exit status 1 when the median is above the limit.
-`python -X importtime -m tensor_pool.driver driver --check` shows where import time goes.
+`python -X importtime -m tensor_pool.cli driver --check` shows where import time goes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
 
-COMMAND = [sys.executable, "-m", "tensor_pool.driver", "driver", "--log-level", "error"]
+COMMAND = [sys.executable, "-m", "tensor_pool.cli", "driver", "--log-level", "error"]
 
 
 class Start(NamedTuple):

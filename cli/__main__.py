@@ -1,4 +1,4 @@
-"""`python -m tensor_pool.driver` is the `tensor-pool` command."""
+"""`python -m tensor_pool.cli` is the `tensor-pool` command."""
 
 from . import main
 

@@ -130,7 +130,7 @@ class Deployment:
 
     def _start_daemon(self) -> Child:
         self.counts["daemons started"] += 1
-        command = ["-m", "tensor_pool.driver", "driver", "--config", str(self._config)]
+        command = ["-m", "tensor_pool.cli", "driver", "--config", str(self._config)]
         command += ["--log-level", "error", "--set", "driver.media_driver=external"]
         command += ["--set", f"driver.aeron_dir={self.aeron_dir}"]
         command += ["--set", f"shm.base_dir={self.base}"]

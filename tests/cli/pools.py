@@ -77,7 +77,7 @@ class Command:
 
     def __init__(self, *arguments: str, environ: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tensor_pool.driver", *arguments],
+            [sys.executable, "-m", "tensor_pool.cli", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

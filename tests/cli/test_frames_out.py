@@ -82,7 +82,7 @@ def test_echo_gives_up_after_the_idle_time(pool: DriverProcess) -> None:
 def test_a_reader_that_leaves_ends_echo_without_a_traceback(
     pool: DriverProcess, camera: Command
 ) -> None:
-    line = f"{sys.executable} -m tensor_pool.driver echo 10000 --config {pool.config} | head -n 1"
+    line = f"{sys.executable} -m tensor_pool.cli echo 10000 --config {pool.config} | head -n 1"
     done = subprocess.run(
         ["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,

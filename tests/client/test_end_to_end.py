@@ -135,7 +135,7 @@ class Deployment:
     def daemon(self) -> Process:
         daemon = self._start(
             "-m",
-            "tensor_pool.driver",
+            "tensor_pool.cli",
             "driver",
             "--config",
             str(self.config),

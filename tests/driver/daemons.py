@@ -91,7 +91,7 @@ class Daemon:
         self.stderr_path = directory / f"driver-{self.control_stream_id}.log"
         with open(self.stderr_path, "ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tensor_pool.driver", "driver", "--config", str(config)],
+                [sys.executable, "-m", "tensor_pool.cli", "driver", "--config", str(config)],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,

@@ -11,13 +11,13 @@ import pytest
 @pytest.mark.parametrize(
     "name",
     [
-        "config",
-        "config_load",
-        "config_values",
-        "http_listener",
-        "layout",
-        "settings",
-        "warning_limit",
+        "config.layout",
+        "config.load",
+        "config.keys",
+        "config.records",
+        "config.values",
+        "core.log_limit",
+        "http.listener",
     ],
 )
 def test_the_examples_of_a_module_hold(name: str) -> None:

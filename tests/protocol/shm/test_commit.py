@@ -138,7 +138,7 @@ def test_W_085_two_processes_flipping_a_word_never_show_another_value(stream: St
     )
     process = subprocess.Popen(
         [sys.executable, "-c", writer],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         text=True,
     )

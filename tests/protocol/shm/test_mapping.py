@@ -380,7 +380,7 @@ def test_populate_touches_pages_where_the_kernel_has_no_call_for_it(
 def run(script: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=60,

@@ -46,7 +46,7 @@ class Producer:
         arguments = (str(base), str(epoch), str(int(now_s * SECOND)))
         self.process = subprocess.Popen(
             [sys.executable, "-c", PRODUCER, *arguments],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

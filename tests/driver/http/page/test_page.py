@@ -166,7 +166,7 @@ def test_the_kernel_knows_whose_connection_it_is(
 
 
 def diagrams() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "diagrams" / "generate.py"
+    path = Path(__file__).resolve().parents[4] / "diagrams" / "generate.py"
     spec = importlib.util.spec_from_file_location("diagrams_generate", path)
     assert spec is not None
     assert spec.loader is not None
