@@ -61,13 +61,13 @@ def _state(outline: Outline, node: Node, depth: int) -> Iterator[str]:
 def _arrows(outline: Outline, owner: Node, depth: int) -> Iterator[str]:
     """The arrows whose innermost common box is `owner`."""
     pad = "    " * depth
-    for arrow in outline.arrows:
-        if outline.home(arrow) == owner.id and not _crosses_its_box(outline, arrow):
+    for arrow in outline.arrows_at_home(owner.id):
+        if not _crosses_its_box(outline, arrow):
             yield f"{pad}{_arrow(outline, arrow)}"
 
 
 def _crosses_its_box(outline: Outline, arrow: Arrow) -> bool:
-    """Whether one end is a box, not the machine itself, and the other end is inside of it."""
+    """Return True if one end is a box, not the machine itself, and the other end is inside it."""
     if outline.root.id in (arrow.source, arrow.target):
         return False
     return outline.contains(arrow.source, arrow.target) or outline.contains(
@@ -76,8 +76,8 @@ def _crosses_its_box(outline: Outline, arrow: Arrow) -> bool:
 
 
 def _undrawn(outline: Outline, node: Node) -> Iterator[str]:
-    for arrow in outline.arrows:
-        if arrow.source == node.id and _crosses_its_box(outline, arrow):
+    for arrow in outline.arrows_from(node.id):
+        if _crosses_its_box(outline, arrow):
             target = outline.node(arrow.target)
             name = _SIGNS.get(target.kind, target.name)
             for label in arrow.labels or ("",):

@@ -51,7 +51,9 @@ class _Reader:
     def __init__(self, machine: type[Machine]) -> None:
         self._machine = machine
         self._chart: Chart = chart_of(machine)
+        self._attributes = _attributes(machine)
         self._ids = _ids(self._chart.states)
+        self._states = {ident: state for state, ident in self._ids.items()}
         self._extra: dict[str, Node] = {}
         self._arrows: dict[tuple[str, str, ArrowKind], list[str]] = {}
         self._lines: dict[State, list[str]] = {
@@ -66,13 +68,16 @@ class _Reader:
         for (owner, kind), rule in self._chart.defaults.items():
             history = self._history(owner, kind)
             self._connect(history, self._ids[_target(rule)], "default", _label("", rule))
+        extras: dict[str | None, list[Node]] = {}
+        for node in self._extra.values():
+            extras.setdefault(node.parent, []).append(node)
         nodes = [Node(ROOT_ID, self._machine.__name__, "composite", None, self._text(ROOT))]
-        nodes += self._extras(ROOT_ID)
+        nodes += extras.get(ROOT_ID, [])
         for state in self._chart.states:
             ident = self._ids[state]
             parent = self._ids[state.parent or ROOT]
             nodes.append(Node(ident, state.name, self._kind(state), parent, self._text(state)))
-            nodes += self._extras(ident)
+            nodes += extras.get(ident, [])
         arrows = (Arrow(*ends, tuple(labels)) for ends, labels in self._arrows.items())
         return Outline(self._machine.__name__, tuple(nodes), tuple(arrows))
 
@@ -81,9 +86,6 @@ class _Reader:
         if state.defer:
             lines = [*lines, "defer " + ", ".join(sorted(map(_event_name, state.defer)))]
         return tuple(lines)
-
-    def _extras(self, owner: str) -> list[Node]:
-        return [node for node in self._extra.values() if node.parent == owner]
 
     def _kind(self, state: State) -> NodeKind:
         if isinstance(state, Final):
@@ -129,7 +131,7 @@ class _Reader:
             self._read_imperative(source, rule, kind, label)
 
     def _read_imperative(self, source: str, rule: Rule, kind: ArrowKind, label: str) -> None:
-        names = set(_names_used(rule.function, self._machine))
+        names = set(_names_used(rule.function, self._attributes))
         if "choice" in names:
             choice = self._choice(rule)
             self._connect(source, choice, kind, label)
@@ -163,15 +165,16 @@ class _Reader:
 
     def _choice(self, rule: Rule) -> str:
         """A diamond in the innermost state that contains every target."""
-        paths = [self._chart.paths[target][1:] or (ROOT,) for target in rule.targets]
-        owner = next(s for s in paths[0] if all(s in path for path in paths))
+        first, *others = [self._chart.paths[target][1:] or (ROOT,) for target in rule.targets]
+        around_all = set(first).intersection(*others)
+        owner = next(state for state in first if state in around_all)
         ident = f"{self._ids[owner]}__choice{len(self._extra)}"
         self._extra[ident] = Node(ident, "", "choice", self._ids[owner])
         return ident
 
     def _connect(self, source: str, target: str, kind: ArrowKind, label: str) -> None:
-        if source == target and source in self._ids.values():
-            state = next(s for s, ident in self._ids.items() if ident == source)
+        if source == target and source in self._states:
+            state = self._states[source]
             if state is ROOT or self._chart.is_composite(state):
                 # A loop around a box full of states cannot be read: it stands as a line in it.
                 self._lines[state].append(f"{label} (self)")
@@ -184,13 +187,15 @@ class _Reader:
 def _ids(states: Iterable[State]) -> dict[State, str]:
     """Ids that Graphviz and Mermaid take: the state's name where that is a plain word."""
     ids = {ROOT: ROOT_ID}
+    taken = {ROOT_ID}
     for state in states:
         # Two underscores in a row are kept for the vertices that belong to a state.
         ident = re.sub(r"[^0-9A-Za-z]+", "_", state.name)
         if not ident.isidentifier() or ident.lower() in _RESERVED:
             ident = f"state_{ident}".rstrip("_")
-        if ident in ids.values():
+        if ident in taken:
             ident = f"{ident}_{len(ids)}"
+        taken.add(ident)
         ids[state] = ident
     return ids
 
@@ -230,7 +235,7 @@ def _event_name(event: Hashable) -> str:
 
 
 def _names_used(
-    function: Callable[..., Any] | None, machine: type[Machine], seen: set[str] | None = None
+    function: object, attributes: dict[str, Any], seen: set[str] | None = None
 ) -> Iterator[str]:
     """The names that a handler's code refers to, and those of the methods it may call."""
     seen = set() if seen is None else seen
@@ -246,7 +251,7 @@ def _names_used(
             seen.add(name)
             yield name
             if not hasattr(Machine, name):
-                yield from _names_used(_attributes(machine).get(name), machine, seen)
+                yield from _names_used(attributes.get(name), attributes, seen)
 
 
 def _attributes(machine: type) -> dict[str, Any]:
