@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ConfigError,
         ForkedProcessError,
         FrameOverwrittenError,
+        InvalidFrameError,
         LeaseLostError,
         LoanLimitError,
         ProtocolError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .consumer.progress import ProgressUpdate
     from .metadata import AttributeValue, SourceMetadata
     from .producer.loan import Loan
+    from .producer.payload_layout import FrameHeader
     from .producer.producer import Producer
     from .producer.results import PublishResult, PublishStatus
 
@@ -63,8 +65,10 @@ __all__ = [
     "Dtype",
     "ForkedProcessError",
     "Frame",
+    "FrameHeader",
     "FrameOverwrittenError",
     "HugepagesPolicy",
+    "InvalidFrameError",
     "LeaseLostError",
     "Loan",
     "LoanLimitError",
@@ -102,7 +106,9 @@ _MODULES = {
     "ConsumerOptions": "tensor_pool.client.consumer.options",
     "Dtype": "tensor_pool.protocol.wire",
     "ForkedProcessError": "tensor_pool.protocol.errors",
+    "InvalidFrameError": "tensor_pool.protocol.errors",
     "Frame": "tensor_pool.client.consumer.frame",
+    "FrameHeader": "tensor_pool.client.producer.payload_layout",
     "FrameOverwrittenError": "tensor_pool.protocol.errors",
     "HugepagesPolicy": "tensor_pool.protocol.wire",
     "LeaseLostError": "tensor_pool.protocol.errors",

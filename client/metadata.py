@@ -70,14 +70,25 @@ class Metadata:
         with self._lock:
             return dict(self._attributes)
 
-    def set(self, name: str, summary: str, attributes: Mapping[str, MetadataValue]) -> None:
-        """Replace everything."""
+    def set(
+        self,
+        name: str,
+        summary: str,
+        attributes: Mapping[str, MetadataValue],
+        *,
+        version: int | None = None,
+    ) -> None:
+        """Replace everything; ValueError for a `version` below the current one."""
         values = {key: _typed(value) for key, value in attributes.items()}
         with self._lock:
+            if version is not None and not max(self.version, 1) <= version <= _MAX_VERSION:
+                raise ValueError(
+                    f"metadata version {version} must be in {max(self.version, 1)}..{_MAX_VERSION}"
+                )
             self._name = name
             self._summary = summary
             self._attributes = values
-            self._raise_version()
+            self._raise_version(version)
 
     def set_attribute(self, key: str, format_: str, value: str | int | bytes) -> None:
         """Set or replace one attribute."""
@@ -116,10 +127,10 @@ class Metadata:
             )
         return announce, meta
 
-    def _raise_version(self) -> None:
-        if self.version >= _MAX_VERSION:
+    def _raise_version(self, version: int | None = None) -> None:
+        if version is None and self.version >= _MAX_VERSION:
             raise OverflowError("the metadata was changed too often for its version to be counted")
-        self.version += 1
+        self.version = self.version + 1 if version is None else version
         self._changed_ns = self._clock.monotonic_ns()
         self._on_change(self.version)
 

@@ -153,5 +153,9 @@ class FrameOverwrittenError(TensorPoolError):
     """The producer reused the frame's slot before the copy was complete; take a newer frame."""
 
 
+class InvalidFrameError(TensorPoolError):
+    """The slot of a frame breaks a rule of the format; a consumer drops such a frame."""
+
+
 class StaleFrameError(TensorPoolError):
     """The frame belongs to a mapping that is gone; take a newer frame."""

@@ -6,6 +6,7 @@ import secrets
 import time
 
 from tensor_pool.client.config import ClientConfig
+from tensor_pool.protocol.transport.channel import untethered
 from tensor_pool.protocol.transport.ports import OfferResult, Publication, Transport
 from tensor_pool.protocol.wire import (
     Role,
@@ -54,7 +55,7 @@ class Observer:
         if frames:
             streams.add((config.descriptor_channel, config.descriptor_stream_id))
         self._subscriptions = [
-            transport.add_subscription(_untethered(channel), stream_id)
+            transport.add_subscription(untethered(channel), stream_id)
             for channel, stream_id in sorted(streams)
         ]
 
@@ -159,7 +160,3 @@ def _empty_question(correlation_id: int) -> ShmDetachRequest:
         client_id=secrets.randbelow(2**32 - 2) + 1,
         role=Role.CONSUMER,
     )
-
-
-def _untethered(channel: str) -> str:
-    return f"{channel}{'|' if '?' in channel else '?'}tether=false"

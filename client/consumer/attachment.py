@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.transport.channel import untethered
 from tensor_pool.protocol.transport.ports import OfferResult, Subscription, Transport
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
@@ -112,6 +113,7 @@ class ConsumerAttachment(Attachment):
         self._left_at = (0, -1)  # epoch and last seq of the previous mapping
         self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)
         self._failed_mapping = False
+        self.has_producer = False
 
     def serve(self, consumer: Consumer) -> None:
         """Work for this handle from now on. Raises TransportError."""
@@ -180,8 +182,10 @@ class ConsumerAttachment(Attachment):
         self.receiver.stop()
 
     def _subscribe_shared(self, transport: Transport) -> Subscription:
+        channel = self.config.descriptor_channel
         return transport.add_subscription(
-            self.config.descriptor_channel, self.config.descriptor_stream_id
+            channel if self.options.tether else untethered(channel),
+            self.config.descriptor_stream_id,
         )
 
     def _renew_bell(self) -> None:
@@ -206,10 +210,12 @@ class ConsumerAttachment(Attachment):
     # Messages
 
     def on_accepted_announce(self, announce: AcceptedAnnounce) -> None:
+        self.has_producer = announce.producer_id != 0
         self._machine.dispatch(RoleEvent.ANNOUNCE_ACCEPTED, announce)
 
     def on_foreign_notice(self, notice: ShmLeaseRevoked) -> None:
         if notice.role is Role.PRODUCER:
+            self.has_producer = False
             self._machine.dispatch(RoleEvent.PRODUCER_REVOKED, notice.timestamp_ns)
 
     def on_consumer_config(self, config: ConsumerConfig) -> None:

@@ -13,6 +13,7 @@ from tensor_pool.protocol.wire import Mode
 
 from ..handle import Handle
 from ..metadata import SourceMetadata
+from .announced import Announced
 from .frame import Frame
 from .options import ConsumerOptions
 
@@ -80,6 +81,17 @@ class Consumer(Handle):
                 elif not self._receiver.has_pending:
                     break
             return delivered
+        finally:
+            self._in_use = False
+
+    def announced(self, limit: int = 64) -> list[Announced]:
+        """At most `limit` frames whose descriptors are waiting, without a look at their slots.
+
+        For programs that decide later which of them to read; see Announced.
+        """
+        self._enter()
+        try:
+            return list(self._receiver.announced(limit))
         finally:
             self._in_use = False
 
@@ -256,6 +268,29 @@ class Consumer(Handle):
     def uses_private_stream(self) -> bool:
         """Whether descriptors come on a stream of this consumer's own."""
         return self._attachment.uses_private_stream
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the regions that are mapped; 0 while none are."""
+        state = self._receiver.state
+        return state.epoch if state is not None else 0
+
+    @property
+    def nslots(self) -> int:
+        """Slots of the stream; 0 while it is not mapped."""
+        state = self._receiver.state
+        return state.mask + 1 if state is not None else 0
+
+    @property
+    def largest_frame_bytes(self) -> int:
+        """Bytes of the largest slot of the stream; 0 while it is not mapped."""
+        state = self._receiver.state
+        return state.largest_stride_bytes if state is not None else 0
+
+    @property
+    def has_producer(self) -> bool:
+        """Whether the stream has a producer, by the latest announce or notice of the driver."""
+        return self._attachment.has_producer
 
     @property
     def metadata(self) -> SourceMetadata | None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError
 from tensor_pool.protocol.shm.copying import VECTORS_FROM_BYTES, copy_array, copy_of
-from tensor_pool.protocol.shm.slot import meta_version_or_none, timestamp_or_none
+from tensor_pool.protocol.shm.slot import SLOT_IMAGE, meta_version_or_none, timestamp_or_none
 from tensor_pool.protocol.wire import Dtype, MajorOrder
 
 from .read_state import UNMAPPED_MEANWHILE
@@ -124,6 +124,12 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
         if not self._state.is_open:
             raise self._stale()
         return payload
+
+    @property
+    def slot(self) -> bytes:
+        """The 256 bytes of the header slot, commit word first, reserved bytes of it zero."""
+        values = (self.nbytes, self._index, self.pool_id, 0, self._timestamp, self._meta_version)
+        return self._word.to_bytes(8, "little") + SLOT_IMAGE.pack(*values, self._format.image)
 
     @property
     def valid(self) -> bool:

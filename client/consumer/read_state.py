@@ -73,6 +73,7 @@ class ReadState:
         "epoch",
         "format",
         "is_open",
+        "largest_stride_bytes",
         "last_seq",
         "left_at",
         "mapping",
@@ -115,6 +116,7 @@ class ReadState:
                 :FRAME_DESCRIPTOR_TAIL_OFFSET
             ]
         )
+        self.largest_stride_bytes = max(pool.stride_bytes for pool in geometry.pools)
         self.is_open = True
         self.tracks = False  # whether a descriptor was seen since mapping or resync
         self.last_seq = 0

@@ -19,6 +19,7 @@ from tensor_pool.protocol.wire.in_place import FRAME_DESCRIPTOR_SPLIT, NULL_U32,
 
 from ..attachment.connection_machine import DriverConnection
 from ..attachment.events import RoleEvent
+from .announced import Announced
 from .frame import Frame
 from .rate import RateGate
 from .read_state import UNMAPPED_MEANWHILE, ReadState
@@ -235,6 +236,23 @@ class Receiver:
             yield Frame(
                 seq, trace_id, state, found, index, word, timestamp, meta_version, publish_ns
             )
+
+    def announced(self, limit: int) -> Iterator[Announced]:
+        """At most `limit` frames whose descriptors pass rows 1 to 6, their slots not read."""
+        while limit > 0 and (self._pending or self.poll()):
+            limit -= 1
+            fields = self._classify(self._pending.popleft())
+            state = self.state
+            if fields is _NOT_OURS:
+                limit += 1
+            elif fields is not None and state is not None:
+                seq = fields[1]
+                if seq == state.next_seq:
+                    state.last_seq = seq
+                    state.next_seq = seq + 1
+                elif not self._track(state, seq):
+                    continue
+                yield Announced(seq, fields[4], state)
 
     def poll(self) -> bool:
         """Take descriptors from the transport; False if there are none."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tensor_pool.protocol.errors import StaleLoanError
 from tensor_pool.protocol.shm.tensor import TensorLayout
 
+from .payload_layout import FrameHeader
 from .progress import ProgressReporter
 from .results import PublishResult, PublishStatus
 from .write_state import PoolSlots, WriteState
@@ -152,8 +153,23 @@ class Loan:
             self._finished = True
             self.result = PublishResult(PublishStatus.NOT_ACTIVE)
             return self.result
+        described = (nbytes_used, shape, dtype, strides)
         self.result = self._producer._commit_loan(
-            self, self._state, nbytes_used, shape, dtype, strides, timestamp_ns, trace_id
+            self, self._state, described, timestamp_ns, trace_id
+        )
+        return self.result
+
+    def commit_as(self, header: FrameHeader) -> PublishResult:
+        """Publish a raw loan under the header of another frame, every field of it kept.
+
+        Raises StaleLoanError as `commit` does, and ValueError for more bytes than the loan has.
+        """
+        if self._finished or self._state is None:
+            raise StaleLoanError("this loan was committed or aborted already, or never had a lease")
+        if header.nbytes > len(self.buffer):
+            raise ValueError(f"header of {header.nbytes} bytes, the loan has {len(self.buffer)}")
+        self.result = self._producer._commit_loan(
+            self, self._state, header, header.timestamp_ns, header.trace_id
         )
         return self.result
 

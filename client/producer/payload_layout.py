@@ -4,13 +4,64 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tensor_pool.protocol.shm.slot import (
+    HEADER_IMAGE_BYTES,
+    decode_header_image,
+    without_reserved_bytes,
+)
 from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layout
 from tensor_pool.protocol.wire import Dtype, MajorOrder
 
-__all__ = ["as_array", "described_loan", "described_payload"]
+__all__ = ["Description", "FrameHeader", "as_array", "described_loan", "described_payload"]
+
+
+type Description = tuple[
+    int | None, tuple[int, ...] | int | None, npt.DTypeLike | Dtype | None, tuple[int, ...] | None
+]
+"""Bytes used, shape, dtype and strides, as an application gives them."""
+
+
+class FrameHeader(msgspec.Struct, frozen=True):
+    """What the slot of a frame says about it, to be written again as it is.
+
+    Made by `FrameHeader.checked`, which refuses what a consumer would drop.
+    """
+
+    image: bytes
+    """Bytes 60..255 of a slot: the embedded tensor header with its length."""
+    layout: TensorLayout
+    nbytes: int
+    timestamp_ns: int | None = None
+    meta_version: int | None = None
+    trace_id: int = 0
+
+    @classmethod
+    def checked(
+        cls,
+        tensor_header: bytes,
+        nbytes: int,
+        *,
+        timestamp_ns: int | None = None,
+        meta_version: int | None = None,
+        trace_id: int = 0,
+    ) -> FrameHeader:
+        """From the 192-byte tensor header of a slot; reserved bytes are written as zero.
+
+        Raises ValueError for a header that breaks rows 12 or 16 to 18 of W-106, and for fewer
+        bytes than its shape reaches (row 21). `timestamp_ns` None is "not provided".
+        """
+        image = len(tensor_header).to_bytes(4, "little") + tensor_header
+        layout = decode_header_image(image) if len(image) == HEADER_IMAGE_BYTES else None
+        if not isinstance(layout, TensorLayout):
+            fault = layout.name if layout is not None else f"{len(tensor_header)} bytes long"
+            raise ValueError(f"tensor header: {fault}")
+        layout.require_payload(nbytes)
+        image = without_reserved_bytes(image)
+        return cls(image, layout, nbytes, timestamp_ns, meta_version, trace_id)
 
 
 def as_array(data: Any) -> npt.NDArray[Any] | None:

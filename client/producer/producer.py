@@ -11,12 +11,13 @@ from tensor_pool.protocol.errors import LoanLimitError, StaleLoanError
 from tensor_pool.protocol.shm.commit_word import full_fence
 from tensor_pool.protocol.shm.slot import header_image
 from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layout
+from tensor_pool.protocol.wire.in_place import NULL_U64
 
 from ..attachment.connection_machine import NEVER
 from ..blobs import blob_messages
 from ..metadata import Metadata, MetadataValue
 from .loan import Loan
-from .payload_layout import described_loan
+from .payload_layout import Description, FrameHeader, described_loan
 from .progress import ProgressCap, ProgressReporter
 from .publisher import HeldFrame, Publisher
 from .results import PublishResult, PublishStatus
@@ -55,7 +56,12 @@ class Producer(Publisher):
 
     @overload
     def loan(
-        self, shape: int, *, timestamp_ns: int | None = None, trace_id: int = 0
+        self,
+        shape: int,
+        *,
+        timestamp_ns: int | None = None,
+        trace_id: int = 0,
+        seq: int | None = None,
     ) -> Loan | None: ...
 
     @overload
@@ -66,6 +72,7 @@ class Producer(Publisher):
         *,
         timestamp_ns: int | None = None,
         trace_id: int = 0,
+        seq: int | None = None,
     ) -> Loan: ...
 
     def loan(
@@ -75,6 +82,7 @@ class Producer(Publisher):
         *,
         timestamp_ns: int | None = None,
         trace_id: int = 0,
+        seq: int | None = None,
     ) -> Loan | None:
         """Lend a slot to be filled in place (C-075).
 
@@ -83,7 +91,10 @@ class Producer(Publisher):
         (see Loan). `loan(nbytes)` gives a raw Loan, or None if no pool can hold it or there is no
         lease.
 
-        Raises LoanLimitError if `max_loans` are open, or the oldest one holds up the ring (C-076).
+        `seq` is the frame's sequence, the next one if not given (W-088).
+
+        Raises LoanLimitError if `max_loans` are open, or the oldest one holds up the ring (C-076),
+        and ValueError for a `seq` below the next one.
 
         >>> with camera.loan((480, 640), np.uint16) as frame:  # doctest: +SKIP
         ...     grab_into(frame.array)
@@ -98,12 +109,17 @@ class Producer(Publisher):
             raise ValueError(f"loan({shape!r}): give a dtype with a shape, or a size in bytes")
         self._lock.enter("this producer")
         try:
-            return self._lend(nbytes, layout, timestamp_ns, trace_id)
+            return self._lend(nbytes, layout, timestamp_ns, trace_id, seq)
         finally:
             self._lock.leave()
 
     def _lend(
-        self, nbytes: int, layout: TensorLayout | None, timestamp_ns: int | None, trace_id: int
+        self,
+        nbytes: int,
+        layout: TensorLayout | None,
+        timestamp_ns: int | None,
+        trace_id: int,
+        seq: int | None,
     ) -> Loan | None:
         self._check_open()
         state = self._state
@@ -143,14 +159,18 @@ class Producer(Publisher):
                 f"{len(self._loans)} loans are open and max_loans is {self._max_loans}; commit or"
                 " abort one first"
             )
-        if self._loans and state.next_seq - next(iter(self._loans)) >= state.nslots:
+        if seq is None:
+            seq = state.next_seq
+        else:
+            state.check_seq(seq)
+        if self._loans and seq - next(iter(self._loans)) >= state.nslots:
             self._counters.inc("loans_refused")
             raise LoanLimitError(
                 f"loan {next(iter(self._loans))} is open and the ring of {state.nslots} slots has"
                 " come round to it; commit or abort it first"
             )
         self._latest_timestamp_ns = timestamp_ns
-        seq = state.begin()
+        state.begin(seq)
         full_fence()  # the caller may fill the loan with any instruction there is
         policy = self._progress
         reporter = None
@@ -188,10 +208,7 @@ class Producer(Publisher):
         self,
         loan: Loan,
         state: WriteState,
-        nbytes_used: int | None,
-        shape: tuple[int, ...] | int | None,
-        dtype: npt.DTypeLike | None,
-        strides: tuple[int, ...] | None,
+        described: Description | FrameHeader,
         timestamp_ns: int | None,
         trace_id: int | None,
     ) -> PublishResult:
@@ -203,16 +220,21 @@ class Producer(Publisher):
                 raise StaleLoanError(
                     f"the lease of loan {loan.seq} is gone; its frame reaches nobody"
                 )
-            layout, nbytes = described_loan(
-                loan.layout, loan.nbytes, len(loan.buffer), nbytes_used, shape, dtype, strides
-            )
+            if isinstance(described, FrameHeader):
+                image, nbytes = described.image, described.nbytes
+                timestamp_ns = NULL_U64 if described.timestamp_ns is None else timestamp_ns
+                meta_version = described.meta_version or 0
+            else:
+                layout, nbytes = described_loan(
+                    loan.layout, loan.nbytes, len(loan.buffer), *described
+                )
+                image, meta_version = header_image(layout), self._meta_version
             if now > self._connection.deadline_ns:
                 loan._finish()
                 return self._refuse_inactive()
-            meta_version = self._meta_version
             state.commit(
                 loan.seq,
-                (nbytes, loan.pool_id or 0, header_image(layout)),
+                (nbytes, loan.pool_id or 0, image),
                 timestamp_ns=loan.timestamp_ns if timestamp_ns is None else timestamp_ns,
                 meta_version=meta_version,
             )
@@ -257,13 +279,17 @@ class Producer(Publisher):
         name: str,
         summary: str = "",
         attributes: dict[str, MetadataValue] | None = None,
+        *,
+        version: int | None = None,
     ) -> None:
         """Describe the source to consumers: a name, a summary, and attributes by key (C-081).
 
-        Values are str, int or bytes, or a pair (format, value) with a media type.
+        Values are str, int or bytes, or a pair (format, value) with a media type. `version` is for
+        one that passes on the metadata of another source: at least the current version, 1 more if
+        not given. Raises ValueError for a lower one.
         """
         self._check_open()
-        self.metadata.set(name, summary, attributes or {})
+        self.metadata.set(name, summary, attributes or {}, version=version)
 
     def set_attribute(self, key: str, format: str, value: str | int | bytes) -> None:  # noqa: A002
         """Set or replace one attribute; `format` is a media type (W-195)."""

@@ -116,15 +116,18 @@ class Publisher(Handle):
         strides: tuple[int, ...] | None = None,
         timestamp_ns: int | None = None,
         trace_id: int = 0,
+        seq: int | None = None,
     ) -> PublishResult:
         """Copy a frame into shared memory and tell the consumers; never blocks (C-070, C-071).
 
         `data` is an array, or bytes that `shape`, `dtype` and `strides` (in bytes) describe; bytes
         alone are a flat uint8 array. `timestamp_ns` is the capture time, now if not given; it must
-        not go back. The result is true if the frame was committed and its descriptor sent, held
-        behind open loans, or nobody was there to receive it.
+        not go back. `seq` is the frame's sequence, the next one if not given; sequences left out
+        are gaps to consumers (W-088). The result is true if the frame was committed and its
+        descriptor sent, held behind open loans, or nobody was there to receive it.
 
-        Raises ValueError for what cannot be described on the wire; with `strict=True` also for a
+        Raises ValueError for what cannot be described on the wire and for a `seq` below the next
+        one; with `strict=True` also for a
         frame that no pool can hold, and LeaseLostError while there is no lease.
 
         >>> camera.publish(np.zeros((480, 640), np.uint16))  # doctest: +SKIP
@@ -161,12 +164,16 @@ class Publisher(Handle):
                 timestamp_ns = now
             if timestamp_ns < self._latest_timestamp_ns:
                 self._refuse_timestamp(timestamp_ns)
+            if seq is None:
+                seq = state.next_seq
+            else:
+                state.check_seq(seq)
             loans = self._loans
-            if loans and state.next_seq - next(iter(loans)) >= state.nslots:
+            if loans and seq - next(iter(loans)) >= state.nslots:
                 self._counters.inc("loans_refused")
                 return PublishResult(PublishStatus.LOANS_OPEN)
             self._latest_timestamp_ns = timestamp_ns
-            seq = state.next_seq  # W-081 from here on
+            # W-081 from here on
             index = seq & state.mask
             word_index, times_offset, payload = plan.slots[index]
             words = state.words

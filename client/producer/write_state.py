@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensor_pool.protocol.shm.commit_word import commit_word_index
+from tensor_pool.protocol.shm.commit_word import MAX_SEQ, commit_word_index
 from tensor_pool.protocol.shm.slot import (
     SLOT_IMAGE,
     SLOT_TIMES_OFFSET,
@@ -210,12 +210,15 @@ class WriteState:
         """Bytes of the largest frame that can be published."""
         return self._pools[-1].stride_bytes
 
-    def begin(self) -> int:
-        """Take the next sequence and mark its slot in progress (W-081 steps 1 and 2)."""
-        seq = self.next_seq
+    def check_seq(self, seq: int) -> None:
+        """Raise ValueError for a sequence that the application may not ask for (W-088)."""
+        if not self.next_seq <= seq <= MAX_SEQ:
+            raise ValueError(f"seq {seq} must be in {self.next_seq}..{MAX_SEQ}: it only rises")
+
+    def begin(self, seq: int) -> None:
+        """Take a sequence and mark its slot in progress (W-081 steps 1 and 2)."""
         self.next_seq = seq + 1
         self.words[self.word_indices[seq & self.mask]] = seq << 1
-        return seq
 
     def commit(
         self, seq: int, header: HeaderFields, *, timestamp_ns: int, meta_version: int

@@ -56,6 +56,7 @@ __all__ = [
     "payload_offset",
     "slot_body_offset",
     "timestamp_or_none",
+    "without_reserved_bytes",
 ]
 
 HEADER_IMAGE_BYTES: Final = SLOT_BYTES - SLOT_HEADER_BYTES_OFFSET
@@ -116,6 +117,11 @@ def header_image(layout: TensorLayout) -> bytes:
         *strides,
         *spare,
     )
+
+
+def without_reserved_bytes(image: bytes) -> bytes:
+    """A header image with its reserved bytes zero, every field as it is (W-061)."""
+    return _HEADER.pack(*_HEADER.unpack(image))
 
 
 class SlotFault(enum.Enum):

@@ -12,7 +12,14 @@ import msgspec
 
 from ..errors import TransportError
 
-__all__ = ["DEFAULT_IPC_TERM_LENGTH", "FRAME_ALIGNMENT", "HEADER_LENGTH", "MTU_LENGTH", "Channel"]
+__all__ = [
+    "DEFAULT_IPC_TERM_LENGTH",
+    "FRAME_ALIGNMENT",
+    "HEADER_LENGTH",
+    "MTU_LENGTH",
+    "Channel",
+    "untethered",
+]
 
 FRAME_ALIGNMENT = 32
 HEADER_LENGTH = 32
@@ -23,6 +30,15 @@ _MAX_TERM_LENGTH = 1024 * 1024 * 1024
 _MAX_MESSAGE_LENGTH = 16 * 1024 * 1024
 _SIZE = re.compile(r"(\d+)([kKmMgG]?)")
 _SCALE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def untethered(channel: str) -> str:
+    """The channel of a subscription that the media driver may drop when it is not polled.
+
+    >>> untethered("aeron:ipc?term-length=4m")
+    'aeron:ipc?term-length=4m|tether=false'
+    """
+    return f"{channel}{'|' if '?' in channel else '?'}tether=false"
 
 
 class Channel(msgspec.Struct, frozen=True):

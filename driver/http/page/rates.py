@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from tensor_pool.protocol.transport.channel import untethered
 from tensor_pool.protocol.transport.ports import Transport
 from tensor_pool.protocol.wire import QosConsumer, QosProducer, WireError, decode
 
-__all__ = ["RateBoard", "untethered"]
+__all__ = ["RateBoard"]
 
 _FRAGMENT_LIMIT = 256
 _POLLS = 16
@@ -96,12 +97,3 @@ class RateBoard:
         self._producers[message.stream_id] = _ProducerSeen(
             message.producer_id, message.epoch, message.current_seq, now_ns, rate_hz
         )
-
-
-def untethered(channel: str) -> str:
-    """The channel for somebody whom publishers need not wait for.
-
-    >>> untethered("aeron:ipc?term-length=4m")
-    'aeron:ipc?term-length=4m|tether=false'
-    """
-    return f"{channel}{'|' if '?' in channel else '?'}tether=false"

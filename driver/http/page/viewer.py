@@ -25,9 +25,10 @@ from tensor_pool.client.consumer.consumer import Consumer
 from tensor_pool.protocol.clock import SystemClock
 from tensor_pool.protocol.errors import StaleFrameError, TensorPoolError
 from tensor_pool.protocol.transport.aeron import AeronTransport
+from tensor_pool.protocol.transport.channel import untethered
 from tensor_pool.protocol.wire import Mode
 
-from .rates import RateBoard, untethered
+from .rates import RateBoard
 
 __all__ = ["main"]
 
