@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import shutil
 import subprocess
 import sys
@@ -158,14 +157,3 @@ def test_nothing_in_the_repository_names_a_private_path() -> None:
             content = path.read_bytes()
             for text in private:
                 assert len(text) < 5 or text not in content, f"{name} names {text.decode()}"
-
-
-def test_the_listed_requirements_are_those_of_the_specification() -> None:
-    """`requirements.txt` agrees with the specification when that lies beside the checkout."""
-    spec = ROOT.parent / "shared" / "spec"
-    listed = (ROOT / "tests" / "requirements.txt").read_text().split()
-    assert listed == sorted(set(listed))
-    assert len(listed) > 500
-    if spec.is_dir():
-        text = "\n".join(path.read_text() for path in spec.glob("*.md"))
-        assert sorted(set(re.findall(r"\*\*([HWMDC]-\d{3})\*\*", text))) == listed
