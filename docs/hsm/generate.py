@@ -1,7 +1,8 @@
 """Write what the state machine pages take from the code: `python docs/hsm/generate.py`.
 
-`reference.md` comes from the docstrings; the table in `semantics.md` from the tests that name each
-requirement. `--check` says what is stale and writes nothing.
+`reference.md` comes from the docstrings, `conformance.md` from the lists of the outside suites, the
+table in `semantics.md` from the tests that name each requirement. `--check` prints what is stale
+and writes nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ REPOSITORY = HERE.parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import tensor_pool.hsm as hsm  # noqa: E402
+from docs.hsm.conformance_page import conformance  # noqa: E402
 from tensor_pool.hsm import diagram, scxml  # noqa: E402
 from tests.coverage_matrix import requirement_ids, tests_by_requirement  # noqa: E402
 from tests.hsm.oracle.bridge import DIFFERENCES  # noqa: E402
@@ -232,6 +234,7 @@ def pages() -> dict[Path, str]:
     page = HERE / "semantics.md"
     return {
         HERE / "reference.md": reference(),
+        HERE / "conformance.md": conformance(),
         page: semantics(page.read_text(encoding="utf-8")),
     }
 
