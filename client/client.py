@@ -9,12 +9,14 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self, Unpack
 
 import msgspec
 
 from tensor_pool.protocol.clock import Clock, SystemClock
 from tensor_pool.protocol.errors import (
+    AttachRejectedError,
+    AttachTimeoutError,
     ClosedError,
     ConcurrentUseError,
     ConfigError,
@@ -26,17 +28,20 @@ from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
 from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.ports import Transport
 from tensor_pool.protocol.wire import PublishMode
+from tensor_pool.protocol.wire.attach_refusals import PERMANENT_REFUSALS
 
-from .attaching import wait_until_ready
 from .attachment.attachment import Attachment
+from .blobs import Blob
 from .conductor.conductor import Conductor
 from .conductor.thread import ConductorThread
-from .config import ClientConfig, ns
+from .config import ClientConfig, ClientSettings, ns
 from .consumer.attachment import ConsumerAttachment
 from .consumer.consumer import Consumer
-from .consumer.options import ConsumerOptions
+from .consumer.options import ConsumerOptionFields, ConsumerOptions
+from .consumer.progress import ProgressUpdate
 from .doorbell import sweep_abandoned_bells
 from .handle import Handle, disown_after_fork
+from .metadata import SourceMetadata
 from .producer.attachment import ProducerAttachment
 from .producer.producer import Producer
 
@@ -143,7 +148,7 @@ class Client:
 
     # Attaching
 
-    def attach_producer(
+    def producer(
         self,
         stream_id: int,
         *,
@@ -177,7 +182,7 @@ class Client:
             on_shutdown=on_shutdown,
             on_refused=on_refused,
         )
-        wait_until_ready(self, producer, attach_timeout, idle)
+        _wait_until_ready(self, producer, attach_timeout, idle)
         return producer
 
     def begin_attach_producer(
@@ -194,7 +199,7 @@ class Client:
         on_shutdown: Callable[[], object] | None = None,
         on_refused: Callable[[int, str], object] | None = None,
     ) -> Producer:
-        """As `attach_producer`, but returns at once; `producer.poll_ready()` tells."""
+        """Begin to attach as `producer` does, and return at once; see `poll_ready()`."""
         self._check_open()
         attachment = ProducerAttachment(
             self._conductor,
@@ -212,7 +217,7 @@ class Client:
         self._begin(attachment, producer, lambda: attachment.serve(producer))
         return producer
 
-    def attach_consumer(
+    def consumer(
         self,
         stream_id: int,
         *,
@@ -228,15 +233,15 @@ class Client:
         on_shutdown: Callable[[], object] | None = None,
         on_refused: Callable[[int, str], object] | None = None,
         on_fallback: Callable[[str], object] | None = None,
-        on_progress: Callable[[Any], object] | None = None,
-        on_metadata: Callable[[Any], object] | None = None,
-        on_blob: Callable[[Any], object] | None = None,
-        **wishes: Any,
+        on_progress: Callable[[ProgressUpdate], object] | None = None,
+        on_metadata: Callable[[SourceMetadata], object] | None = None,
+        on_blob: Callable[[Blob], object] | None = None,
+        **wishes: Unpack[ConsumerOptionFields],
     ) -> Consumer:
         """Become a consumer of a stream; waits until frames can be received (C-030).
 
         `wishes` are fields of ConsumerOptions (`mode`, `max_rate_hz`, `descriptor_channel`, ...).
-        `spin` never sleeps: lowest latency for a core. Raises as `attach_producer`.
+        `spin` never sleeps: lowest latency for a core. Raises as `producer`.
         """
         consumer = self.begin_attach_consumer(
             stream_id,
@@ -255,7 +260,7 @@ class Client:
             on_blob=on_blob,
             **wishes,
         )
-        wait_until_ready(self, consumer, attach_timeout, idle)
+        _wait_until_ready(self, consumer, attach_timeout, idle)
         return consumer
 
     def begin_attach_consumer(
@@ -272,12 +277,12 @@ class Client:
         on_shutdown: Callable[[], object] | None = None,
         on_refused: Callable[[int, str], object] | None = None,
         on_fallback: Callable[[str], object] | None = None,
-        on_progress: Callable[[Any], object] | None = None,
-        on_metadata: Callable[[Any], object] | None = None,
-        on_blob: Callable[[Any], object] | None = None,
-        **wishes: Any,
+        on_progress: Callable[[ProgressUpdate], object] | None = None,
+        on_metadata: Callable[[SourceMetadata], object] | None = None,
+        on_blob: Callable[[Blob], object] | None = None,
+        **wishes: Unpack[ConsumerOptionFields],
     ) -> Consumer:
-        """As `attach_consumer`, but returns at once; `consumer.poll_ready()` tells."""
+        """Begin to attach as `consumer` does, and return at once; see `poll_ready()`."""
         self._check_open()
         if options is None:
             options = ConsumerOptions(**wishes)
@@ -302,11 +307,8 @@ class Client:
             on_metadata=on_metadata,
             on_blob=on_blob,
         )
-        self._begin(attachment, consumer, lambda: attachment.serve(consumer))
+        self._begin(attachment, consumer, attachment.serve)
         return consumer
-
-    producer = attach_producer
-    consumer = attach_consumer
 
     def _begin(self, attachment: Attachment, handle: Handle, serve: Callable[[], None]) -> None:
         if any(a.client_id == attachment.client_id for a in self._handles):
@@ -407,7 +409,7 @@ def connect(
     transport: Transport | None = None,
     clock: Clock | None = None,
     reconnect: Callable[[], Transport] | None = None,
-    **settings: Any,
+    **settings: Unpack[ClientSettings],
 ) -> Client:
     """Connect to the driver of this machine; background work and reconnecting happen by themselves.
 
@@ -435,6 +437,57 @@ def connect_aeron(config: ClientConfig, clock: Clock | None = None) -> Transport
     """A transport on the configured media driver; raises TransportError if there is none."""
     return AeronTransport.connect(
         config.aeron_dir, clock, driver_timeout_ms=round(config.media_driver_timeout * 1000)
+    )
+
+
+def _wait_until_ready(
+    client: Client, handle: Handle, timeout: float | None, idle: Callable[[], object] | None
+) -> None:
+    """Run the client until the handle is ready (C-030); `timeout` in seconds, None as configured.
+
+    Permanent refusals are raised at once (C-031); at the timeout, the reason why the latest attempt
+    failed. The handle is closed then.
+    """
+    attachment = handle._attachment
+    config = client.config
+    seconds = config.attach_timeout if timeout is None else timeout
+    deadline_ns = client.clock.monotonic_ns() + ns(seconds)
+    attachment.attach_deadline_ns = deadline_ns
+    try:
+        while not attachment.is_ready:
+            failure = attachment.attach_failure
+            if isinstance(failure, AttachRejectedError) and (
+                failure.code in PERMANENT_REFUSALS or not config.retry_refused
+            ):
+                _refuse(handle, failure)
+            if client.clock.monotonic_ns() >= deadline_ns:
+                _refuse(handle, failure or _silence(client, handle, seconds))
+            client.run_once(idle)
+            handle._check_open()
+    except BaseException:
+        handle.close()
+        raise
+    finally:
+        attachment.attach_deadline_ns = None
+
+
+def _refuse(handle: Handle, failure: Exception) -> NoReturn:
+    mode = handle._attachment.connection.publish_mode
+    if isinstance(failure, AttachRejectedError) and mode is PublishMode.REQUIRE_EXISTING:
+        failure.add_note(
+            "A stream exists once a producer has attached to it. To attach before that, pass"
+            " publish_mode=PublishMode.EXISTING_OR_CREATE."
+        )
+    raise failure
+
+
+def _silence(client: Client, handle: Handle, seconds: float) -> AttachTimeoutError:
+    config = client.config
+    directory = f"aeron_dir {config.aeron_dir}" if config.aeron_dir else "default Aeron directory"
+    return AttachTimeoutError(
+        f"attach timed out: no driver answered on {config.control_channel} stream"
+        f" {config.control_stream_id} within {seconds:g} s (stream {handle.stream_id}); is"
+        f" `tensor-pool driver` running with the same control channel and {directory}?"
     )
 
 

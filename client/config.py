@@ -7,13 +7,14 @@ reads them through `ns()`. Nothing here comes from the environment or from a fil
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 
 from tensor_pool.protocol.errors import ConfigError
 from tensor_pool.protocol.wire import HugepagesPolicy
 
-__all__ = ["DEFAULT_CHANNEL", "ClientConfig", "ns"]
+__all__ = ["DEFAULT_CHANNEL", "ClientConfig", "ClientSettings", "ns"]
 
 DEFAULT_CHANNEL = "aeron:ipc?term-length=4m"
 _MAX_TRANSPORT_STREAM_ID = 0x7FFFFFFF
@@ -202,6 +203,49 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
         ):
             value = getattr(self, name)
             _require(low <= value <= high, f"{name}: {value} must be in {low}..{high}")
+
+
+class ClientSettings(TypedDict, total=False):
+    """The fields of ClientConfig as keyword arguments of `connect()`."""
+
+    aeron_dir: str | None
+    media_driver_timeout: float
+    control_channel: str
+    control_stream_id: int
+    announce_channel: str
+    announce_stream_id: int
+    descriptor_channel: str
+    descriptor_stream_id: int
+    qos_channel: str
+    qos_stream_id: int
+    metadata_channel: str
+    metadata_stream_id: int
+    allowed_base_dirs: tuple[str, ...]
+    expected_layout_version: int
+    hugepages: HugepagesPolicy
+    attach_timeout: float
+    response_timeout: float
+    backoff_base: float
+    backoff_max: float
+    retry_refused: bool
+    auto_reattach: bool
+    reattach_after_shutdown: float
+    keepalive_interval: float
+    detach_timeout: float
+    detach_attempts: int
+    announce_period: float
+    announce_freshness: float | None
+    announce_wait: float | None
+    driver_liveness_timeout: float | None
+    hello_interval: float
+    qos_interval: float
+    max_outstanding_seq_gap: int
+    max_loans: int
+    progress_interval_us: int
+    progress_bytes: int
+    progress_units: int
+    mlock: bool
+    fragment_limit: int
 
 
 def _require(condition: bool, text: str) -> None:

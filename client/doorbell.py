@@ -21,13 +21,14 @@ by the next client that opens one and by producers that notice the silence.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import threading
 from pathlib import Path
 
 import posix_ipc
+
+from tensor_pool.protocol.file_lock import try_lock
 
 __all__ = ["Bell", "BellRope", "bell_name", "sweep_abandoned_bells"]
 
@@ -73,8 +74,9 @@ class Bell:
         path = _file(self.name)
         try:
             self._lock_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            fcntl.flock(self._lock_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(self._lock_fd), os.stat(path)):
+            if try_lock(self._lock_fd, shared=True) and os.path.samestat(
+                os.fstat(self._lock_fd), os.stat(path)
+            ):
                 return True
         except FileNotFoundError:
             if not _DIRECTORY.is_dir():
@@ -183,7 +185,8 @@ def _remove_if_abandoned(name: str) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(fd):
+            return False
         posix_ipc.unlink_semaphore(name)
     except (OSError, posix_ipc.Error):
         return False

@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Protocol, Self
 
+from tensor_pool.protocol.clock import Clock
 from tensor_pool.protocol.errors import ClosedError, ConcurrentUseError, ForkedProcessError
 
 from .attachment.attachment import Attachment
 
-if TYPE_CHECKING:
-    from .client import Client
-
-__all__ = ["Handle", "HandleLock", "disown_after_fork"]
+__all__ = ["Handle", "HandleClient", "HandleLock", "disown_after_fork"]
 
 
 _ATTEMPTS = 3
@@ -80,12 +78,30 @@ class HandleLock:
         self._conductors.release()
 
 
+class HandleClient(Protocol):
+    """The client of a handle, as far as handles use it."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def is_threaded(self) -> bool: ...
+
+    def do_work(self) -> int: ...
+
+    def _do_work_while_waiting(self) -> None: ...
+
+    def _wake(self) -> None: ...
+
+    def _close_handle(self, handle: Handle) -> None: ...
+
+
 class Handle:
     """A live attachment as the application holds it; close it, or use it in a `with` block."""
 
     _attachment: Attachment
 
-    def __init__(self, client: Client, attachment: Attachment) -> None:
+    def __init__(self, client: HandleClient, attachment: Attachment) -> None:
         self._client = client
         self._attachment = attachment
         self._closed = False

@@ -14,8 +14,9 @@ The names below are imported when first used, so that the command line pays only
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tensor_pool.protocol.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .config.load import LoadedConfig, load_config
@@ -52,33 +53,29 @@ __all__ = [
     "load_config",
 ]
 
-_MODULES = {
-    "ConfigError": "tensor_pool.driver.config.records",
-    "Driver": "tensor_pool.driver.driver",
-    "DriverConfig": "tensor_pool.driver.config.records",
-    "DriverLockedError": "tensor_pool.driver.core.ports",
-    "DriverTable": "tensor_pool.driver.config.records",
-    "EmbeddedDriver": "tensor_pool.driver.daemon.embedded",
-    "IdRange": "tensor_pool.driver.config.records",
-    "LoadedConfig": "tensor_pool.driver.config.load",
-    "PoliciesTable": "tensor_pool.driver.config.records",
-    "Pool": "tensor_pool.driver.config.records",
-    "Profile": "tensor_pool.driver.config.records",
-    "ProvisionError": "tensor_pool.driver.core.ports",
-    "ShmTable": "tensor_pool.driver.config.records",
-    "StreamConfig": "tensor_pool.driver.config.records",
-    "load_config": "tensor_pool.driver.config.load",
-}
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tensor_pool.driver.config.load": (
+            "LoadedConfig",
+            "load_config",
+        ),
+        "tensor_pool.driver.config.records": (
+            "ConfigError",
+            "DriverConfig",
+            "DriverTable",
+            "IdRange",
+            "PoliciesTable",
+            "Pool",
+            "Profile",
+            "ShmTable",
+            "StreamConfig",
+        ),
+        "tensor_pool.driver.core.ports": (
+            "DriverLockedError",
+            "ProvisionError",
+        ),
+        "tensor_pool.driver.daemon.embedded": ("EmbeddedDriver",),
+        "tensor_pool.driver.driver": ("Driver",),
+    },
+)

@@ -8,7 +8,7 @@ from tensor_pool.client.client import Client
 from tensor_pool.client.consumer.consumer import Consumer
 from tensor_pool.client.producer.producer import Producer
 from tensor_pool.protocol.errors import AttachRejectedError
-from tensor_pool.protocol.wire import ResponseCode
+from tensor_pool.protocol.wire.attach_refusals import PERMANENT_REFUSALS
 
 from ..support.exit_status import CommandError, complain
 from ..support.signals import Stop
@@ -16,7 +16,6 @@ from ..support.signals import Stop
 __all__ = ["attach_consumer", "attach_producer", "lost_frames"]
 
 _LOSSES = ("drops_gap", "drops_late", "drops_resync", "drops_unmapped", "drops_epoch")
-_PERMANENT = (ResponseCode.UNSUPPORTED, ResponseCode.INVALID_PARAMS)
 
 
 def attach_consumer(
@@ -37,7 +36,7 @@ def attach_consumer(
             waited_s = time.monotonic() - began
             failure = consumer.last_error
             if isinstance(failure, AttachRejectedError):
-                if failure.code in _PERMANENT or (
+                if failure.code in PERMANENT_REFUSALS or (
                     patience_s is not None and waited_s >= patience_s
                 ):
                     raise CommandError(_refused(failure, stream_id))
@@ -55,7 +54,7 @@ def attach_consumer(
 def attach_producer(client: Client, stream_id: int, stop: Stop) -> Producer:
     """The producer of the stream; CommandError if the driver refuses for the attach timeout."""
     try:
-        return client.attach_producer(stream_id, idle=stop.idle)
+        return client.producer(stream_id, idle=stop.idle)
     except AttachRejectedError as error:
         raise CommandError(_refused(error, stream_id)) from error
 

@@ -92,7 +92,7 @@ def run_bench(seconds: float, *, as_json: bool) -> int:
 
 
 def _figures(client: Client, seconds: float, stop: Stop) -> Iterator[Figure]:
-    with client.attach_producer(STREAM_ID, idle=stop.idle) as producer:
+    with client.producer(STREAM_ID, idle=stop.idle) as producer:
         for size in SIZES:
             yield _publish(producer, size, seconds, stop)
         with _consumer(client.config, stop) as consumer:

@@ -62,7 +62,7 @@ def run_consumer(pipe: Pipe, config: ClientConfig, stream_id: int, seen: Any) ->
     out = None
     with (
         connect(config) as client,
-        client.attach_consumer(stream_id) as consumer,
+        client.consumer(stream_id) as consumer,
         _parent_may_be_gone(),
     ):
         pipe.send("ready")

@@ -6,13 +6,14 @@ its media driver, so nothing of it can meet another demo, a test or a real drive
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from pathlib import Path
 
 import msgspec
 import numpy as np
+
+from tensor_pool.protocol.file_lock import try_lock
 
 from ..media.files import InputError
 from .protocol import Manifest, SourceFrame, content_digest
@@ -61,7 +62,7 @@ class Stage:
         self.base_dir.mkdir()
         self.source_folder.mkdir()
         self._lock = os.open(self.source_folder, _OPEN_FOLDER)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try_lock(self._lock)
         self.config_file.write_text(self._configuration(strides, slots))
         return self._write_source(pictures)
 
@@ -131,10 +132,8 @@ def _sweep_abandoned() -> None:
         except OSError:
             continue
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(root, ignore_errors=True)
-        except BlockingIOError:
-            pass
+            if try_lock(lock):
+                shutil.rmtree(root, ignore_errors=True)
         finally:
             os.close(lock)
 

@@ -11,9 +11,10 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tensor_pool.hsm import Machine
+from tensor_pool.protocol.clock import Clock
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.errors import AttachRejectedError, LeaseLostError, ProtocolViolationError
 from tensor_pool.protocol.transport.ports import OfferResult, Transport
@@ -38,20 +39,18 @@ from tensor_pool.protocol.wire import (
     ShmPoolAnnounce,
 )
 
+from ..conductor.shared_streams import LogicalStream
 from ..config import ClientConfig
 from .announce_filter import AcceptedAnnounce, AnnounceFilter
 from .connection_machine import ConnectionTimer, DriverConnection
 from .counter_names import lease_loss_counter
-from .epoch_mapping import StreamMapping
+from .epoch_mapping import MappingRules, StreamMapping
 from .events import ConnectionEvent, RoleEvent
 from .grant import Grant, LateGrant, check_grant, usable_lease_id
 from .identity import Identity
 from .timers import Timers
 
-if TYPE_CHECKING:
-    from ..conductor.conductor import Conductor
-
-__all__ = ["Attachment", "Callbacks"]
+__all__ = ["Attachment", "AttachmentConductor", "Callbacks"]
 
 _log = logging.getLogger("tensor_pool.client")
 _MAX_ERROR_TEXT = 1024
@@ -59,12 +58,42 @@ _MAX_ERROR_TEXT = 1024
 type Callbacks = dict[str, Callable[..., object]]
 
 
+class AttachmentConductor(Protocol):
+    """The conductor of an attachment, as far as attachments use it."""
+
+    config: ClientConfig
+    clock: Clock
+    counters: Counters
+    mapping_rules: MappingRules
+
+    @property
+    def transport(self) -> Transport:
+        """The transport in use; raises TransportError while there is none."""
+        ...
+
+    def wake(self) -> None:
+        """Start the next duty cycle soon."""
+        ...
+
+    def subscribe(self, stream: LogicalStream) -> None:
+        """Poll a shared stream from now on."""
+        ...
+
+    def send(self, stream: LogicalStream, message: Message) -> OfferResult:
+        """Offer a message on a shared stream."""
+        ...
+
+    def keep_callback_error(self, error: Exception) -> None:
+        """Keep what a callback raised until the end of the duty cycle."""
+        ...
+
+
 class Attachment(ABC):
     """What producers and consumers share. All methods run on the conductor's thread."""
 
     def __init__(
         self,
-        conductor: Conductor,
+        conductor: AttachmentConductor,
         *,
         role: Role,
         stream_id: int,
@@ -343,7 +372,7 @@ class Attachment(ABC):
         return self.clock.monotonic_ns()
 
     def send(self, message: Message) -> OfferResult:
-        return self.conductor.send_control(message)
+        return self.conductor.send(LogicalStream.CONTROL, message)
 
     def arm(self, timer: Hashable, delay_ns: int) -> None:
         self.timers.arm(timer, delay_ns)

@@ -34,12 +34,12 @@ from tensor_pool.hsm import (
 from tensor_pool.protocol.transport.ports import OfferResult
 from tensor_pool.protocol.wire import (
     PublishMode,
-    ResponseCode,
     Role,
     ShmAttachRequest,
     ShmDetachRequest,
     ShmLeaseKeepalive,
 )
+from tensor_pool.protocol.wire.attach_refusals import CLIENT_ID_ATTACHED, PERMANENT_REFUSALS
 
 from ..config import ClientConfig, ns
 from .backoff import backoff_delay_ns, jitter
@@ -51,8 +51,6 @@ from .identity import Correlations, Identity
 __all__ = ["NEVER", "ConnectionPort", "ConnectionTimer", "DriverConnection"]
 
 NEVER = (1 << 63) - 1  # a deadline that does not come
-_ALREADY_ATTACHED = "client_id already attached"
-_PERMANENT = (ResponseCode.UNSUPPORTED, ResponseCode.INVALID_PARAMS)
 _MOMENTARY = (OfferResult.BACK_PRESSURED, OfferResult.ADMIN_ACTION)
 
 
@@ -225,7 +223,7 @@ class DriverConnection(Machine):
     def _keep_refusal(self, refusal: tuple[int, str]) -> None:
         code, text = refusal
         self.last_refusal = refusal
-        if text == _ALREADY_ATTACHED:
+        if text == CLIENT_ID_ATTACHED:
             self.identity.renew()
         self.port.refused(code, text)
 
@@ -385,7 +383,7 @@ class DriverConnection(Machine):
         self._forget_lease()
         self.failures += 1
         refusal = self.last_refusal
-        permanent = refusal is not None and refusal[0] in _PERMANENT
+        permanent = refusal is not None and refusal[0] in PERMANENT_REFUSALS
         delay_ns = backoff_delay_ns(
             self.config, self.failures, permanent=permanent, jitter=self._jitter
         )

@@ -29,10 +29,6 @@ class Timers:
         """Forget `name`; nothing happens if it is not armed."""
         self._due_ns.pop(name, None)
 
-    def is_armed(self, name: Hashable) -> bool:
-        """Whether `name` will become due."""
-        return name in self._due_ns
-
     def fire(self, now: int) -> int:
         """Fire what is due at `now` in order of due time; returns how many."""
         due = sorted((at, str(name), name) for name, at in self._due_ns.items() if at <= now)

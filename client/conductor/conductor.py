@@ -165,10 +165,6 @@ class Conductor:
         if self._endpoints is not None:
             self._endpoints.subscribe(stream)
 
-    def send_control(self, message: Message) -> OfferResult:
-        """Offer on the control stream."""
-        return self.send(LogicalStream.CONTROL, message)
-
     def send(self, stream: LogicalStream, message: Message) -> OfferResult:
         """Offer on a shared stream; CLOSED while there is no transport."""
         if self._endpoints is None:

@@ -55,10 +55,6 @@ class Endpoints:
             self._subscriptions[address] = subscription
         return subscription
 
-    def subscribed(self) -> list[LogicalStream]:
-        """The logical streams that are polled."""
-        return [s for s, address in self._addresses.items() if address in self._subscriptions]
-
     def poll(self, handler: FragmentHandler, fragment_limit: int) -> int:
         """Poll every open subscription once; returns the number of fragments."""
         return sum(s.poll(handler, fragment_limit) for s in list(self._subscriptions.values()))
@@ -80,12 +76,3 @@ class Endpoints:
         self.subscribe(LogicalStream.ANNOUNCE)
         stream = LogicalStream.CONTROL
         self._publications[stream] = self.transport.add_publication(*self._addresses[stream])
-
-    def close(self) -> None:
-        """Close all of them; the transport stays open."""
-        for publication in self._publications.values():
-            publication.close()
-        for subscription in self._subscriptions.values():
-            subscription.close()
-        self._publications.clear()
-        self._subscriptions.clear()

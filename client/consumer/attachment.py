@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
 
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.errors import TransportError
@@ -31,7 +30,7 @@ from tensor_pool.protocol.wire import (
 )
 
 from ..attachment.announce_filter import AcceptedAnnounce
-from ..attachment.attachment import Attachment
+from ..attachment.attachment import Attachment, AttachmentConductor
 from ..attachment.counter_names import CONSUMER_COUNTERS
 from ..attachment.epoch_mapping import StreamMapping
 from ..attachment.events import ConnectionEvent, RoleEvent
@@ -49,10 +48,6 @@ from .progress import ProgressReader
 from .read_state import ReadState
 from .receiver import Receiver
 
-if TYPE_CHECKING:
-    from ..conductor.conductor import Conductor
-    from .consumer import Consumer
-
 __all__ = ["ConsumerAttachment"]
 
 _log = logging.getLogger("tensor_pool.client")
@@ -66,11 +61,9 @@ _decode_progress = decoder_for([FrameProgress])
 class ConsumerAttachment(Attachment):
     """One consumer as its conductor sees it."""
 
-    consumer: Consumer
-
     def __init__(
         self,
-        conductor: Conductor,
+        conductor: AttachmentConductor,
         *,
         stream_id: int,
         client_id: int,
@@ -115,9 +108,8 @@ class ConsumerAttachment(Attachment):
         self._failed_mapping = False
         self.has_producer = False
 
-    def serve(self, consumer: Consumer) -> None:
+    def serve(self) -> None:
         """Work for this handle from now on. Raises TransportError."""
-        self.consumer = consumer
         self.on_transport(self.conductor.transport)
         self.timers.arm(_QOS, 0)
         self.timers.arm(_ACTIVITY, ns(self.config.announce_period))

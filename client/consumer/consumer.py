@@ -6,20 +6,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import overload
 
 from tensor_pool.protocol.errors import ConcurrentUseError, FrameOverwrittenError, StaleFrameError
 from tensor_pool.protocol.wire import Mode
 
-from ..handle import Handle
+from ..handle import Handle, HandleClient
 from ..metadata import SourceMetadata
 from .announced import Announced
+from .attachment import ConsumerAttachment
 from .frame import Frame
 from .options import ConsumerOptions
-
-if TYPE_CHECKING:
-    from ..client import Client
-    from .attachment import ConsumerAttachment
 
 __all__ = ["Consumer"]
 
@@ -41,7 +38,7 @@ class Consumer(Handle):
 
     _attachment: ConsumerAttachment
 
-    def __init__(self, client: Client, attachment: ConsumerAttachment, *, spin: bool) -> None:
+    def __init__(self, client: HandleClient, attachment: ConsumerAttachment, *, spin: bool) -> None:
         super().__init__(client, attachment)
         self._receiver = attachment.receiver
         self._next = attachment.receiver.next
@@ -51,6 +48,16 @@ class Consumer(Handle):
         self._executor: ThreadPoolExecutor | None = None
 
     # Receiving
+
+    @overload
+    def poll(
+        self, handler: None = None, limit: int = 10, *, copy: bool = False
+    ) -> Frame | None: ...
+
+    @overload
+    def poll(
+        self, handler: Callable[[Frame], object], limit: int = 10, *, copy: bool = False
+    ) -> int: ...
 
     def poll(
         self,
@@ -125,8 +132,6 @@ class Consumer(Handle):
             return frame
         finally:
             self._in_use = False
-
-    wait = receive
 
     def __iter__(self) -> Iterator[Frame]:
         """Every frame as it comes; ends when the consumer is closed."""

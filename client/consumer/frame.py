@@ -7,7 +7,7 @@ slot while the application looks: results count only if `frame.valid` is true af
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -18,10 +18,7 @@ from tensor_pool.protocol.shm.copying import VECTORS_FROM_BYTES, copy_array, cop
 from tensor_pool.protocol.shm.slot import SLOT_IMAGE, meta_version_or_none, timestamp_or_none
 from tensor_pool.protocol.wire import Dtype, MajorOrder
 
-from .read_state import UNMAPPED_MEANWHILE
-
-if TYPE_CHECKING:
-    from .read_state import FrameFormat, ReadState
+from .read_state import UNMAPPED_MEANWHILE, FrameFormat, ReadState
 
 __all__ = ["Frame"]
 
@@ -149,10 +146,6 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
                 raise
         self._count_late()
         return False
-
-    def still_valid(self) -> bool:
-        """The same as `valid`."""
-        return self.valid
 
     def copy(self, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """An array of its own with the frame's contents, or `out` filled with them.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import msgspec
 
 from tensor_pool.protocol.errors import ConfigError
 from tensor_pool.protocol.wire import Mode
 
-__all__ = ["ConsumerOptions"]
+__all__ = ["ConsumerOptionFields", "ConsumerOptions"]
 
 _NO_STREAM = 0xFFFFFFFF
 
@@ -46,3 +48,18 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(
                     f"{half}_token: {token} with a channel; it must be in 1..{_NO_STREAM - 1}"
                 )
+
+
+class ConsumerOptionFields(TypedDict, total=False):
+    """The fields of ConsumerOptions as keyword arguments of `client.consumer()`."""
+
+    mode: Mode
+    max_rate_hz: int
+    supports_progress: bool
+    progress_interval_us: int | None
+    progress_bytes_delta: int | None
+    progress_major_delta_units: int | None
+    descriptor_channel: str
+    descriptor_token: int
+    control_channel: str
+    control_token: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.errors import ConfigError, TransportError
@@ -22,7 +22,7 @@ from tensor_pool.protocol.wire import (
 )
 
 from ..attachment.announce_filter import AcceptedAnnounce
-from ..attachment.attachment import Attachment
+from ..attachment.attachment import Attachment, AttachmentConductor
 from ..attachment.counter_names import PRODUCER_COUNTERS
 from ..attachment.epoch_mapping import StreamMapping
 from ..attachment.events import RoleEvent
@@ -31,14 +31,11 @@ from ..blobs import BlobMessage
 from ..conductor.shared_streams import LogicalStream
 from ..config import ns
 from ..doorbell import BellRope, bell_name
-from .known_consumers import ConsumersBook
+from ..metadata import Metadata
+from .known_consumers import ConsumersBook, PrivateDescriptors
 from .machine import ProducerMachine
-from .progress import NO_PROGRESS, policy_for
+from .progress import NO_PROGRESS, ProgressPolicy, policy_for
 from .write_state import WriteState
-
-if TYPE_CHECKING:
-    from ..conductor.conductor import Conductor
-    from .producer import Producer
 
 __all__ = ["ProducerAttachment"]
 
@@ -52,14 +49,34 @@ _CONSUMERS_PERIOD_NS = 500_000_000
 _ROPE_KEPT_NS = 1_000_000_000  # a publishing thread may still hold the previous tuple of bells
 
 
+class ProducerHandle(Protocol):
+    """The producer in the application's hands, as far as its conductor exchanges things in it."""
+
+    metadata: Metadata
+    _state: WriteState | None
+    _publication: Publication | None
+    _published: int
+    _private: tuple[PrivateDescriptors, ...]
+    _progress: ProgressPolicy
+    _bells: tuple[Any, ...]
+
+    def _connect(self, publication: Publication | None) -> None: ...
+
+    def _install(self, state: WriteState, max_loans: int) -> None: ...
+
+    def _uninstall(self) -> None: ...
+
+    def _retire(self, publication: Publication) -> None: ...
+
+
 class ProducerAttachment(Attachment):
     """One producer as its conductor sees it."""
 
-    producer: Producer
+    producer: ProducerHandle
 
     def __init__(
         self,
-        conductor: Conductor,
+        conductor: AttachmentConductor,
         *,
         stream_id: int,
         client_id: int,
@@ -91,7 +108,7 @@ class ProducerAttachment(Attachment):
             on_change=self._on_consumers_changed,
         )
 
-    def serve(self, producer: Producer) -> None:
+    def serve(self, producer: ProducerHandle) -> None:
         """Work for this handle from now on. Raises TransportError."""
         self.producer = producer
         self.conductor.subscribe(LogicalStream.QOS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,29 @@ from .progress import ProgressReporter
 from .results import PublishResult, PublishStatus
 from .write_state import PoolSlots, WriteState
 
-if TYPE_CHECKING:
-    from .producer import Producer
-
 __all__ = ["Loan"]
+
+
+class LoanProducer(Protocol):
+    """The producer of a loan, as far as loans use it."""
+
+    def _owns(self, state: WriteState) -> bool: ...
+
+    def _report_progress(self, reporter: ProgressReporter, nbytes: int) -> None: ...
+
+    def _commit_loan(
+        self,
+        loan: Loan,
+        state: WriteState,
+        nbytes_used: int | None,
+        shape: tuple[int, ...] | int | None,
+        dtype: npt.DTypeLike | None,
+        strides: tuple[int, ...] | None,
+        timestamp_ns: int | None,
+        trace_id: int | None,
+    ) -> PublishResult: ...
+
+    def _abort_loan(self, loan: Loan, state: WriteState) -> None: ...
 
 
 class Loan:
@@ -29,7 +48,7 @@ class Loan:
     slot, and is aborted on leaving the block unless `commit()` was called with what it holds.
 
     A typed loan taken while there is no lease is not live: its array is ordinary memory and its
-    commit says NOT_ACTIVE, so that a program need not ask before each frame.
+    commit returns NOT_ACTIVE, so that a program need not ask before each frame.
     """
 
     __slots__ = (
@@ -51,7 +70,7 @@ class Loan:
 
     def __init__(
         self,
-        producer: Producer,
+        producer: LoanProducer,
         state: WriteState | None,
         pool: PoolSlots | None,
         seq: int,

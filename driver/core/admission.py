@@ -15,6 +15,7 @@ from tensor_pool.protocol.wire import (
     Role,
     ShmAttachRequest,
 )
+from tensor_pool.protocol.wire.attach_refusals import CLIENT_ID_ATTACHED
 
 from ..config.records import Profile
 from .events import Refusal
@@ -131,7 +132,7 @@ class AdmissionRules:
         ):
             return Duplicate(lease.lease_id)
         raise _rejected(
-            "client_id already attached",
+            CLIENT_ID_ATTACHED,
             f"lease {lease.lease_id} on stream {lease.stream_id} is active;"
             " detach it, let it expire, or use another client id",
         )

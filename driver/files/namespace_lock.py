@@ -10,6 +10,8 @@ import fcntl
 import os
 import weakref
 
+from tensor_pool.protocol.file_lock import try_lock
+
 from ..config.layout import LOCK_FILE
 from ..core.ports import DriverLockedError
 
@@ -36,10 +38,8 @@ class NamespaceLock:
         with contextlib.ExitStack() as undo:
             fd = os.open(LOCK_FILE, _OPEN_LOCK, 0o600, dir_fd=directory)
             undo.callback(os.close, fd)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DriverLockedError(path) from None
+            if not try_lock(fd):
+                raise DriverLockedError(path)
             if not _is_named(fd, directory):
                 return None
             os.fchmod(fd, file_mode)

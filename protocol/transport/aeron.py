@@ -349,11 +349,6 @@ class AeronTransport:
             return None
         return self._error or "the Aeron client closed by itself"
 
-    @property
-    def last_client_error(self) -> str | None:
-        """What the Aeron client complained of last, whether it survived that or not."""
-        return self._error
-
     def add_publication(self, channel: str, stream_id: int) -> AeronPublication:
         """Waits for the media driver's answer; raises TransportError."""
         with self._adding("publication", channel, stream_id):

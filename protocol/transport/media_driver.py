@@ -13,7 +13,6 @@ transport has to outlive a daemon, run a media driver of its own (`MediaDriverPr
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import getpass
 import os
 import shutil
@@ -31,6 +30,7 @@ from typing import Any, Self
 import pyaeron
 
 from ..errors import TransportError
+from ..file_lock import try_lock
 from .forked import FORKED, abandon_in_forked_children, never_finalize
 
 __all__ = [
@@ -238,16 +238,12 @@ def _locked(parent: Path) -> Iterator[None]:
     descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + _LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TransportError(
-                        f"another process has held the lock on {parent} for {_LOCK_TIMEOUT_S} s"
-                    ) from None
-                time.sleep(0.02)
+        while not try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise TransportError(
+                    f"another process has held the lock on {parent} for {_LOCK_TIMEOUT_S} s"
+                )
+            time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)

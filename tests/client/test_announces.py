@@ -102,7 +102,7 @@ def test_C_063_boundaries_pass(change: dict[str, Any]) -> None:
 
 def test_C_064_ignored_announces_never_unmap(world: World) -> None:
     """C-064, W-125: an old epoch after a newer one, and the statistics."""
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     stream = world.driver.streams[STREAM]
     mapping = consumer._attachment.machine.mapping
     ignored = consumer.metrics()["announces_ignored"]
@@ -119,7 +119,7 @@ def test_C_064_ignored_announces_never_unmap(world: World) -> None:
 
 def test_W_126_an_accepted_announce_maps_remaps_or_revalidates(world: World) -> None:
     """W-126, W-129: any number of announces may be lost."""
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     stream = world.driver.streams[STREAM]
     first = consumer._attachment.machine.mapping
     world.run(2.5)
@@ -137,7 +137,7 @@ def test_W_128_replayed_announces_from_before_the_subscription_are_ignored(world
     stream = world.driver.add_stream(STREAM)
     old = world.driver.announcement(stream)
     world.clock.advance(MS)
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     ignored = consumer.metrics()["announces_ignored"]
     world.driver.send(msgspec.structs.replace(old, epoch=stream.epoch + 5))
     world.run(0.005)
@@ -147,7 +147,7 @@ def test_W_128_replayed_announces_from_before_the_subscription_are_ignored(world
 
 def test_W_128_a_new_connection_sets_a_new_join_time(world: World) -> None:
     stream = world.driver.add_stream(STREAM)
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     old = world.driver.announcement(stream)
     world.clock.advance(MS)
     world.network.disconnect("driver")
@@ -175,7 +175,7 @@ def test_C_066_a_superblock_that_changed_unmaps_and_a_good_announce_remaps(
     world: World, region: int, offset: int, data: bytes
 ) -> None:
     """C-066, W-127, W-141."""
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     stream = world.driver.streams[STREAM]
     kept = stream.peek(region, offset, len(data))
     assert kept != data
@@ -190,7 +190,7 @@ def test_C_066_a_superblock_that_changed_unmaps_and_a_good_announce_remaps(
 
 
 def test_C_066_a_changed_pool_set_is_a_superblock_mismatch(world: World) -> None:
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     stream = world.driver.streams[STREAM]
     first = consumer._attachment.machine.mapping
     pools = world.driver.announcement(stream).payload_pools[:1]
@@ -203,9 +203,7 @@ def test_C_066_a_changed_pool_set_is_a_superblock_mismatch(world: World) -> None
 
 def test_C_066_a_changed_pid_needs_a_higher_epoch(world: World) -> None:
     """C-066, W-146."""
-    consumer = world.client(announce_wait=30.0, driver_liveness_timeout=60.0).attach_consumer(
-        STREAM
-    )
+    consumer = world.client(announce_wait=30.0, driver_liveness_timeout=60.0).consumer(STREAM)
     stream = world.driver.streams[STREAM]
     stream.poke(1, 40, (7).to_bytes(8, "little"))
     for _ in range(2):
@@ -220,9 +218,7 @@ def test_C_066_a_changed_pid_needs_a_higher_epoch(world: World) -> None:
 
 def test_C_066_stale_activity_unmaps_also_without_announces(world: World) -> None:
     """C-066, W-145, W-210: whoever refreshes the regions is dead."""
-    consumer = world.client(driver_liveness_timeout=60.0, announce_wait=40.0).attach_consumer(
-        STREAM
-    )
+    consumer = world.client(driver_liveness_timeout=60.0, announce_wait=40.0).consumer(STREAM)
     world.run(3.1)
     world.driver.refreshes = world.driver.announces = False
     world.run(2.5)
@@ -239,7 +235,7 @@ def test_C_066_right_after_an_attach_stale_activity_is_tolerated(world: World) -
     stream = world.driver.add_stream(STREAM)
     world.driver.refreshes = False
     stream.refresh(1)
-    consumer = world.client(driver_liveness_timeout=60.0).attach_consumer(STREAM)
+    consumer = world.client(driver_liveness_timeout=60.0).consumer(STREAM)
     world.run(2.9)
     assert consumer.state == "Mapped"
     world.run(1.5)
@@ -264,7 +260,7 @@ def test_C_067_without_an_announce_in_time_the_consumer_attaches_anew(world: Wor
 def test_C_023_a_producer_yields_to_a_newer_epoch_or_another_owner(world: World) -> None:
     for change in ("epoch", "owner"):
         client = world.client()
-        producer = client.attach_producer(STREAM)
+        producer = client.producer(STREAM)
         stream = world.driver.streams[STREAM]
         world.run(0.05)
         paused: list[str] = []
@@ -309,14 +305,14 @@ def test_W_144_leftovers_of_an_old_epoch_are_only_dropped(world: World) -> None:
 def test_W_140_a_restarted_producer_is_followed_to_its_higher_epoch(world: World) -> None:
     """W-140, W-210: kill the producer; the consumer resumes without a restart."""
     client = world.client()
-    producer = world.client("camera").attach_producer(STREAM)
-    consumer = client.attach_consumer(STREAM)
+    producer = world.client("camera").producer(STREAM)
+    consumer = client.consumer(STREAM)
     world.run(0.05)
     first = consumer._attachment.machine.mapping.epoch
     world.network.kill("camera", liveness_timeout_ns=0)
     world.clients.pop(0) if world.clients[0] is producer._client else world.clients.pop(1)
     world.driver.revoke(world.driver.lease_of(producer.client_id))
-    again = world.client().attach_producer(STREAM)
+    again = world.client().producer(STREAM)
     world.run(0.05)
     assert consumer._attachment.machine.mapping.epoch > first
     assert again.publish(np.arange(3, dtype=np.int8))

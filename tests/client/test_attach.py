@@ -30,8 +30,8 @@ from tests.client.world import MS, STREAM, S, World
 
 def test_C_030_blocking_attach_returns_a_ready_handle(world: World) -> None:
     client = world.client()
-    producer = client.attach_producer(STREAM)
-    consumer = client.attach_consumer(STREAM)
+    producer = client.producer(STREAM)
+    consumer = client.consumer(STREAM)
     assert (producer.state, consumer.state) == ("Active", "Mapped")
     assert producer.poll_ready()
     assert consumer.poll_ready()
@@ -53,7 +53,7 @@ def test_C_031_a_permanent_refusal_raises_at_once(world: World, code: ResponseCo
     world.driver.refusal = (code, "stream has no pools")
     at = world.clock.monotonic_ns()
     with pytest.raises(AttachRejectedError, match="stream has no pools") as caught:
-        world.client().attach_producer(STREAM)
+        world.client().producer(STREAM)
     assert (caught.value.code, caught.value.message) == (code, "stream has no pools")
     assert world.clock.monotonic_ns() - at < 100 * MS
 
@@ -66,7 +66,7 @@ def test_C_031_a_temporary_refusal_is_retried_until_the_timeout(
     world.driver.refusal = (code, "second producer")
     at = world.clock.monotonic_ns()
     with pytest.raises(AttachRejectedError, match="second producer"):
-        world.client().attach_producer(STREAM)
+        world.client().producer(STREAM)
     assert world.clock.monotonic_ns() - at >= 5 * S
     assert len(world.driver.attach_requests) >= 3
 
@@ -80,28 +80,28 @@ def test_C_031_a_refusal_that_ends_in_time_is_survived(world: World) -> None:
         if len(world.driver.attach_requests) == 2:
             world.driver.refusal = None
 
-    assert client.attach_producer(STREAM, idle=idle).poll_ready()
+    assert client.producer(STREAM, idle=idle).poll_ready()
 
 
 def test_C_031_without_retry_refused_every_refusal_raises_at_once(world: World) -> None:
     world.driver.refusal = (ResponseCode.REJECTED, "no")
     with pytest.raises(AttachRejectedError):
-        world.client(retry_refused=False).attach_consumer(STREAM)
+        world.client(retry_refused=False).consumer(STREAM)
     assert len(world.driver.attach_requests) == 1
 
 
 def test_C_031_silence_is_a_timeout_that_says_what_to_do(world: World) -> None:
     world.driver.silent = True
     with pytest.raises(AttachTimeoutError, match=r"attach timed out.*is `tensor-pool driver`"):
-        world.client().attach_consumer(STREAM)
+        world.client().consumer(STREAM)
     with pytest.raises(TimeoutError):
-        world.client().attach_consumer(STREAM)
+        world.client().consumer(STREAM)
 
 
 def test_C_031_an_invalid_answer_is_a_protocol_violation(world: World) -> None:
     world.driver.change_response = lambda r: msgspec.structs.replace(r, epoch=0)
     with pytest.raises(ProtocolViolationError) as caught:
-        world.client().attach_consumer(STREAM)
+        world.client().consumer(STREAM)
     assert caught.value.rule == 3
 
 
@@ -110,7 +110,7 @@ def test_C_031_a_failing_map_raises_what_failed(world: World) -> None:
     stream = world.driver.add_stream(STREAM)
     stream.poke(1, 0, b"\0")
     with pytest.raises(ShmValidationError, match="pool 1"):
-        world.client().attach_consumer(STREAM)
+        world.client().consumer(STREAM)
     assert list(lines_of_maps(world.base)) == []
 
 
@@ -120,7 +120,7 @@ def test_a_uri_that_does_not_parse_is_named_as_such(world: World) -> None:
         r, header_region_uri="shm:file?path=/x?y"
     )
     with pytest.raises(ProtocolViolationError) as caught:
-        world.client().attach_consumer(STREAM)
+        world.client().consumer(STREAM)
     assert caught.value.rule == 10
     assert isinstance(caught.value.__cause__, ShmUriError)
 
@@ -129,7 +129,7 @@ def test_C_031_a_failed_attach_leaves_nothing_behind(world: World) -> None:
     world.driver.silent = True
     client = world.client()
     with pytest.raises(AttachTimeoutError):
-        client.attach_consumer(STREAM)
+        client.consumer(STREAM)
     assert client._handles == {}
     world.run(1)
     assert client._conductor.attachments == []
@@ -200,7 +200,7 @@ def test_a_late_answer_is_adopted_when_it_is_still_useful(world: World) -> None:
 def test_C_033_a_silent_driver_is_asked_again_with_new_ids(world: World) -> None:
     world.driver.silent = True
     with pytest.raises(AttachTimeoutError):
-        world.client().attach_consumer(STREAM)
+        world.client().consumer(STREAM)
     ids = [request.correlation_id for request in world.driver.attach_requests]
     assert len(ids) >= 2
     assert len(set(ids)) == len(ids)
@@ -219,7 +219,7 @@ def test_C_032_attaches_that_map_badly_do_not_spin(world: World) -> None:
 def test_C_035_the_request_carries_what_was_asked_for(world: World) -> None:
     client = world.client(expected_layout_version=0, hugepages=HugepagesPolicy.STANDARD)
     world.driver.change_response = lambda r: msgspec.structs.replace(r, node_id=12)
-    client.attach_producer(
+    client.producer(
         STREAM, publish_mode=PublishMode.REQUIRE_EXISTING, desired_node_id=12, client_id=99
     )
     [request] = world.driver.attach_requests
@@ -230,12 +230,12 @@ def test_C_035_the_request_carries_what_was_asked_for(world: World) -> None:
     assert request.publish_mode is PublishMode.REQUIRE_EXISTING
     assert request.require_hugepages is HugepagesPolicy.STANDARD
     assert request.desired_node_id == 12
-    client.attach_consumer(STREAM)
+    client.consumer(STREAM)
     assert world.driver.attach_requests[-1].desired_node_id is None
 
 
 def test_C_035_stream_zero_asks_the_driver_to_choose_each_time(world: World) -> None:
-    producer = world.client().attach_producer(0)
+    producer = world.client().producer(0)
     assert producer.stream_id == 20_000
     world.driver.revoke(world.driver.lease_of(producer.client_id))
     world.run(0.5)
@@ -247,7 +247,7 @@ def test_C_036_without_a_driver_the_attach_times_out_and_nothing_else(world: Wor
     world.network.disconnect("driver")
     at = world.clock.monotonic_ns()
     with pytest.raises(AttachTimeoutError):
-        world.client().attach_producer(STREAM)
+        world.client().producer(STREAM)
     assert world.clock.monotonic_ns() - at >= 5 * S
     assert world.driver.attach_requests == []
 
@@ -287,7 +287,7 @@ def test_C_042_the_text_of_a_refusal_is_shown_and_decides_nothing(world: World) 
 @pytest.mark.parametrize("stream_id", [-1, 2**32 - 1])
 def test_a_stream_id_out_of_range_is_refused(world: World, stream_id: int) -> None:
     with pytest.raises(ConfigError, match="stream_id"):
-        world.client().attach_consumer(stream_id)
+        world.client().consumer(stream_id)
 
 
 def test_C_011_an_id_in_use_is_replaced_after_the_backoff(world: World) -> None:
@@ -302,7 +302,7 @@ def test_C_011_an_id_in_use_is_replaced_after_the_backoff(world: World) -> None:
 
         return idle
 
-    consumer = client.attach_consumer(STREAM, idle=heal(1))
+    consumer = client.consumer(STREAM, idle=heal(1))
     first, second = world.driver.attach_requests
     assert first.client_id != second.client_id == consumer.client_id
 
@@ -311,7 +311,7 @@ def test_attaching_to_a_closed_client_is_refused(world: World) -> None:
     client = world.client()
     client.close()
     with pytest.raises(ClosedError):
-        client.attach_consumer(STREAM)
+        client.consumer(STREAM)
 
 
 def test_C_045_producers_write_and_consumers_cannot(world: World) -> None:
@@ -328,7 +328,7 @@ def test_C_046_stale_files_map_after_an_attach(world: World) -> None:
     stream = world.driver.add_stream(STREAM)
     world.driver.refreshes = world.driver.announces = False
     world.clock.advance(10 * S)
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     assert consumer.state == "Mapped"
     stream.new_epoch(1)
     world.driver.announce(stream)
@@ -340,7 +340,7 @@ def test_C_046_stale_files_map_after_an_attach(world: World) -> None:
 def test_C_047_the_attach_answer_resets_the_highest_epoch(world: World) -> None:
     stream = world.driver.add_stream(STREAM)
     stream.new_epoch(world.clock.monotonic_ns(), epoch=50)
-    _, consumer = None, world.client().attach_consumer(STREAM)
+    _, consumer = None, world.client().consumer(STREAM)
     assert consumer._attachment.highest_epoch == 50
     stream.new_epoch(world.clock.monotonic_ns(), epoch=10)
     world.driver.revoke(world.driver.lease_of(consumer.client_id))

@@ -113,8 +113,8 @@ def test_C_004_max_loans_is_at_most_half_the_ring(world: World) -> None:
     world.driver.add_stream(STREAM, nslots=8)
     client = world.client(max_loans=5, attach_timeout=1.0)
     with pytest.raises(ConfigError, match="max_loans"):
-        client.attach_producer(STREAM)
-    assert world.client(max_loans=4).attach_producer(STREAM).poll_ready()
+        client.producer(STREAM)
+    assert world.client(max_loans=4).producer(STREAM).poll_ready()
 
 
 def test_C_002_the_environment_has_no_effect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,4 +150,4 @@ def test_mapping_outside_the_allowed_directories_fails_the_attach(
 ) -> None:
     client = world.client(allowed_base_dirs=(str(tmp_path),), attach_timeout=1.0)
     with pytest.raises(ShmError):
-        client.attach_consumer(STREAM)
+        client.consumer(STREAM)

@@ -460,8 +460,8 @@ def test_C_133_one_thread_polls_both(directory: Path) -> None:
             driver.do_work()
 
         client = Client(driver.client_config(), idle=idle)
-        producer = client.attach_producer(STREAM, idle=idle)
-        consumer = client.attach_consumer(STREAM, idle=idle)
+        producer = client.producer(STREAM, idle=idle)
+        consumer = client.consumer(STREAM, idle=idle)
         for i in range(10):
             driver.do_work()
             client.do_work()

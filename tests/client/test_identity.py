@@ -34,9 +34,9 @@ def test_C_010_two_attachments_of_one_client_have_different_ids(world: World) ->
 
 def test_C_010_a_second_live_attachment_with_the_same_id_is_refused(world: World) -> None:
     client = world.client()
-    client.attach_producer(STREAM, client_id=7)
+    client.producer(STREAM, client_id=7)
     with pytest.raises(ConfigError, match="client_id: 7"):
-        client.attach_consumer(STREAM, client_id=7)
+        client.consumer(STREAM, client_id=7)
 
 
 @pytest.mark.parametrize("client_id", [-1, 2**32])

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tensor_pool.client.producer.producer import Producer
-from tensor_pool.client.producer.publisher import Publisher
 from tests.client.world import World
 
 IMAGE = np.arange(6, dtype=np.uint16).reshape(2, 3)
@@ -33,7 +32,7 @@ def interrupted_behind(call: int, producer: Producer) -> bool:
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code is not Publisher.publish.__code__:
+        if frame.f_code is not Producer.publish.__code__:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and frame.f_lasti in behind_calls(frame.f_code):

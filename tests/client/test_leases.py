@@ -57,7 +57,7 @@ def test_C_051_after_a_stop_of_ten_seconds_nothing_is_published_or_delivered(
 
 
 def test_C_052_a_failed_keepalive_leads_to_a_new_lease(world: World) -> None:
-    consumer = world.client("losing").attach_consumer(STREAM)
+    consumer = world.client("losing").consumer(STREAM)
     world.network.set_faults(REFUSING, transport="losing", stream_id=1000)
     world.run(1.1)
     assert consumer.metrics()["lease_losses_keepalive_failed"] == 1
@@ -71,7 +71,7 @@ def test_frames_that_pass_while_a_consumer_has_no_lease_are_counted_when_it_is_b
 ) -> None:
     """Also those whose descriptors it never saw; another epoch has a sequence of its own."""
     producer, _ = world.pair()
-    consumer = world.client("losing").attach_consumer(STREAM)
+    consumer = world.client("losing").consumer(STREAM)
     for _ in range(2):
         producer.publish(IMAGE)
     assert [consumer.poll().seq, consumer.poll().seq] == [0, 1]
@@ -89,7 +89,7 @@ def test_frames_that_pass_while_a_consumer_has_no_lease_are_counted_when_it_is_b
     producer.close()
     world.network.set_faults(REFUSING, transport="losing", stream_id=1000)
     world.run(1.1)
-    successor = world.client("successor").attach_producer(STREAM)
+    successor = world.client("successor").producer(STREAM)
     for _ in range(12):
         successor.publish(IMAGE)
     assert consumer.poll(limit=100) is None
@@ -125,7 +125,7 @@ def test_C_053_an_own_notice_ends_the_lease_at_once(world: World) -> None:
 def test_C_053_a_notice_that_differs_in_one_field_is_ignored(
     world: World, change: dict[str, Any]
 ) -> None:
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     world.driver.notice(world.driver.lease_of(producer.client_id), **change)
     world.run(0.05)
     assert producer.state == "Active"
@@ -137,7 +137,7 @@ def test_C_054_a_notice_with_an_undefined_role_or_reason_is_rejected(
     world: World, offset: int, value: int
 ) -> None:
     """C-054, M-230."""
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     lease = world.driver.lease_of(producer.client_id)
     data = bytearray(
         encode(
@@ -161,8 +161,8 @@ def test_C_054_a_notice_with_an_undefined_role_or_reason_is_rejected(
 def test_C_054_duplicates_are_harmless_and_others_are_not_touched(world: World) -> None:
     """C-054, CI-9."""
     client = world.client()
-    first = client.attach_consumer(STREAM)
-    second = client.attach_consumer(STREAM)
+    first = client.consumer(STREAM)
+    second = client.consumer(STREAM)
     lease = world.driver.lease_of(first.client_id)
     world.driver.leases.pop(lease.lease_id)
     for _ in range(3):
@@ -200,7 +200,7 @@ def test_C_055_after_the_producers_notice_only_a_higher_epoch_is_mapped(world: W
 
 def test_C_056_the_announce_may_overtake_the_notice(world: World) -> None:
     """C-056: no remap loop when both travel on different streams."""
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     stream = world.driver.streams[STREAM]
     notice = ShmLeaseRevoked(
         timestamp_ns=world.clock.monotonic_ns(),
@@ -227,8 +227,8 @@ def test_C_057_a_driver_shutdown_ends_every_lease_and_all_come_back(world: World
     """C-057, W-148."""
     seen: list[str] = []
     client = world.client()
-    producer = client.attach_producer(STREAM, on_shutdown=lambda: seen.append("producer"))
-    consumer = client.attach_consumer(STREAM, on_shutdown=lambda: seen.append("consumer"))
+    producer = client.producer(STREAM, on_shutdown=lambda: seen.append("producer"))
+    consumer = client.consumer(STREAM, on_shutdown=lambda: seen.append("consumer"))
     world.run(0.05)
     requests = len(world.driver.attach_requests)
     world.driver.shut_down()
@@ -262,7 +262,7 @@ def test_C_059_a_restarted_driver_always_ends_in_a_new_attach(
     world: World, first_sign: str
 ) -> None:
     """C-059, W-146: whatever is seen first, the old lease is never used silently."""
-    consumer = world.client("it").attach_consumer(STREAM)
+    consumer = world.client("it").consumer(STREAM)
     world.run(0.5)
     old = world.driver.leases.pop(world.driver.lease_of(consumer.client_id).lease_id)
     stream = world.driver.streams[STREAM]
@@ -314,7 +314,7 @@ def test_C_060_close_detaches_unmaps_and_is_final(world: World) -> None:
 
 
 def test_C_060_a_detach_that_nobody_answers_is_given_up(world: World) -> None:
-    consumer = world.client(detach_timeout=0.1).attach_consumer(STREAM)
+    consumer = world.client(detach_timeout=0.1).consumer(STREAM)
     world.driver.silent = True
     at = world.clock.monotonic_ns()
     consumer.close()
@@ -343,9 +343,7 @@ def test_a_refused_reattach_goes_on_in_the_background(world: World) -> None:
     """C-121: after the attach nothing is raised; callback, last_error and counters tell."""
     refused: list[tuple[int, str]] = []
     client = world.client()
-    consumer = client.attach_consumer(
-        STREAM, on_refused=lambda code, text: refused.append((code, text))
-    )
+    consumer = client.consumer(STREAM, on_refused=lambda code, text: refused.append((code, text)))
     world.driver.refusal = (ResponseCode.INVALID_PARAMS, "gone")
     world.driver.revoke(world.driver.lease_of(consumer.client_id))
     world.run(5)

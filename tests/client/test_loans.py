@@ -142,7 +142,7 @@ def test_C_076_an_aborted_loan_releases_what_it_held_back(world: World) -> None:
 
 def test_C_076_max_loans_are_open_at_most(world: World) -> None:
     world.driver.add_stream(STREAM, nslots=16)
-    producer = world.client(max_loans=3).attach_producer(STREAM)
+    producer = world.client(max_loans=3).producer(STREAM)
     loans = [producer.loan(1) for _ in range(3)]
     with pytest.raises(LoanLimitError, match="max_loans is 3"):
         producer.loan(1)

@@ -63,7 +63,7 @@ def test_W_191_both_are_repeated_every_period_for_late_joiners(world: World) -> 
     producer, _ = world.pair()
     producer.set_metadata("camera", attributes={"a": "b"})
     world.run(0.5)
-    late = world.client().attach_consumer(STREAM)
+    late = world.client().consumer(STREAM)
     assert late.metadata is None
     world.run(2.0)
     assert late.metadata is not None
@@ -76,7 +76,7 @@ def test_C_081_back_pressure_between_the_two_is_retried_until_both_are_accepted(
     world: World,
 ) -> None:
     client = world.client("camera")
-    producer = client.attach_producer(STREAM)
+    producer = client.producer(STREAM)
     heard = world.listen(1300)
     full = Faults(offer_result=OfferResult.BACK_PRESSURED)
     real_send = client._conductor.send

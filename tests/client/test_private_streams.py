@@ -63,7 +63,7 @@ def test_W_160_each_half_is_asked_for_by_itself(
     world: World, descriptor: str, control: str
 ) -> None:
     """W-160, C-098: the four combinations; the token is 1 unless given."""
-    world.client().attach_consumer(STREAM, descriptor_channel=descriptor, control_channel=control)
+    world.client().consumer(STREAM, descriptor_channel=descriptor, control_channel=control)
     world.run(0.05)
     [sent] = world.driver.hellos
     assert (sent.descriptor_channel, sent.descriptor_stream_id) == (
@@ -114,7 +114,7 @@ def test_W_164_frames_seen_on_the_old_stream_are_not_delivered_again(world: Worl
 
 def test_M_112_later_hellos_repeat_the_assignment(world: World) -> None:
     """C-098, M-112."""
-    consumer = world.client().attach_consumer(STREAM, descriptor_channel=IPC)
+    consumer = world.client().consumer(STREAM, descriptor_channel=IPC)
     world.run(0.05)
     assign(world, consumer.client_id)
     world.run(1.1)
@@ -265,7 +265,7 @@ def test_C_083_a_producer_publishes_where_the_driver_says_and_answers_no_hello(
     world: World,
 ) -> None:
     """C-083, W-162, W-165: every frame to the shared stream and to each private one."""
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     said = world.listen(1000)
     for number in (1100, 31001):
         world.listen(number)
@@ -284,7 +284,7 @@ def test_C_083_a_producer_publishes_where_the_driver_says_and_answers_no_hello(
 
 
 def test_C_083_another_assignment_moves_the_publication(world: World) -> None:
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     for number in (31001, 31002):
         world.listen(number)
     assign(world, 555)
@@ -299,7 +299,7 @@ def test_C_083_another_assignment_moves_the_publication(world: World) -> None:
 
 def test_C_083_a_decline_or_a_hello_without_request_closes_it(world: World) -> None:
     """C-083, W-161, W-166."""
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     assign(world, 555)
     world.driver.send(config(555))
     world.run(0.02)
@@ -313,7 +313,7 @@ def test_C_083_a_decline_or_a_hello_without_request_closes_it(world: World) -> N
 
 def test_W_166_qos_alone_keeps_it_open_and_silence_closes_it(world: World) -> None:
     """C-083, W-166, W-211: five times the longer interval."""
-    producer = world.client(hello_interval=0.5, qos_interval=0.4).attach_producer(STREAM)
+    producer = world.client(hello_interval=0.5, qos_interval=0.4).producer(STREAM)
     world.say(1000, hello(555, descriptor_channel=IPC, descriptor_stream_id=1))
     assign(world, 555)
     report = QosConsumer(
@@ -364,7 +364,7 @@ def test_C_083_a_stream_that_cannot_be_opened_is_reported_and_nothing_else(world
 
 def test_W_170_a_rate_caps_the_private_stream_and_not_the_shared_one(world: World) -> None:
     """C-083, W-170: 10 Hz of 100 frames a second; the first is always sent."""
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     world.say(1000, hello(555, descriptor_channel=IPC, descriptor_stream_id=1, max_rate_hz=10))
     for number in (1100, 31001):
         world.listen(number)
@@ -378,7 +378,7 @@ def test_W_170_a_rate_caps_the_private_stream_and_not_the_shared_one(world: Worl
 
 
 def test_W_170_a_rate_does_not_cap_the_shared_stream(world: World) -> None:
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     world.listen(1100)
     world.say(1000, hello(555, max_rate_hz=1))
     world.run(0.02)

@@ -40,7 +40,7 @@ MIB = 1 << 20
 def filling(world: World) -> Any:
     """A producer with 1 MiB slots."""
     world.driver.add_stream(STREAM, nslots=4, pools=((1, MIB),))
-    return world.client().attach_producer(STREAM)
+    return world.client().producer(STREAM)
 
 
 def heard(world: World, number: int = 1000) -> list[FrameProgress]:
@@ -203,8 +203,8 @@ class Watched:
         self.world = world
         self.updates: list[ProgressUpdate] = []
         client = world.client()
-        self.producer = client.attach_producer(STREAM)
-        self.consumer = client.attach_consumer(
+        self.producer = client.producer(STREAM)
+        self.consumer = client.consumer(
             STREAM, supports_progress=True, on_progress=self.updates.append, **options
         )
         world.run(0.05)
@@ -237,7 +237,7 @@ class Watched:
 
 def test_W_184_a_consumer_that_did_not_opt_in_ignores_progress(world: World) -> None:
     watched = Watched(world)
-    plain = world.client().attach_consumer(STREAM)
+    plain = world.client().consumer(STREAM)
     watched.producer.loan(100)
     assert watched.tell() == "taken"
     assert plain.metrics()["progress_received"] == plain.metrics()["drops_progress"] == 0
@@ -358,8 +358,8 @@ def test_C_098_progress_comes_from_the_private_control_stream_only(world: World)
 
 def test_M_111_hints_are_sent_only_with_progress(world: World) -> None:
     """C-097."""
-    world.client().attach_consumer(STREAM, progress_interval_us=5, progress_bytes_delta=6)
-    world.client().attach_consumer(
+    world.client().consumer(STREAM, progress_interval_us=5, progress_bytes_delta=6)
+    world.client().consumer(
         STREAM, supports_progress=True, progress_interval_us=5, progress_major_delta_units=7
     )
     world.run(0.05)

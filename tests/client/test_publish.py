@@ -131,7 +131,7 @@ def test_W_097_a_trace_id_belongs_to_one_frame(world: World) -> None:
 
 def test_C_070_without_subscribers_the_frame_is_committed_all_the_same(world: World) -> None:
     """C-070, W-004: not an error; the sequence stays consumed."""
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     result = producer.publish(BYTES)
     assert result
     assert (result.status, result.seq) == (PublishStatus.NO_SUBSCRIBERS, 0)
@@ -155,8 +155,8 @@ def test_C_071_each_refusal_of_the_transport_is_counted_and_never_waited_for(
 ) -> None:
     """C-071, W-004."""
     client = world.client("it")
-    producer = client.attach_producer(STREAM)
-    client.attach_consumer(STREAM)
+    producer = client.producer(STREAM)
+    client.consumer(STREAM)
     world.network.set_faults(Faults(offer_result=refusal), transport="it", stream_id=1100)
     at = world.clock.monotonic_ns()
     result = producer.publish(BYTES)
@@ -170,8 +170,8 @@ def test_C_071_each_refusal_of_the_transport_is_counted_and_never_waited_for(
 def test_C_073_a_committed_sequence_is_never_used_again(world: World) -> None:
     """C-073, W-088: the next frame after back pressure has seq + 1; consumers see a gap."""
     client = world.client("it")
-    producer = client.attach_producer(STREAM)
-    consumer = client.attach_consumer(STREAM)
+    producer = client.producer(STREAM)
+    consumer = client.consumer(STREAM)
     world.run(0.05)
     producer.publish(BYTES)
     full = Faults(offer_result=OfferResult.BACK_PRESSURED)
@@ -188,8 +188,8 @@ def test_C_071_back_pressure_is_logged_once_a_second(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = world.client("it")
-    producer = client.attach_producer(STREAM)
-    client.attach_consumer(STREAM)
+    producer = client.producer(STREAM)
+    client.consumer(STREAM)
     full = Faults(offer_result=OfferResult.BACK_PRESSURED)
     world.network.set_faults(full, transport="it", stream_id=1100)
     with caplog.at_level(logging.WARNING, "tensor_pool.client"):
@@ -204,8 +204,8 @@ def test_C_071_back_pressure_is_logged_once_a_second(
 def test_a_term_rotation_is_retried(world: World) -> None:
     """ADMIN_ACTION is momentary: the offer is repeated at once, a bounded number of times."""
     client = world.client("it")
-    producer = client.attach_producer(STREAM)
-    consumer = client.attach_consumer(STREAM)
+    producer = client.producer(STREAM)
+    consumer = client.consumer(STREAM)
     world.run(0.05)
     world.network.set_faults(Faults(admin_action=0.5), transport="it", stream_id=1100)
     assert all(producer.publish(BYTES) for _ in range(6))
@@ -251,7 +251,7 @@ def test_C_072_the_smallest_pool_that_fits_is_chosen(world: World, nbytes: int, 
     """C-072, W-091, W-090, W-093: strides 4096, 1024, 2048 and a second 1024 that never wins."""
     pools = ((1, 4096), (2, 1024), (3, 2048), (4, 1024))
     stream = world.driver.add_stream(STREAM, pools=pools)
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     before = [stream.peek(i + 1, 0, 64 + 8 * stride) for i, (_, stride) in enumerate(pools)]
     data = bytes(range(1, 256)) * 17
     assert producer.publish(data[:nbytes])
@@ -276,7 +276,7 @@ def test_W_092_a_frame_that_fits_nowhere_is_dropped_before_it_takes_a_sequence(
 
 
 def test_C_071_strict_raises_instead(world: World) -> None:
-    producer = world.client().attach_producer(STREAM, strict=True)
+    producer = world.client().producer(STREAM, strict=True)
     with pytest.raises(ValueError, match="configure a pool with a larger stride"):
         producer.publish(np.zeros(65537, np.uint8))
     world.driver.silent = True
@@ -371,7 +371,7 @@ def test_C_079_timestamps_and_metadata_version_of_slot_and_descriptor(world: Wor
     """C-079, W-097, W-099: monotonic by default, descriptor stamp only on request."""
     world.listen(1100)
     client = world.client()
-    producer = client.attach_producer(STREAM)
+    producer = client.producer(STREAM)
     world.run(0.05)
     now = world.clock.monotonic_ns()
     producer.publish(BYTES)
@@ -385,7 +385,7 @@ def test_C_079_timestamps_and_metadata_version_of_slot_and_descriptor(world: Wor
     stamps = [SLOT_IMAGE.unpack(slot(world, seq)[1])[4:6] for seq in range(3)]
     assert stamps == [(now, 0), (now + 5, 0), (now + 6, 1)]
     producer.close()
-    stamping = client.attach_producer(STREAM, descriptor_timestamps=True)
+    stamping = client.producer(STREAM, descriptor_timestamps=True)
     world.clock.advance(10)
     stamping.publish(BYTES, timestamp_ns=world.clock.monotonic_ns() - 3)
     assert descriptors(world)[-1].timestamp_ns == world.clock.monotonic_ns()

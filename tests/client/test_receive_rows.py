@@ -33,8 +33,8 @@ class Source:
     def __init__(self, world: World, **settings: Any) -> None:
         self.world = world
         client = world.client(**settings)
-        self.producer = client.attach_producer(STREAM)
-        self.consumer = client.attach_consumer(STREAM)
+        self.producer = client.producer(STREAM)
+        self.consumer = client.consumer(STREAM)
         world.run(0.05)
         self.stream = world.driver.streams[STREAM]
 
@@ -415,12 +415,12 @@ def test_W_084_a_view_is_checked_and_the_first_failure_counts(source: Source) ->
     frame = source.consumer.poll()
     assert frame is not None
     assert frame.valid
-    assert frame.still_valid()
+    assert frame.valid
     for _ in range(8):
         source.write()
     before = source.consumer.metrics()
     assert not frame.valid
-    assert not frame.still_valid()
+    assert not frame.valid
     after = source.consumer.metrics()
     assert after["drops_late"] - before["drops_late"] == 1
     assert after["late_changed"] - before["late_changed"] == 1

@@ -34,7 +34,7 @@ def test_C_110_threaded_mode_keeps_the_lease_while_the_application_computes(
 ) -> None:
     """C-110: nothing is called for longer than a lease lasts."""
     live.driver.lease_ns = 300_000_000
-    producer = live.client().attach_producer(STREAM)
+    producer = live.client().producer(STREAM)
     time.sleep(0.8)
     assert producer.poll_ready()
     assert producer.metrics()["attaches"] == 1
@@ -55,8 +55,8 @@ def test_C_110_invoker_mode_loses_the_lease_and_recovers_it(world: World) -> Non
 def test_C_111_remaps_under_a_publishing_thread_raise_nothing(live: LiveWorld) -> None:
     """C-111, CI-9: publishing while leases come and go on the conductor thread."""
     client = live.client(backoff_base=0.001, backoff_max=0.002)
-    producer = client.attach_producer(STREAM)
-    consumer = live.client().attach_consumer(STREAM)
+    producer = client.producer(STREAM)
+    consumer = live.client().consumer(STREAM)
     failures: list[BaseException] = []
     stop = threading.Event()
 
@@ -105,7 +105,7 @@ def test_C_111_remaps_under_a_publishing_thread_raise_nothing(live: LiveWorld) -
 
 
 def test_C_112_two_threads_in_one_handle_are_told(live: LiveWorld) -> None:
-    consumer = live.client().attach_consumer(STREAM)
+    consumer = live.client().consumer(STREAM)
     entered = threading.Event()
     thread = threading.Thread(
         target=lambda: (entered.set(), consumer.receive(timeout=1.0)), daemon=True
@@ -118,7 +118,7 @@ def test_C_112_two_threads_in_one_handle_are_told(live: LiveWorld) -> None:
             call()
     thread.join()
     assert consumer.poll() is None
-    producer = live.client().attach_producer(STREAM)
+    producer = live.client().producer(STREAM)
     producer._lock.take()
     try:
         for call in (lambda: producer.publish(DATA), lambda: producer.loan(4)):
@@ -132,7 +132,7 @@ def test_C_112_two_threads_in_one_handle_are_told(live: LiveWorld) -> None:
 def test_C_111_the_conductor_has_its_turn_beside_a_thread_that_publishes_all_the_time(
     live: LiveWorld,
 ) -> None:
-    producer = live.client().attach_producer(STREAM)
+    producer = live.client().producer(STREAM)
     stop = threading.Event()
     failures: list[Exception] = []
 
@@ -168,7 +168,7 @@ def test_C_112_do_work_is_not_reentrant_and_blocking_calls_not_made_from_callbac
     caught: list[type] = []
 
     def inside() -> None:
-        for call in (client.do_work, lambda: client.attach_consumer(STREAM)):
+        for call in (client.do_work, lambda: client.consumer(STREAM)):
             try:
                 call()
             except ConcurrentUseError:
@@ -191,7 +191,7 @@ def test_a_handle_can_be_closed_from_its_own_callback(world: World) -> None:
 
 
 def test_C_112_close_may_come_from_any_thread_and_ends_a_wait(live: LiveWorld) -> None:
-    consumer = live.client().attach_consumer(STREAM)
+    consumer = live.client().consumer(STREAM)
     ended: list[str] = []
 
     def wait() -> None:
@@ -230,7 +230,7 @@ def test_C_113_a_conductor_thread_logs_and_goes_on(
         raise RuntimeError("mine")
 
     client = live.client()
-    producer = client.attach_producer(STREAM, on_active=broken)
+    producer = client.producer(STREAM, on_active=broken)
     assert "mine" in caplog.text
     assert producer.metrics()["callback_errors"] == 1
     assert producer.publish(DATA)
@@ -256,7 +256,7 @@ def test_C_114_a_forked_child_cannot_use_what_the_parent_opened(world: World) ->
             ("iterate", lambda: next(iter(consumer))),
             ("enter", lambda: consumer.__enter__()),
             ("do_work", lambda: client.do_work()),
-            ("attach", lambda: client.attach_consumer(STREAM)),
+            ("attach", lambda: client.consumer(STREAM)),
         ):
             try:
                 call()
@@ -300,7 +300,7 @@ def test_C_116_leaving_the_interpreter_returns_every_lease_once(world: World) ->
 
 def test_a_client_that_was_closed_says_so(world: World) -> None:
     client = world.client()
-    producer = client.attach_producer(STREAM)
+    producer = client.producer(STREAM)
     client.close()
     client.close()
     assert producer.closed
@@ -315,7 +315,7 @@ def test_C_121_a_conductor_thread_that_loses_the_transport_closes_everything(
 ) -> None:
     """C-121: iteration ends, and every call says why."""
     client = live.client()
-    consumer = client.attach_consumer(STREAM)
+    consumer = client.consumer(STREAM)
     ended: list[str] = []
     thread = threading.Thread(target=lambda: ended.extend("frame" for _ in consumer))
     thread.start()

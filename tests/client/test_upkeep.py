@@ -26,7 +26,7 @@ DATA = np.arange(4, dtype=np.uint8)
 def test_C_082_producers_report_every_interval_while_active(world: World) -> None:
     """C-082, W-200, M-150: current sequence and epoch."""
     heard = world.listen(1200)
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     for _ in range(10):
         producer.publish(DATA)
     world.run(5.02)
@@ -49,7 +49,7 @@ def test_C_082_producers_report_every_interval_while_active(world: World) -> Non
 
 def test_C_097_hellos_go_out_every_interval_from_the_attach_on(world: World) -> None:
     """C-097: with everything that was asked for."""
-    consumer = world.client(expected_layout_version=0).attach_consumer(
+    consumer = world.client(expected_layout_version=0).consumer(
         STREAM, mode=Mode.RATE_LIMITED, max_rate_hz=25
     )
     world.run(3.05)
@@ -100,7 +100,7 @@ def test_C_097_reports_go_out_also_while_unmapped(world: World) -> None:
 
 def test_C_097_a_second_owner_of_a_chosen_id_makes_it_change(world: World) -> None:
     """C-097, W-168: two consumers with equal ids end up different."""
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     world.run(2.5)
     before = consumer.client_id
     assert consumer.metrics()["id_conflicts"] == 0
@@ -124,7 +124,7 @@ def test_C_097_a_second_owner_of_a_chosen_id_makes_it_change(world: World) -> No
 
 def test_W_168_also_when_the_other_reports_the_very_same(world: World) -> None:
     """Two idle consumers send equal bytes; one echo too many gives it away."""
-    consumer = world.client().attach_consumer(STREAM)
+    consumer = world.client().consumer(STREAM)
     world.run(1.5)
     before = consumer.client_id
     world.say(1200, world.driver.reports[-1])
@@ -135,7 +135,7 @@ def test_W_168_also_when_the_other_reports_the_very_same(world: World) -> None:
 def test_C_097_a_given_id_is_kept_and_the_conflict_counted(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    consumer = world.client().attach_consumer(STREAM, client_id=88)
+    consumer = world.client().consumer(STREAM, client_id=88)
     world.run(1.5)
     with caplog.at_level(logging.WARNING, "tensor_pool.client"):
         world.say(1200, world.driver.reports[-1])
@@ -147,7 +147,7 @@ def test_C_097_a_given_id_is_kept_and_the_conflict_counted(
 
 
 def test_W_202_drops_reported_by_consumers_do_not_slow_a_producer(world: World) -> None:
-    producer = world.client().attach_producer(STREAM)
+    producer = world.client().producer(STREAM)
     world.say(1000, hello(555))
     world.say(
         1200,
@@ -171,8 +171,8 @@ def test_W_203_a_supervisors_config_is_obeyed_by_the_addressed_consumer_only(
     world: World,
 ) -> None:
     client = world.client()
-    first = client.attach_consumer(STREAM)
-    second = client.attach_consumer(STREAM)
+    first = client.consumer(STREAM)
+    second = client.consumer(STREAM)
     world.say(
         1000,
         ConsumerConfig(
@@ -209,7 +209,7 @@ def test_W_001_all_shared_streams_may_share_one_number(base: Any) -> None:
     )
     client = world.client(**numbers)
     pairs = [
-        (client.attach_producer(stream_id), client.attach_consumer(stream_id))
+        (client.producer(stream_id), client.consumer(stream_id))
         for stream_id in (STREAM, STREAM + 1)
     ]
     world.run(0.1)
@@ -264,7 +264,7 @@ def test_C_001_clients_make_no_files_and_list_no_directories(
     monkeypatch.setattr(os, "supports_dir_fd", {*os.supports_dir_fd, watched_open})
     for name in ("mkdir", "unlink", "rename", "truncate", "listdir", "scandir", "remove", "rmdir"):
         forbid(name)
-    consumer = client.attach_consumer(STREAM)
+    consumer = client.consumer(STREAM)
     world.driver.announce(stream)
     world.run(0.5)
     assert consumer.poll_ready()
@@ -336,16 +336,14 @@ def test_C_121_background_trouble_is_told_by_callbacks_state_and_errors(world: W
         return lambda *arguments: told.append((name, *arguments))
 
     client = world.client()
-    producer = client.attach_producer(
+    producer = client.producer(
         STREAM,
         on_active=note("active"),
         on_paused=note("paused"),
         on_shutdown=note("shutdown"),
         on_refused=note("refused"),
     )
-    consumer = client.attach_consumer(
-        STREAM, on_active=note("mapped"), on_unmapped=note("unmapped")
-    )
+    consumer = client.consumer(STREAM, on_active=note("mapped"), on_unmapped=note("unmapped"))
     assert told == [("active",), ("mapped",)]
     told.clear()
     for handle in (producer, consumer):
@@ -362,8 +360,8 @@ def test_C_121_background_trouble_is_told_by_callbacks_state_and_errors(world: W
 def test_C_121_the_loss_of_the_transport_closes_everything_in_the_core(world: World) -> None:
     """C-121: without a way to reconnect, do_work() raises and all attachments are closed."""
     client = world.client("doomed")
-    producer = client.attach_producer(STREAM)
-    consumer = client.attach_consumer(STREAM)
+    producer = client.producer(STREAM)
+    consumer = client.consumer(STREAM)
     world.network.fail("doomed", "media driver lost")
     with pytest.raises(errors.TransportError, match="media driver lost"):
         client.do_work()
@@ -387,8 +385,8 @@ def test_with_a_way_to_reconnect_the_loss_of_the_transport_is_survived(world: Wo
         return world.network.transport(f"again-{next(generation)}")
 
     client = world.client("first", reconnect=reconnect)
-    producer = client.attach_producer(STREAM)
-    consumer = client.attach_consumer(STREAM)
+    producer = client.producer(STREAM)
+    consumer = client.consumer(STREAM)
     producer.set_metadata("camera")
     world.run(0.1)
     for round_ in range(3):
@@ -414,7 +412,7 @@ def test_with_a_way_to_reconnect_the_loss_of_the_transport_is_survived(world: Wo
 def test_the_announce_stream_may_be_a_stream_of_its_own(base: Any) -> None:
     """C-004: announces on 1001 while everything else stays on control."""
     world = World(base)
-    consumer = world.client(announce_stream_id=1001).attach_consumer(STREAM)
+    consumer = world.client(announce_stream_id=1001).consumer(STREAM)
     stream = world.driver.streams[STREAM]
     stream.new_epoch(world.clock.monotonic_ns())
     world.say(1001, world.driver.announcement(stream))

@@ -22,8 +22,8 @@ DATA = np.arange(4, dtype=np.uint8)
 
 
 def test_a_sleeping_consumer_is_woken_by_its_bell(live: LiveWorld) -> None:
-    consumer = live.client().attach_consumer(STREAM)
-    producer = live.client().attach_producer(STREAM)
+    consumer = live.client().consumer(STREAM)
+    producer = live.client().producer(STREAM)
     until(lambda: len(producer._bells) == 1)
     until(lambda: consumer.poll_ready())
     got: list[Any] = []
@@ -58,7 +58,7 @@ def test_who_takes_a_ring_looks_on_until_the_frame_behind_it_shows(
     live: LiveWorld, monkeypatch: pytest.MonkeyPatch, has_ring: bool
 ) -> None:
     """The bell was seen to hold a ring before the frame could be seen: there is no other ring."""
-    consumer = live.client().attach_consumer(STREAM)
+    consumer = live.client().consumer(STREAM)
     monkeypatch.setattr("tensor_pool.client.consumer.consumer._SETTLING_NS", 10**10)
     monkeypatch.setattr(
         consumer._attachment, "bell", RingingBell(has_ring=has_ring, may_sleep=not has_ring)
@@ -70,8 +70,8 @@ def test_who_takes_a_ring_looks_on_until_the_frame_behind_it_shows(
 
 
 def test_a_producer_that_rings_no_bells_is_heard_all_the_same(live: LiveWorld) -> None:
-    consumer = live.client().attach_consumer(STREAM)
-    producer = live.client().attach_producer(STREAM)
+    consumer = live.client().consumer(STREAM)
+    producer = live.client().producer(STREAM)
     until(lambda: len(producer._bells) == 1)
     until(lambda: consumer.poll_ready())
     producer._attachment._ropes.clear()
@@ -84,10 +84,10 @@ def test_a_producer_that_rings_no_bells_is_heard_all_the_same(live: LiveWorld) -
 
 
 def test_a_consumer_without_a_bell_hears_all_the_same(live: LiveWorld) -> None:
-    consumer = live.client().attach_consumer(STREAM)
+    consumer = live.client().consumer(STREAM)
     consumer._attachment.bell.close()
     consumer._attachment.bell = None
-    producer = live.client().attach_producer(STREAM)
+    producer = live.client().producer(STREAM)
     until(lambda: consumer.poll_ready())
     thread = threading.Timer(0.1, lambda: producer.publish(DATA))
     thread.start()
@@ -140,8 +140,8 @@ def test_a_killed_consumers_bell_is_swept() -> None:
 
 
 def test_C_090_frames_come_to_an_asyncio_program(live: LiveWorld) -> None:
-    consumer = live.client().attach_consumer(STREAM)
-    producer = live.client().attach_producer(STREAM)
+    consumer = live.client().consumer(STREAM)
+    producer = live.client().producer(STREAM)
     until(lambda: consumer.poll_ready() and producer.publish(DATA).status.value == "published")
 
     async def program() -> list[int]:
@@ -175,8 +175,8 @@ def test_C_090_frames_come_to_an_asyncio_program(live: LiveWorld) -> None:
 
 def test_asyncio_works_in_invoker_mode_too(live: LiveWorld) -> None:
     client = live.client(threaded=False)
-    consumer = client.attach_consumer(STREAM)
-    producer = live.client().attach_producer(STREAM)
+    consumer = client.consumer(STREAM)
+    producer = live.client().producer(STREAM)
 
     async def program() -> int:
         asyncio.get_running_loop().call_later(0.1, lambda: producer.publish(DATA))

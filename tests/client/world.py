@@ -78,8 +78,8 @@ class World:
     def pair(self, client: Client | None = None, **options: Any) -> tuple[Producer, Consumer]:
         """A producer and a consumer of STREAM, both ready, on the same epoch."""
         client = client or self.client()
-        producer = client.attach_producer(STREAM)
-        consumer = client.attach_consumer(STREAM, **options)
+        producer = client.producer(STREAM)
+        consumer = client.consumer(STREAM, **options)
         self.run(0.05)
         return producer, consumer
 

@@ -223,7 +223,7 @@ MUTANTS = (
     ),
     Mutant(
         "the rate gate is one nanosecond too slow",
-        "client/consumer/rate.py",
+        "client/consumer/receiver.py",
         "time_ns - last >= self.period_ns",
         "time_ns - last > self.period_ns",
         ("tests/client/test_receiving.py", _ROWS, "tests/client/test_private_streams.py"),
@@ -247,7 +247,7 @@ MUTANTS = (
     ),
     Mutant(
         "a header is not written again for a frame of another layout",
-        "client/producer/publisher.py",
+        "client/producer/producer.py",
         "            if state.written[index] is plan.header:\n",
         "            if state.written[index] is not None:\n",
         (_PUBLISH,),
@@ -261,7 +261,7 @@ MUTANTS = (
     ),
     Mutant(
         "a trace id stays for the frames after it",
-        "client/producer/publisher.py",
+        "client/producer/producer.py",
         "                trace_id == state.trace_id\n                and meta_version",
         "                meta_version",
         (_PUBLISH,),

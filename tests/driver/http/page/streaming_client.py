@@ -30,10 +30,10 @@ def main() -> None:
     )
     with connect(config) as client:
         if role == "consumer":
-            for _ in client.attach_consumer(int(stream_id)):
+            for _ in client.consumer(int(stream_id)):
                 pass
         picture = np.full((60, 80, 3), RED, np.uint8)
-        with client.attach_producer(int(stream_id)) as producer:
+        with client.producer(int(stream_id)) as producer:
             while True:
                 producer.publish(picture)
                 time.sleep(1 / HZ)
