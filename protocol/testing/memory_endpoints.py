@@ -6,15 +6,16 @@ the position read up to. A publication may run ahead of its slowest image by its
 
 from __future__ import annotations
 
+import random
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
+from ..clock import Clock
 from ..errors import ConcurrentUseError
 from ..transport.channel import FRAME_ALIGNMENT, HEADER_LENGTH, MTU_LENGTH, Channel
 from ..transport.ports import FragmentHandler, OfferResult
-
-if TYPE_CHECKING:
-    from .memory_network import MemoryTransport
+from .faults import Faults
 
 __all__ = ["MemoryPublication", "MemorySubscription", "NetworkEvent", "link", "unlink"]
 
@@ -61,10 +62,41 @@ class _Image:
         self.queue: deque[_Unread] = deque()
 
 
+class EndpointNetwork(Protocol):
+    """The network, as far as its endpoints use it."""
+
+    clock: Clock
+    observer: Callable[[NetworkEvent], None] | None
+
+    def now(self) -> int: ...
+
+    def next_order(self) -> int: ...
+
+    def new_session_id(self) -> int: ...
+
+    def random_for(self, *names: object) -> random.Random: ...
+
+    def faults_of(self, transport: str, stream_id: int) -> Faults: ...
+
+    def forget(self, endpoint: MemoryPublication | MemorySubscription) -> None: ...
+
+
+class EndpointTransport(Protocol):
+    """The transport of an endpoint."""
+
+    name: str
+
+    @property
+    def network(self) -> EndpointNetwork: ...
+
+    @property
+    def is_closed(self) -> bool: ...
+
+
 class MemoryPublication:
     """An exclusive publication; see the port."""
 
-    def __init__(self, transport: MemoryTransport, channel: Channel, stream_id: int) -> None:
+    def __init__(self, transport: EndpointTransport, channel: Channel, stream_id: int) -> None:
         self.transport = transport
         self.address = channel.address
         self.position = 0
@@ -188,7 +220,7 @@ class MemoryPublication:
 class MemorySubscription:
     """A subscription; see the port."""
 
-    def __init__(self, transport: MemoryTransport, channel: Channel, stream_id: int) -> None:
+    def __init__(self, transport: EndpointTransport, channel: Channel, stream_id: int) -> None:
         self.transport = transport
         self.address = channel.address
         self.images: list[_Image] = []

@@ -33,14 +33,20 @@ __all__ = [
 _RAW_ENUM_MESSAGES = frozenset({"ShmAttachRequest", "ConsumerHello"})
 """Requests whose enums the driver judges itself: their classes admit a plain int (M-043)."""
 
-_LAID_OUT = (
-    "FrameDescriptor",
-    "ShmRegionSuperblock",
-    "SlotHeader",
-    "TensorHeader",
-    "BridgeFrameChunk",
-)
-"""What is read and written in place, by offset, on the hot path."""
+_LAID_OUT: dict[str, tuple[str, ...] | None] = {
+    "FrameDescriptor": ("epoch", "seq"),
+    "ShmRegionSuperblock": ("activityTimestampNs",),
+    "SlotHeader": (
+        "seqCommit",
+        "valuesLenBytes",
+        "payloadOffset",
+        "timestampNs",
+        "metaVersion",
+    ),
+    "TensorHeader": ("dims",),
+    "BridgeFrameChunk": None,
+}
+"""Messages read and written in place, with the fields whose offsets are used; None: all."""
 
 _ENTRY_CLASSES = {
     "payloadPools": "PayloadPool",
@@ -222,7 +228,7 @@ def emit_layouts(schemas: list[Schema]) -> str:
             name = f"{prefix}_{snake_case(field.name).upper()}"
             if field.constant is not None:
                 lines.append(f"{name}: Final = {field.constant}")
-            else:
+            elif (used := _LAID_OUT[message.name]) is None or field.name in used:
                 lines.append(f"{name}_OFFSET: Final = {field.offset}")
     return "\n".join([*lines, ""])
 
