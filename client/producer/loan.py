@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tensor_pool.protocol.errors import StaleLoanError
 from tensor_pool.protocol.shm.tensor import TensorLayout
 
-from .payload_layout import FrameHeader
+from .payload_layout import Description, FrameHeader
 from .progress import ProgressReporter
 from .results import PublishResult, PublishStatus
 from .write_state import PoolSlots, WriteState
@@ -29,10 +29,7 @@ class LoanProducer(Protocol):
         self,
         loan: Loan,
         state: WriteState,
-        nbytes_used: int | None,
-        shape: tuple[int, ...] | int | None,
-        dtype: npt.DTypeLike | None,
-        strides: tuple[int, ...] | None,
+        described: Description | FrameHeader,
         timestamp_ns: int | None,
         trace_id: int | None,
     ) -> PublishResult: ...
