@@ -63,3 +63,4 @@ class ConsumerOptionFields(TypedDict, total=False):
     descriptor_token: int
     control_channel: str
     control_token: int
+    tether: bool
