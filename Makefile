@@ -49,8 +49,9 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 test: $(VENV)/.dev system-packages ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-check: $(VENV)/.dev ## format, lint and type check
+check: $(VENV)/.dev ## format, lint, types and language
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=src $(BIN)/mypy -p tensor_pool
+	@$(BIN)/python tests/language.py
 
 schemas: $(VENV)/.dev ## write codecs and the message reference from schemas/*.xml
 	@$(BIN)/python -m tensor_pool.schemas.generator.generate
