@@ -94,6 +94,25 @@ def declarations_of(value: object) -> tuple[Declaration, ...]:
     return ()
 
 
+_LINKS = ("__func__", "__wrapped__", "fget", "func")
+_LONGEST_CHAIN = 20  # a mock has every attribute, without end
+
+
+def hidden_declarations_of(value: object) -> tuple[Declaration, ...]:
+    """The declarations of a function inside `staticmethod`, `partial` and other wrappers (H-015).
+
+    A plain function around it counts as itself: `functools.wraps` copies the declarations.
+    """
+    for _ in range(_LONGEST_CHAIN):
+        inner = next((getattr(value, link, None) for link in _LINKS if hasattr(value, link)), None)
+        if inner is None or isinstance(value, type | FunctionType):
+            return ()
+        if isinstance(inner, FunctionType):
+            return declarations_of(inner)
+        value = inner
+    return ()
+
+
 class EffectDecorator(Protocol):
     """A declaration with `target=`: the function is the edge's effect, its result is ignored."""
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ._definition.introspection import Edge, Finding, lint_of, unreachable_of
 from ._engine import choices, snapshots
 from ._engine import run_to_completion as steps
-from ._engine.nodes import Activation, Node, Phase, processed
+from ._engine.nodes import Activation, Node, Phase
 from ._engine.run_to_completion import BLOCKED
 from .errors import DispatchError
 from .metaclass import MachineType
@@ -43,7 +43,10 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     UNHANDLED
     """
 
-    __slots__ = ("_hsm_due", "_hsm_event", "_hsm_memory", "_hsm_node", "_hsm_searched")
+    __slots__ = ("_hsm_active", "_hsm_due", "_hsm_event", "_hsm_memory", "_hsm_node")
+
+    max_steps: int = 10_000
+    """How many completions, recalled and posted events may follow one driving call (H-271)."""
 
     states: ClassVar[tuple[State, ...]]
     """All states in document order, without `ROOT` (H-001)."""
@@ -52,9 +55,9 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     _hsm_observer: Observed = UNOBSERVED
     _hsm_node: Node
     _hsm_event: Any
+    _hsm_active: Activation | None
     _hsm_due: object
-    _hsm_memory: Any
-    _hsm_searched: Any
+    _hsm_memory: list[Any] | None
 
     def __init__(self, *, start: bool = True, observer: object = None) -> None:
         if start and observer is None:
@@ -92,18 +95,17 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     @property
     def source(self) -> State:
         """The state whose declaration is being tried or carried out; else `current` (H-065)."""
-        node, event = self._hsm_node, self._hsm_event
-        idle = event is None or event is BLOCKED
-        if idle or node.passing or node.phase is not Phase.RUNNING:
+        node, active = self._hsm_node, self._hsm_active
+        if node.phase is not Phase.RUNNING:
             return node.state
-        if type(event) is not Activation or event.source is None:
-            return node.tables.source(node.state, event)
-        return event.source
+        if active is not None:
+            return active.source
+        return node.tables.source(node.state, self.event)
 
     @property
     def event(self) -> Any:
         """The event being processed; None between steps, in completions and initial steps."""
-        event = processed(self)
+        event = self._hsm_event
         return None if event is steps.NO_EVENT or event is BLOCKED else event
 
     @property
@@ -179,7 +181,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
                 return UNHANDLED
             result = plan(self, arg)
             if result is self._hsm_due:  # HANDLED, and nothing is due
-                self._hsm_event = None
+                self._hsm_event = self._hsm_active = None
                 return result
             return steps.finish(self, event, arg, result)
         except BaseException:
@@ -203,9 +205,9 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         """
         steps.refuse_in_step(self, "reset")
         self._hsm_node = self._hsm_node.tables.held
-        self._hsm_event = BLOCKED
+        self._hsm_event = self._hsm_active = None
         self._hsm_due = HANDLED
-        self._hsm_node.tables.memories.write(self, {})
+        self._hsm_node.tables.memories.begin(self)
         if start:
             self._hsm_node.tables.start(self, None)
 
@@ -240,7 +242,8 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
                 been left then.
         """
         try:
-            plan = self._hsm_node.moves[self._hsm_event][target]
+            permit = self._hsm_active or self._hsm_node.grants[self._hsm_event]
+            plan = permit.moves[target]
         except (KeyError, TypeError):
             raise choices.refuse_transition(self, "transition", target, effect) from None
         if effect is not None and not callable(effect):

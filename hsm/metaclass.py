@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._definition.chart import Chart
 from ._definition.checks import define
 from ._definition.introspection import edges_of
-from ._engine.construction import equip, remove_init, replace_init
 from ._engine.dispatch_tables import Tables
 from ._engine.history import Memories
 from ._engine.nodes import Node
 from .declarations import Declaration, declarations_of
 from .errors import DefinitionError
-from .states import State
+from .states import HANDLED, State
 from .tracing import HOOK_NAMES, overrides_hooks
 
 
@@ -80,7 +80,6 @@ class MachineType(type):
         type.__setattr__(cls, "_hsm_traced", traced)
         chosen = traced if overrides_hooks(cls) else plain
         type.__setattr__(cls, "_hsm_new", None if abstract else chosen.new)
-        equip(cls)
         return cls
 
     def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: Any) -> None:
@@ -90,16 +89,32 @@ class MachineType(type):
         if isinstance(value, State) or declarations_of(value):
             problem = f"{name}: the class is closed; declare it in the class body or in a subclass"
             raise DefinitionError(f"class {cls.__qualname__}", (problem,))
-        if name == "__init__":
-            replace_init(cls, value)
-        else:
-            super().__setattr__(name, value)
+        super().__setattr__(name, value)
 
-    def __delattr__(cls, name: str) -> None:
-        if name == "__init__" and name in vars(cls):
-            remove_init(cls)
-        else:
-            super().__delattr__(name)
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The parameters of a class, as `help` and editors show them: those of its `__init__`."""
+        init = next(vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base))
+        signature = inspect.signature(init)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    if not TYPE_CHECKING:  # type checkers go by the signature of `__init__`
+
+        def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+            """Make a machine; the initial step follows the most derived `__init__` (H-041)."""
+            new = cls._hsm_new
+            if new is None:
+                raise TypeError(f"{cls.__qualname__} is abstract; instantiate a concrete subclass")
+            machine = cls.__new__(cls, *arguments, **keywords)
+            machine._hsm_node = new
+            machine._hsm_event = machine._hsm_active = machine._hsm_memory = None
+            machine._hsm_due = HANDLED
+            new.tables.memories.begin(machine)
+            machine.__init__(*arguments, **keywords)
+            node = machine._hsm_node
+            if node is new or node is node.tables.new:
+                node.tables.start(machine, None)
+            return machine
 
 
 def _public_names(cls: type) -> frozenset[str]:

@@ -34,6 +34,7 @@ class Rule:
         targets: the declared targets of an imperative handler; `(target,)` for an edge.
         history: how `target` is entered, None for an ordinary entry.
         kind: the history kind of an `on_history_default`.
+        takes_argument: whether an entry or exit handler is given the event's argument (H-110).
         place: file and line.
     """
 
@@ -48,6 +49,7 @@ class Rule:
     history: History | None
     kind: History | None
     place: tuple[str, int]
+    takes_argument: bool = False
 
     @property
     def is_declarative(self) -> bool:
@@ -86,6 +88,13 @@ class Chart:
     defaults: dict[tuple[State, History], Rule]
     entries: dict[State | None, Rule]
     exits: dict[State | None, Rule]
+
+    @cached_property
+    def passes_argument(self) -> bool:
+        """Whether any entry or exit handler takes the event's argument (H-110)."""
+        return any(
+            rule.takes_argument for rules in (self.entries, self.exits) for rule in rules.values()
+        )
 
     @cached_property
     def children(self) -> dict[State, tuple[State, ...]]:

@@ -13,10 +13,18 @@ from typing import Any
 from ..declarations import Role
 from ..errors import DefinitionError
 from ..states import ANY, ROOT, Final, History, State, Terminate
+from . import completion_cycles
 from .chart import Chart, Rule
 from .family import Member, family_of
 from .precedence import assemble
-from .signatures import accepts, has_any, is_hashable, is_plain, parameters_of
+from .signatures import (
+    accepts,
+    has_any,
+    is_hashable,
+    is_plain,
+    parameters_of,
+    takes_argument,
+)
 
 _Place = tuple[str, int]
 
@@ -63,6 +71,14 @@ class _Definition:
         )
         if not self.abstract:
             self._check_completeness(chart)
+        for cycle in completion_cycles.endless(chart) if not self.problems else ():
+            names = " → ".join(state.name for state in (*cycle, cycle[0]))
+            rule = chart.completions[cycle[0]][0]
+            self._say(
+                rule.attribute,
+                rule.place,
+                f"the completions {names} follow each other without end; guard one of them",
+            )
         return chart
 
     def _say(self, what: str, place: _Place | None, problem: str) -> None:
@@ -183,6 +199,14 @@ class _Definition:
                 f"an inherited handler is hidden by {hidden.value!r}; bind a function, or None to "
                 "drop the handler",
             )
+        for wrapped in self.family.wrapped:
+            declaration = wrapped.declaration
+            self._say(
+                f"{wrapped.attribute} @{declaration.role.value}",
+                declaration.place,
+                f"the declaration is hidden by the {wrapped.wrapper} around it and would be lost; "
+                f"put @{declaration.role.value} on top",
+            )
         reported = set()
         for member in self.family.members:
             if member.attribute in self.reserved and member.attribute not in reported:
@@ -201,9 +225,10 @@ class _Definition:
             self._say(title, member.place, problem)
 
         states = self._subjects(declaration.states, role, wrong)
+        parameters = parameters_of(role, declaration.events, declaration.states)
         self._check_events(role, declaration.events, wrong)
         targets = self._targets(member, wrong)
-        self._check_function(member, wrong)
+        self._check_function(member, parameters, wrong)
         if role is Role.HISTORY_DEFAULT and not isinstance(declaration.kind, History):
             wrong(f"the kind is {declaration.kind!r}; give SHALLOW or DEEP")
         if len(self.problems) == before:
@@ -225,6 +250,7 @@ class _Definition:
                     history=declaration.history,
                     kind=declaration.kind,
                     place=member.place,
+                    takes_argument=takes_argument(role, member.function, parameters),
                 )
 
     def _subjects(
@@ -338,17 +364,21 @@ class _Definition:
             for member in self.family.members
         )
 
-    def _check_function(self, member: Member, wrong: Callable[[str], None]) -> None:
-        declaration = member.declaration
-        parameters = parameters_of(declaration.role, declaration.events, declaration.states)
-        function, guard = member.function, declaration.guard
+    def _check_function(
+        self, member: Member, parameters: tuple[str, ...], wrong: Callable[[str], None]
+    ) -> None:
+        role = member.declaration.role
+        function, guard = member.function, member.declaration.guard
         if function is not None:
             if not is_plain(function):
                 wrong("the function is a coroutine or a generator; handlers are plain functions")
-            elif not accepts(function, len(parameters)):
-                wrong(
-                    f"the function is called as ({', '.join(parameters)}); give it that signature"
-                )
+            elif not accepts(function, len(parameters)) and not takes_argument(
+                role, function, parameters
+            ):
+                forms = f"({', '.join(parameters)})"
+                if role in (Role.ENTRY, Role.EXIT):
+                    forms += f" or ({', '.join((*parameters, 'arg'))})"
+                wrong(f"the function is called as {forms}; give it that signature")
         if guard is not None:
             if not callable(guard):
                 wrong(f"the guard {guard!r} is not callable; give a function")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from ..declarations import Declaration, declarations_of
+from ..declarations import Declaration, declarations_of, hidden_declarations_of
 from ..states import ROOT, State
 
 
@@ -44,6 +44,15 @@ class Hidden:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapped:
+    """A declaration on a function that another object hides (H-015)."""
+
+    attribute: str
+    declaration: Declaration
+    wrapper: str
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """All that the classes of an MRO bind, in document order (base classes first)."""
 
@@ -51,6 +60,7 @@ class Family:
     bound_root: tuple[str, ...]
     members: tuple[Member, ...]
     hidden: tuple[Hidden, ...]
+    wrapped: tuple[Wrapped, ...]
 
 
 def family_of(cls: type) -> Family:
@@ -58,6 +68,7 @@ def family_of(cls: type) -> Family:
     states: dict[State, None] = {}
     bound_root: list[str] = []
     attributes: dict[str, None] = {}
+    wrapped: list[Wrapped] = []
     for klass in reversed(cls.__mro__):
         for attribute, value in vars(klass).items():
             if value is ROOT:
@@ -66,6 +77,11 @@ def family_of(cls: type) -> Family:
                 states.setdefault(value)
             elif declarations_of(value):
                 attributes.setdefault(attribute)
+            else:
+                wrapped += [
+                    Wrapped(attribute, declaration, type(value).__name__)
+                    for declaration in hidden_declarations_of(value)
+                ]
     members: list[Member] = []
     hidden: list[Hidden] = []
     for attribute in attributes:
@@ -74,7 +90,7 @@ def family_of(cls: type) -> Family:
             hidden.append(found)
         else:
             members.extend(found)
-    return Family(tuple(states), tuple(bound_root), tuple(members), tuple(hidden))
+    return Family(tuple(states), tuple(bound_root), tuple(members), tuple(hidden), tuple(wrapped))
 
 
 def _in_force(cls: type, attribute: str) -> list[Member] | Hidden:

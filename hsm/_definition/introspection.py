@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from ..declarations import Role
-from ..states import ROOT, Final, State, Terminate
+from ..states import ANY, ROOT, Final, State, Terminate
+from . import completion_cycles
 from .chart import Chart, Rule
 
 
@@ -92,6 +93,39 @@ def unreachable_of(chart: Chart) -> tuple[State, ...]:
     return tuple(state for state in chart.states if state not in reached)
 
 
+def _hidden_by_any(chart: Chart) -> list[Finding]:
+    """The states whose `ANY` takes events that a state around them declares (H-270)."""
+    findings = []
+    for state in chart.states:
+        rules = chart.candidates.get(state, {}).get(ANY, ())
+        if not rules or rules[-1].guard is not None:
+            continue
+        own = chart.candidates[state].keys() | state.defer
+        hidden = [
+            f"{event!r} of {outer.name}"
+            for outer in chart.paths[state][1:]
+            for event in chart.candidates.get(outer, ())
+            if event is not ANY and event not in own
+        ]
+        if hidden:
+            message = f"ANY in {state.name!r} hides {', '.join(hidden)}"
+            findings.append(Finding("any-hides", state, message))
+    return findings
+
+
+def _deferred_by_all(chart: Chart) -> list[Finding]:
+    """The states that defer an event which no state takes (H-270)."""
+    taken: set[Hashable] = set()
+    for events in chart.candidates.values():
+        taken.update(events)
+    return [
+        Finding("deferred-by-all", state, f"{state.name!r} defers {event!r}, which no state takes")
+        for state in chart.states
+        for event in sorted(state.defer, key=repr)
+        if event not in taken and ANY not in taken
+    ]
+
+
 def lint_of(chart: Chart) -> tuple[Finding, ...]:
     """All findings, in document order for each code."""
     findings = [
@@ -114,4 +148,10 @@ def lint_of(chart: Chart) -> tuple[Finding, ...]:
         if has_final and state not in chart.completions:
             message = f"{state.name!r} has a Final child, and nothing follows its completion"
             findings.append(Finding("no-completion", state, message))
+    for cycle in completion_cycles.possible(chart):
+        names = " → ".join(state.name for state in (*cycle, cycle[0]))
+        message = f"the completions {names} may follow each other without end"
+        findings.append(Finding("completion-loop", cycle[0], message))
+    findings.extend(_hidden_by_any(chart))
+    findings.extend(_deferred_by_all(chart))
     return tuple(findings)

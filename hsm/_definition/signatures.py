@@ -37,6 +37,13 @@ def parameters_of(
     return ("self",)
 
 
+def takes_argument(role: Role, function: Any, parameters: tuple[str, ...]) -> bool:
+    """Whether an entry or exit handler takes the event's argument too (H-110)."""
+    if function is None or role not in (Role.ENTRY, Role.EXIT):
+        return False
+    return accepts(function, len(parameters) + 1)
+
+
 def has_any(items: Iterable[object]) -> bool:
     return any(item is ANY for item in items)  # by identity: events may define strange equality
 

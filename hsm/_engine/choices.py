@@ -12,14 +12,17 @@ from typing import Any
 
 from ..declarations import Role
 from ..errors import TransitionError
-from ..states import HANDLED, History, Outcome, State
-from .nodes import Activation, activate, activation_of
-from .run_to_completion import fault_at
+from ..states import History, Outcome, State
+from .dispatch_tables import NO_TARGETS
+from .nodes import Activation, activation_of
 from .transition_plans import EFFECT_OF_CALLER
+
+NO_HANDLER = "only a running imperative handler may take a transition"
 
 type Condition = Callable[[], object]
 type Action = Callable[[], object]
 type Branch = tuple[Condition, State] | tuple[Condition, State, Action | None]
+type _Branch = tuple[Condition, State, Action | None]
 type Otherwise = State | tuple[State, Action | None]
 
 
@@ -31,10 +34,13 @@ def refusal(m: Any, call: str, target: object, reason: str) -> TransitionError:
 
 
 def refuse_transition(m: Any, call: str, target: object, effect: object) -> TransitionError:
-    """Why `transition` was refused."""
+    """The error of a refused `transition` or `transition_history`."""
     active = activation_of(m)
     if not isinstance(target, State):
         reason = "give a state object, such as self.Name"
+    elif active is None:
+        handler = m._hsm_node.rests.get(m._hsm_event)
+        reason = NO_HANDLER if handler is None else NO_TARGETS
     elif (target in active.targets and not active.moves) or active.leaf is None:
         reason = active.refusal
     elif target in active.moves and not callable(effect):
@@ -53,20 +59,46 @@ def transition_history(m: Any, owner: Any, kind: Any, effect: Action | None) -> 
         raise refusal(m, call, owner, f"the effect {effect!r} is not callable")
     if not isinstance(kind, History):
         raise refusal(m, call, owner, f"the kind is {kind!r}; give SHALLOW or DEEP")
-    rule, leaf, source = active.rule, active.leaf, active.source
-    allowed = isinstance(owner, State) and owner in active.moves
-    if not allowed or rule is None or leaf is None or source is None:
+    allowed = isinstance(owner, State) and active is not None and owner in active.moves
+    if not allowed or active is None or active.leaf is None or active.rule is None:
         raise refuse_transition(m, call, owner, effect)
     routes = m._hsm_node.tables.routes
-    if owner not in routes.memories.names:
+    if owner not in routes.memories.cells:
         raise refusal(m, call, owner, "it has no history; name a composite state other than ROOT")
     plan = active.recalls.get((owner, kind))
     if plan is None:
-        edge = (source, rule.event, owner)
-        plan = routes.recall(leaf, source, owner, kind, EFFECT_OF_CALLER, edge)
-        active.recalls[owner, kind] = plan
-    activate(m, active.taken)
+        edge = (active.source, active.rule.event, owner)
+        plan = active.recalls[owner, kind] = routes.recall(
+            active.leaf,
+            active.source,
+            owner,
+            kind,
+            EFFECT_OF_CALLER,
+            edge,
+            activation=active,
+        )
     return plan(m, effect)
+
+
+class Decision:
+    """What a choice was called with, checked: its incoming effect and its branches.
+
+    Attributes:
+        branches: guard, target and effect of each, in the order of trial; the last one's guard is
+            always true.
+    """
+
+    __slots__ = ("branches", "effect")
+
+    def __init__(self, branches: list[_Branch], effect: Action | None) -> None:
+        self.branches = branches
+        self.effect = effect
+
+    def decide(self) -> tuple[State, Action | None]:
+        """Evaluate all guards, and return target and effect of the first branch that is enabled."""
+        enabled = [bool(guard()) for guard, _, _ in self.branches]
+        _, target, effect = self.branches[enabled.index(True)]
+        return target, effect
 
 
 def choice(
@@ -78,37 +110,14 @@ def choice(
 ) -> Outcome:
     """`Machine.choice` (section 12)."""
     active = activation_of(m)
-    rule, leaf, source = active.rule, active.leaf, active.source
-    if rule is None or leaf is None or source is None:
-        raise refusal(m, "choice", owner, active.refusal)
-    tables = m._hsm_node.tables
-    routes = tables.routes
-    decided = _checked(m, active, owner, branches, otherwise, effect)
-    begin = routes.choice_begin(leaf, source, owner)
-    ends = [routes.choice_end(owner, target) for _, target, _ in decided]
-    activate(m, active.taken)
-    if tables.traced:
-        m.trace_choice_begin(leaf, owner)
-        m._hsm_observer.trace_choice_begin(m, leaf, owner)
-    try:
-        begin(m, effect)
-        enabled = [bool(guard()) for guard, _, _ in decided]
-        index = enabled.index(True)
-        _, target, action = decided[index]
-        if tables.traced:
-            m._hsm_observer.edge_taken(source, rule.event, target)
-            m.trace_choice_selected(leaf, target)
-            m._hsm_observer.trace_choice_selected(m, leaf, target)
-        if action is not None:
-            action()
-        ends[index](m, None)
-        if tables.traced:
-            m.trace_choice_end(leaf, target)
-            m._hsm_observer.trace_choice_end(m, leaf, target)
-    except BaseException:
-        fault_at(routes.nodes[leaf])(m)
-        raise
-    return HANDLED
+    if active is None or active.leaf is None:
+        raise refuse_transition(m, "choice", owner, effect)
+    decision = Decision(_checked(m, active, owner, branches, otherwise, effect), effect)
+    plan = active.choices.get(owner)
+    if plan is None:
+        routes = m._hsm_node.tables.routes
+        plan = active.choices[owner] = routes.choice(active.leaf, active.source, owner, active)
+    return plan(m, decision)
 
 
 def _always() -> bool:
@@ -117,7 +126,7 @@ def _always() -> bool:
 
 def _checked(
     m: Any, active: Activation, owner: object, branches: Any, otherwise: Any, effect: object
-) -> list[tuple[Condition, State, Action | None]]:
+) -> list[_Branch]:
     """The branches in the order of trial, the last one unconditional; everything is as declared."""
 
     def wrong(reason: str) -> TransitionError:

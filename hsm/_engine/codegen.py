@@ -27,14 +27,8 @@ type Plan = Callable[[Any, Any], Outcome]
 _shapes: dict[str, CodeType] = {}
 
 
-class Attribute(str):
-    """The name of an attribute, as an operand."""
-
-    __slots__ = ()
-
-
 class Lines:
-    """Source lines of one function, and the objects that they speak about."""
+    """Source lines of one function, and the objects that they refer to."""
 
     header = "def plan(m, arg):"
 
@@ -43,80 +37,96 @@ class Lines:
         self.operands: list[Any] = []
 
     def add(self, template: str, *operands: Any) -> None:
-        """Append a line; the template has a pair of braces for each operand.
-
-        An operand that is an `Attribute` stands for that attribute's name.
-        """
+        """Append a line; the template has a pair of braces for each operand."""
         first = len(self.operands)
-        names = [
-            f"{'a' if isinstance(operand, Attribute) else 'c'}{first + i}"
-            for i, operand in enumerate(operands)
-        ]
-        self.lines.append(template.format(*names))
+        self.lines.append(template.format(*(f"c{first + i}" for i in range(len(operands)))))
         self.operands.extend(operands)
+
+    @property
+    def text(self) -> str:
+        """The source of the function."""
+        return "\n ".join([self.header, *(self.lines or ["pass"])])
 
     def compile(self) -> Plan:
         """Return the function."""
-        if not self.lines:
-            self.lines.append("pass")
-        body = "\n".join([self.header, *self.lines])
-        shape = _shapes.get(body)
+        text = self.text
+        shape = _shapes.get(text)
         if shape is None:
-            shape = _shapes[body] = self._shape()
+            namespace: dict[str, Any] = {}
+            # The lines are this package's own; what users wrote comes in as operands.
+            exec(compile(text, "<state machine plan>", "exec"), namespace)
+            shape = _shapes[text] = namespace["plan"].__code__
         names = {f"c{index}": operand for index, operand in enumerate(self.operands)}
-        attributes = {
-            f"a{index}": str(operand)
-            for index, operand in enumerate(self.operands)
-            if isinstance(operand, Attribute)
-        }
-        code_names = tuple(attributes.get(name, name) for name in shape.co_names)
-        return FunctionType(shape.replace(co_names=code_names), names)
-
-    def _shape(self) -> CodeType:
-        source = "\n ".join([self.header, *self.lines])
-        namespace: dict[str, Any] = {}
-        # The lines are this package's own; what users wrote comes in as operands.
-        exec(compile(source, "<state machine plan>", "exec"), namespace)
-        code: CodeType = namespace["plan"].__code__
-        return code
+        return FunctionType(shape.replace(), names)
 
 
 class Script(Lines):
-    """A straight line of calls, protected from the commit point on."""
+    """A straight line of calls, protected from the commit point on.
+
+    The machine's node and source are stored where user code can look, and at the end (H-085).
+
+    Attributes:
+        argument: the text of the event's argument, for entry and exit handlers that take it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._indent = ""
+        self.argument = "arg"
         self._node: Any = None
+        self._source: Any = None
 
     def add(self, template: str, *operands: Any) -> None:
-        self._settle_node()
+        """Append a line of the engine, in which no user code runs."""
         super().add(self._indent + template, *operands)
+
+    def user(self, template: str, *operands: Any) -> None:
+        """Append a line that runs user code: it finds the active configuration."""
+        self.settle()
+        if self._source is not None:
+            source, self._source = self._source, None
+            self.add("m._hsm_active = {}", source)
+        self.add(template, *operands)
 
     def at(self, node: Any) -> None:
         """Make `node` the machine's; left out when nothing can see it before the next one."""
         self._node = node
+
+    def source(self, activation: Any) -> None:
+        """Make `activation` the one that user code runs under; left out when none runs."""
+        self._source = activation
+
+    def settle(self) -> None:
+        """Store the node."""
+        if self._node is not None:
+            node, self._node = self._node, None
+            self.add("m._hsm_node = {}", node)
 
     def commit(self) -> None:
         """Mark the commit point (H-161): what follows is protected, up to `protect`."""
         self.add("try:")
         self._indent = " "
 
-    def protect(self, on_error: Callable[[Any], None]) -> None:
-        """End the protected part: what it raises goes on after `on_error` has been called."""
-        self._settle_node()
+    def protect(self, on_error: Callable[[Any], None], *cleanup: Any) -> None:
+        """End the protected part: what it raises goes on after `on_error` has been called.
+
+        Args:
+            cleanup: a line that runs in both cases, with its operands.
+        """
+        self.settle()
         if self.lines[-1] == "try:":
             self.add("pass")
         self._indent = ""
         self.add("except BaseException:")
         self.add(" {}(m)", on_error)
-        self.add(" raise")
+        if cleanup:
+            template, *operands = cleanup
+            self.add(f" {template}", *operands)
+            self.add(" raise")
+            self.add(template, *operands)
+        else:
+            self.add(" raise")
 
     def compile(self) -> Plan:
-        self._settle_node()
+        self.settle()
         return super().compile()
-
-    def _settle_node(self) -> None:
-        if self._node is not None:
-            node, self._node = self._node, None
-            super().add(self._indent + "m._hsm_node = {}", node)

@@ -24,6 +24,8 @@ from .history import Memories
 from .nodes import Activation, Node, Phase
 from .transition_plans import Call, Routes, trace
 
+NO_TARGETS = "this handler declares no targets; add targets=… to its declaration"
+
 
 class Tables:
     """The nodes and plans of one class, plain or traced.
@@ -38,17 +40,15 @@ class Tables:
     def __init__(self, chart: Chart, memories: Memories, *, traced: bool) -> None:
         self.chart = chart
         self.traced = traced
-        self.nodes = {
-            state: Node(self, state, Phase.RUNNING, passing=state in chart.initials)
-            for state in (ROOT, *chart.states)
-        }
-        self.new = Node(self, ROOT, Phase.NEW, passing=False)
-        self.held = Node(self, ROOT, Phase.NEW, passing=False)
-        self.terminated = Node(self, ROOT, Phase.TERMINATED, passing=False)
+        self.nodes = {state: Node(self, state, Phase.RUNNING) for state in (ROOT, *chart.states)}
+        self.new = Node(self, ROOT, Phase.NEW, steps.refuse_to_run)
+        self.held = Node(self, ROOT, Phase.NEW, steps.refuse_to_run)
+        self.terminated = Node(self, ROOT, Phase.TERMINATED, steps.refuse_to_run)
         self.memories = memories
         self.routes = Routes(chart, self.nodes, self.terminated, memories, traced=traced)
-        refusal = "nothing but a handler that declares targets may take a transition"
-        self._marks = {state: Activation(state, refusal) for state in self.nodes}
+        self._has_imperative_initial = any(
+            not rule.is_declarative for rule in chart.initials.values()
+        )
         self._filling = threading.RLock()
         self.start: Plan = self._first_start
         for state, node in self.nodes.items():
@@ -75,7 +75,6 @@ class Tables:
             state = node.completes or ROOT
             options = [(rule, "(m)") for rule in self.chart.completions.get(state, ())]
             lines = Lines()
-            lines.add("m._hsm_searched = m._hsm_event")
             self._level(lines, node.state, state, options, hooks=False)
             _conclude(lines)
             node.completion = lines.compile()
@@ -105,7 +104,7 @@ class Tables:
         for event in visible:
             table[event] = self._plan(node, event)
         if has_any or self.traced:
-            other = self._search(leaf, path, object())
+            other = self._whole_search(leaf, path, object())
             node.find = _OpenTable(table, other).__getitem__
         else:
             node.find = table.get
@@ -114,35 +113,39 @@ class Tables:
         leaf = node.state
         path = self.chart.paths[leaf]
         if event is None:
-            return _without_event(self._search(leaf, path, event))
+            return _without_event(self._whole_search(leaf, path, event))
+        keeps = self.memories.argument is not None
         if not self.traced:
             for index, state in enumerate(path):
                 rules = self.chart.candidates.get(state, {}).get(event, ())
                 if rules and rules[0].guard is None:
-                    if rules[0].is_declarative:
+                    if rules[0].is_declarative and not (keeps and self._has_imperative_initial):
                         return self._edge(leaf, rules[0], "(m, arg)")
-                    if rules[0].function is not None:
+                    if rules[0].function is not None and not (keeps or rules[0].is_declarative):
                         above = path[index + 1 :]
                         rest = self._search(leaf, above, event) if above else None
                         node.rests[event] = (rules[0], rest)
                         if rules[0].targets:
-                            grant = self._activation(leaf, rules[0], searched=False)
-                            node.grants[event] = grant
-                            node.moves[event] = grant.moves
+                            node.grants[event] = self._activation(leaf, rules[0])
                         return rules[0].function
                 if rules or ANY in self.chart.candidates.get(state, ()) or event in state.defer:
                     break
-        return self._search(leaf, path, event)
+        return self._whole_search(leaf, path, event)
+
+    def _whole_search(self, leaf: State, path: tuple[State, ...], event: Hashable) -> Plan:
+        """A search that keeps the argument for the entry and exit handlers, if any takes it."""
+        plan = self._search(leaf, path, event)
+        cell = self.memories.argument
+        return plan if cell is None else _keeping_argument(plan, cell)
 
     # Searches -----------------------------------------------------------------------------------
 
     def _search(self, leaf: State, path: tuple[State, ...], event: Hashable) -> Plan:
         """The function that tries the states of `path` in turn (H-061, H-062)."""
         lines = Lines()
-        lines.add("m._hsm_searched = m._hsm_event")
         if self.traced:
             lines.add("event = m.event")
-            lines.add("m._hsm_event = {}", self._marks[leaf])
+            lines.add("m._hsm_active = {}", self.routes.marks[leaf])
             trace(lines, "dispatch_start", names="event, arg")
         for state in path:
             candidates = self.chart.candidates.get(state, {})
@@ -175,9 +178,8 @@ class Tables:
             hooks: whether this is the search for an event, which is traced (H-176).
         """
         hooked = self.traced and hooks
-        first = options[0][0] if options else None
-        if hooked or first is None or not _activates(first):
-            lines.add("m._hsm_event = {}", self._marks[state])
+        if hooked or (options and options[0][0].guard is not None):
+            lines.add("m._hsm_active = {}", self.routes.marks[state])
         if hooked:
             trace(lines, "dispatch_attempt", state, names="{0}, event")
         keyword, indent, decided = "if", "", False
@@ -201,7 +203,7 @@ class Tables:
                 lines.add(f"{indent}result = {{}}", UNHANDLED)
         if hooked:
             trace(lines, "dispatch_result", state, names="{0}, event, result")
-        if hooked or defers or not all(_activates(rule) for rule, _ in options):
+        if hooked or defers or any(rule.is_declarative for rule, _ in options):
             lines.add("if result is not {}: return result", UNHANDLED)
         return not (decided or defers) or any(not rule.is_declarative for rule, _ in options)
 
@@ -220,8 +222,7 @@ class Tables:
             plan = self._edge(leaf, rule, parameters)
             lines.add(f"{indent}result = {{}}(m, arg)", plan)
             return
-        if rule.targets:
-            lines.add(f"{indent}m._hsm_event = {{}}", self._activation(leaf, rule))
+        lines.add(f"{indent}m._hsm_active = {{}}", self._activation(leaf, rule))
         lines.add(f"{indent}result = {{}}{parameters}", rule.function)
         if not hooked:
             lines.add(f"{indent}if result is {{}}:", HANDLED)
@@ -244,15 +245,11 @@ class Tables:
             effect = (f"{{}}{parameters}", rule.function)
         return self.routes.edge(leaf, rule, effect)
 
-    def _activation(self, leaf: State, rule: Rule, *, searched: bool = True) -> Activation:
+    def _activation(self, leaf: State, rule: Rule) -> Activation:
         refusal = "it is not among the targets of the declaration that was selected"
-        source = rule.state or ROOT
-        return self.routes.activation(leaf, source, rule, rule.targets, refusal, searched=searched)
-
-
-def _activates(rule: Rule) -> bool:
-    """Whether the rule is an unguarded handler that may take a transition."""
-    return rule.guard is None and not rule.is_declarative and bool(rule.targets)
+        if not rule.targets:
+            refusal = NO_TARGETS
+        return self.routes.activation(leaf, rule.state or ROOT, rule, rule.targets, refusal)
 
 
 def _conclude(lines: Lines) -> None:
@@ -267,6 +264,19 @@ def _without_event(plan: Plan) -> Plan:
         return plan(m, arg)
 
     return begin
+
+
+def _keeping_argument(plan: Plan, cell: int) -> Plan:
+    """Have entry and exit handlers find the argument, whatever takes the transition (H-110)."""
+
+    def keep(m: Any, arg: Any) -> Outcome:
+        m._hsm_memory[cell] = arg
+        try:
+            return plan(m, arg)
+        finally:
+            m._hsm_memory[cell] = None
+
+    return keep
 
 
 class _OpenTable(dict[Hashable, Plan]):

@@ -3,7 +3,8 @@
 A machine refers to one `Node`. A node belongs to one class, one table set (plain or traced) and one
 state, and carries the phase, so that the configuration of a machine is that single reference: the
 running machine in state S, the complete machine in its final state and the terminated machine stand
-at different nodes.
+at different nodes. During a transition the machine stands at the node of the innermost state that
+is active at that moment (H-085).
 """
 
 from __future__ import annotations
@@ -35,15 +36,14 @@ class Node:
 
     Attributes:
         find: maps an event to the plan that treats it, None when nothing can; raises TypeError for
-            an unhashable event. The only thing that `dispatch` looks at.
-        passing: whether the state has an initial: it is then current only while that is taken.
-        completes: the state that completes when this node is reached, if anybody would notice.
-        rests: for events whose plan is the user's own function, the search that follows when it
-            declines.
+            an unhashable event. The only thing that `dispatch` looks at. In a phase other than
+            RUNNING every plan refuses.
+        completes: the state that completes when this node is reached, if it has candidates.
+        completion: the search for what follows that completion; None until it is needed.
+        rests: for events whose plan is the user's own function, the rule, and the search that
+            follows when the function declines.
         grants: for events whose plan is the user's own function, what that may do; absent for
             functions that may take no transition.
-        moves: for each value of the machine's `_hsm_event` that permits transitions their plans by
-            target: an event, where a function found without a search runs, or an `Activation`.
     """
 
     __slots__ = (
@@ -51,53 +51,64 @@ class Node:
         "completion",
         "find",
         "grants",
-        "moves",
-        "passing",
         "phase",
         "rests",
         "state",
         "tables",
     )
 
-    def __init__(self, tables: Tables, state: State, phase: Phase, *, passing: bool) -> None:
+    def __init__(
+        self, tables: Tables, state: State, phase: Phase, refuse: Plan | None = None
+    ) -> None:
         self.tables = tables
         self.state = state
         self.phase = phase
-        self.passing = passing
-        self.find: Callable[[Any], Plan | None] = _find_nothing
+        self.find: Callable[[Any], Plan | None] = hash_only
         self.completes: State | None = None
         self.completion: Plan | None = None
         self.rests: dict[Hashable, tuple[Rule, Plan | None]] = {}
         self.grants: dict[Hashable, Activation] = {}
-        self.moves: dict[Hashable, dict[State, Plan]] = {}
+        if refuse is not None:
+            self.find = _always(refuse)
 
 
-def _find_nothing(event: Hashable) -> None:
+def hash_only(event: Hashable) -> None:
+    """Find nothing; raise TypeError for an unhashable event."""
     hash(event)
+
+
+def _always(plan: Plan) -> Callable[[Any], Plan]:
+    def find(event: Hashable) -> Plan:
+        hash(event)
+        return plan
+
+    return find
 
 
 class Activation:
     """What the running user code may do: the permission for one in-handler call.
 
-    While a search is under way, or an imperative initial, the machine's `_hsm_event` refers to the
-    activation of the function that runs, and its `_hsm_searched` to the event. Taking a transition
-    replaces the activation by its `taken` form, which permits nothing. Guards, effects, entry and
-    exit handlers run under activations without moves.
+    The machine's `_hsm_active` refers to the activation of the user code that runs. Taking a
+    transition replaces that of a handler by its `taken` form, which permits nothing. Guards,
+    effects, entry and exit handlers run under activations without moves.
 
-    A function that an event finds without a search needs no activation to be set: the event itself
-    stands for it, until a transition is taken.
+    While a function runs that an event finds without a search, `_hsm_active` is None, and the
+    node's `grants` has its activation.
 
     Attributes:
-        source: the state being searched, completed or initialised (H-065); None outside of
-            handlers.
+        source: the state being searched, completed or initialised (H-065).
+        refusal: why `transition` is refused when a target is not among the moves.
+        leaf: the leaf at which the handler runs; None for other user code.
+        rule: the declaration of the handler.
         moves: the plan for each target that `transition` may be given.
         targets: the declared targets.
-        recalls: the plans of `transition_history`.
+        recalls: the plans of `transition_history`, by owner and kind.
+        choices: the plans of `choice`, by owner.
         spent: whether the handler has taken its transition.
-        refusal: why `transition` is refused when a target is not among the moves.
     """
 
     __slots__ = (
+        "choices",
         "leaf",
         "moves",
         "recalls",
@@ -111,7 +122,7 @@ class Activation:
 
     def __init__(
         self,
-        source: State | None,
+        source: State,
         refusal: str,
         *,
         leaf: State | None = None,
@@ -124,6 +135,7 @@ class Activation:
         self.moves: dict[State, Plan] = {}
         self.targets: tuple[State, ...] = rule.targets if rule and leaf is not None else ()
         self.recalls: dict[tuple[State, Any], Plan] = {}
+        self.choices: dict[State, Plan] = {}
         self.taken = self
         self.spent = False
         if leaf is not None:
@@ -132,25 +144,7 @@ class Activation:
             self.taken.spent = True
 
 
-IDLE = Activation(None, "only a running imperative handler may take a transition")
-
-
-def activation_of(m: Any) -> Activation:
-    """What the running user code may do; `IDLE` when it may do nothing in particular."""
-    event = m._hsm_event
-    if type(event) is Activation:
-        return event
-    found: Activation = m._hsm_node.grants.get(event, IDLE)
-    return found
-
-
-def processed(m: Any) -> Any:
-    """The event that the machine is at, whatever stands for it."""
-    event = m._hsm_event
-    return m._hsm_searched if type(event) is Activation else event
-
-
-def activate(m: Any, activation: Activation) -> None:
-    """Have `activation` stand for the event."""
-    m._hsm_searched = processed(m)
-    m._hsm_event = activation
+def activation_of(m: Any) -> Activation | None:
+    """What the running user code may do; None when no handler with targets runs."""
+    active: Activation | None = m._hsm_active
+    return active or m._hsm_node.grants.get(m._hsm_event)

@@ -1,10 +1,9 @@
 """The run-to-completion step: what a machine still has to do before a driving call returns.
 
-`m._hsm_event` says whether a step is active: None between steps of a machine that can take an event
-at once, `BLOCKED` between steps of one that cannot (it is not running, or an earlier step that
-failed left something over), and in a step the event, or `NO_EVENT` for initials, completions and
-the event None, or an `Activation` that stands for it. A machine under construction has `NO_EVENT`
-already: a new one is in no step.
+`m._hsm_event` is None between steps, and in a step the event: `NO_EVENT` in the initial step, for
+completions and for the event None. Between steps it is `BLOCKED` when an earlier step that failed
+left something over, which comes before the next event. `m._hsm_active` is the `Activation` of the
+user code that runs.
 
 `m._hsm_due` is `HANDLED` while nothing is due. `dispatch` compares the handler's answer with it, so
 that one test finds wrong answers and due work alike. `COMPLETION` stands for nothing but the
@@ -21,11 +20,13 @@ from typing import Any
 from .._definition.chart import Rule
 from ..errors import DispatchError, TransitionError
 from ..states import ANY, DEFERRED, HANDLED, UNHANDLED, EventLike, Final, Outcome
-from .nodes import Activation, Node, Phase, activate, activation_of
+from .nodes import Activation, Node, Phase, activation_of
 
 NO_EVENT: Any = type("NO_EVENT", (), {"__slots__": ()})()
 BLOCKED: Any = type("BLOCKED", (), {"__slots__": ()})()
 COMPLETION: Any = type("COMPLETION", (), {"__slots__": ()})()
+
+_TRAIL = 5  # so many of the last steps are named when there is no end to them
 
 
 class Agenda:
@@ -84,7 +85,7 @@ def note_transition(m: Any) -> None:
 def end_at(node: Node) -> Callable[[Any], None]:
     """The machine stops at `node`, complete or terminated (H-131, H-150)."""
     phase = Phase.COMPLETE if isinstance(node.state, Final) else Phase.TERMINATED
-    ended = Node(node.tables, node.state, phase, passing=False)
+    ended = Node(node.tables, node.state, phase, refuse_to_run)
 
     def end(m: Any) -> None:
         m._hsm_node = ended
@@ -97,7 +98,7 @@ def fault_at(node: Node) -> Callable[[Any], None]:
     """An exception has left a transition that began in `node` (H-161)."""
 
     def fault(m: Any) -> None:
-        m._hsm_node = Node(node.tables, node.state, Phase.FAULTED, passing=False)
+        m._hsm_node = Node(node.tables, node.state, Phase.FAULTED, refuse_to_run)
         m._hsm_due = Agenda()
 
     return fault
@@ -119,16 +120,16 @@ def imperative_initial(rule: Rule, activation: Activation) -> Callable[[Any], No
     function: Any = rule.function
 
     def run(m: Any) -> None:
-        outer = m._hsm_event
-        activate(m, activation)
+        outer = m._hsm_active
+        m._hsm_active = activation
         try:
             result = function(m)
-            if m._hsm_event is activation:
+            if m._hsm_active is activation:
                 raise TransitionError(f"{_name(m, rule)} took no transition; it must take one")
             if result is not HANDLED:
                 raise DispatchError(f"{_name(m, rule)} answered {result!r}; it must answer HANDLED")
         finally:
-            m._hsm_event = outer
+            m._hsm_active = outer
 
     return run
 
@@ -165,7 +166,8 @@ def judge(m: Any, rule: Rule, result: object) -> None:
     """Judge an answer other than HANDLED of a handler that a search has run."""
     if result is not UNHANDLED:
         refuse_answer(m, rule, result)
-    if activation_of(m).spent:
+    active = activation_of(m)
+    if active is not None and active.spent:
         raise DispatchError(
             f"{_name(m, rule)} answered UNHANDLED to {m.event!r} after it took a transition; "
             "return what the transition returned"
@@ -178,7 +180,7 @@ def judge(m: Any, rule: Rule, result: object) -> None:
 def in_step(m: Any) -> bool:
     """Whether a step is active."""
     event = m._hsm_event
-    return event is not None and event is not BLOCKED and m._hsm_node.phase is not Phase.NEW
+    return event is not None and event is not BLOCKED
 
 
 def refuse_in_step(m: Any, call: str) -> None:
@@ -200,6 +202,12 @@ def refuse_stopped(m: Any, call: str) -> None:
         )
 
 
+def refuse_to_run(m: Any, arg: Any) -> Outcome:
+    """The plan of every event in a phase in which the machine takes none."""
+    refuse_stopped(m, "dispatch")
+    return UNHANDLED
+
+
 def refuse_event(m: Any, event: EventLike) -> None:
     """Raise for something that cannot be an event (H-068)."""
     if event is ANY:
@@ -210,6 +218,7 @@ def refuse_event(m: Any, event: EventLike) -> None:
 def take(m: Any, event: EventLike, arg: Any) -> Outcome:
     """Search the handler of one event and run it."""
     m._hsm_event = NO_EVENT if event is None else event
+    m._hsm_active = None
     plan = m._hsm_node.find(event)
     if plan is None:
         return UNHANDLED
@@ -219,10 +228,10 @@ def take(m: Any, event: EventLike, arg: Any) -> Outcome:
 
 def answer(m: Any, event: EventLike, arg: Any, result: Outcome) -> Outcome:
     """Judge an answer other than HANDLED, and go on searching when a handler declined."""
-    activation = m._hsm_event
-    if type(activation) is Activation:
-        if activation.spent and activation.rule is not None:
-            judge(m, activation.rule, result)
+    active: Activation | None = m._hsm_active
+    if active is not None:
+        if active.spent and active.rule is not None:
+            judge(m, active.rule, result)
         return result  # the plan was a search, which has judged its handlers itself
     rest = m._hsm_node.rests.get(event)
     if rest is None:
@@ -238,7 +247,7 @@ def finish(m: Any, event: EventLike, arg: Any, result: Outcome) -> Outcome:
     if result is not HANDLED:
         result = answer(m, event, arg, result)
         if m._hsm_due is HANDLED:
-            m._hsm_event = None
+            m._hsm_event = m._hsm_active = None
             return result
     work_off(m)
     rest(m)
@@ -286,11 +295,26 @@ def finish_start(m: Any) -> None:
 
 
 def work_off(m: Any) -> None:
-    """Process completions, recalled and posted events until nothing is left (H-201)."""
+    """Process completions, recalled and posted events until nothing is left (H-201).
+
+    Raises:
+        DispatchError: there is no end to them (H-271).
+    """
+    count = 0
+    trail: list[str] = []
     while m._hsm_node.phase is Phase.RUNNING:
         due = m._hsm_due
-        if due is HANDLED:
+        if due is HANDLED or (type(due) is Agenda and not due.is_leftover):
             return
+        count += 1
+        if count > m.max_steps - _TRAIL:
+            if count > m.max_steps:
+                raise DispatchError(
+                    f"{_class(m)}: {m.max_steps} completions, recalled and posted events followed "
+                    f"one call, and there are more; the last ones: {', '.join(trail)}. End "
+                    "the cycle, or raise max_steps"
+                )
+            trail.append(_describe(m, due))
         if due is COMPLETION:
             m._hsm_due = HANDLED
             _complete(m)
@@ -301,12 +325,11 @@ def work_off(m: Any) -> None:
             _offer(m, due)
         elif due.posted:
             take(m, *due.posted.popleft())
-        else:
-            return
 
 
 def _complete(m: Any) -> None:
     m._hsm_event = NO_EVENT
+    m._hsm_active = None
     node = m._hsm_node
     node.tables.completion(node)(m, None)
 
@@ -326,9 +349,10 @@ def _offer(m: Any, agenda: Agenda) -> None:
 
 def rest(m: Any) -> None:
     """End the step."""
-    if m._hsm_node.phase is not Phase.RUNNING:
+    m._hsm_active = None
+    if m._hsm_node.phase not in (Phase.RUNNING, Phase.NEW):
         m._hsm_due = HANDLED
-        m._hsm_event = BLOCKED
+        m._hsm_event = None
         return
     due = m._hsm_due
     if due is COMPLETION or (isinstance(due, Agenda) and due.is_leftover):
@@ -337,6 +361,17 @@ def rest(m: Any) -> None:
     if isinstance(due, Agenda) and not due.deferred:
         m._hsm_due = HANDLED
     m._hsm_event = None
+
+
+def _describe(m: Any, due: Any) -> str:
+    """What `work_off` is about to process, and where."""
+    what = "completion"
+    if due is not COMPLETION and not due.completion:
+        if due.offer is not None and due.offer < len(due.deferred):
+            what = f"recalled event {due.deferred[due.offer][0]!r}"
+        elif due.posted:
+            what = f"posted event {due.posted[0][0]!r}"
+    return f"{what} in {m.current.name}"
 
 
 def abort(m: Any) -> None:

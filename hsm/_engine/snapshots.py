@@ -12,9 +12,8 @@ from typing import Any
 
 from ..errors import DispatchError
 from ..states import ANY, HANDLED, ROOT, EventLike, Final, State
-from .history import memory_of
 from .nodes import Node, Phase
-from .run_to_completion import BLOCKED, COMPLETION, Agenda, refuse_in_step, rest
+from .run_to_completion import COMPLETION, Agenda, refuse_in_step, refuse_to_run, rest
 
 
 @dataclass(slots=True)
@@ -39,7 +38,7 @@ def configuration(m: Any) -> Configuration:
     """The configuration of a machine between steps."""
     node, due = m._hsm_node, m._hsm_due
     found = Configuration(node.phase, node.state)
-    found.history = node.tables.memories.read(memory_of(m))
+    found.history = node.tables.memories.read(m._hsm_memory)
     if isinstance(due, Agenda):
         found.completion = due.completion
         found.posted = list(due.posted)
@@ -53,6 +52,7 @@ def configuration(m: Any) -> Configuration:
 def configure(m: Any, found: Configuration, tables: Any) -> None:
     """Put a machine into a configuration; runs nothing."""
     m._hsm_due = HANDLED
+    m._hsm_active = None
     m._hsm_node = _node(tables, found)
     tables.memories.write(m, found.history)
     if found.posted or found.deferred:
@@ -62,10 +62,7 @@ def configure(m: Any, found: Configuration, tables: Any) -> None:
         agenda.offer = found.offer
     elif found.completion:
         m._hsm_due = COMPLETION
-    if found.phase is Phase.NEW:
-        m._hsm_event = BLOCKED
-    else:
-        rest(m)
+    rest(m)
 
 
 def _node(tables: Any, found: Configuration) -> Node:
@@ -77,7 +74,7 @@ def _node(tables: Any, found: Configuration) -> Node:
     else:
         node = tables.nodes[found.state]
         if found.phase is not Phase.RUNNING:
-            node = Node(tables, found.state, found.phase, passing=False)
+            node = Node(tables, found.state, found.phase, refuse_to_run)
     return node
 
 
@@ -203,7 +200,7 @@ class _Reader:
         found: dict[State, State] = {}
         for owner_name, leaf_name in dict(history).items():  # type: ignore[call-overload]
             owner, leaf = self._state(owner_name), self._state(leaf_name)
-            self._require(owner in self.tables.memories.names, f"{owner.name} has no history")
+            self._require(owner in self.tables.memories.cells, f"{owner.name} has no history")
             self._require(
                 self.chart.is_below(leaf, owner), f"{leaf.name} is not below {owner.name}"
             )

@@ -21,7 +21,7 @@ from ..states import (
 )
 from . import run_to_completion as steps
 from .codegen import Lines, Plan, Script
-from .history import Memories, memory_of
+from .history import Memories
 from .nodes import Activation, Node
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ Call = tuple[Any, ...]
 """A template and its operands."""
 
 EFFECT_OF_CALLER: Call = ("if arg is not None: arg()",)
+BEHAVIOR = (
+    "guards, effects, entry and exit handlers and trace hooks take no transition; declare an edge, "
+    "or take it in the handler of an event"
+)
 
 
 class Routes:
@@ -42,6 +46,9 @@ class Routes:
         terminated: the node of the terminated machine.
         memories: what a machine of the class remembers.
         traced: whether the hooks are called.
+
+    Attributes:
+        marks: for each state the activation of guards and behaviors on its behalf.
     """
 
     def __init__(
@@ -58,9 +65,11 @@ class Routes:
         self.terminated = terminated
         self.traced = traced
         self.memories = memories
-        self._choice_begins: dict[tuple[State, State, State], Plan] = {}
+        self.marks = {state: Activation(state, BEHAVIOR) for state in nodes}
         self._choice_ends: dict[tuple[State, State], Plan] = {}
         self._defers = any(state.defer for state in chart.states)
+        cell = memories.argument
+        self._kept_argument = "None" if cell is None else f"m._hsm_memory[{cell}]"
 
     # Whole transitions --------------------------------------------------------------------------
 
@@ -71,8 +80,10 @@ class Routes:
         target: State,
         effect: Call | None,
         edge: tuple[State, Hashable, State],
+        *,
+        scope: State | None = None,
         default: Rule | None = None,
-        spend: Call | None = None,
+        activation: Activation | None = None,
     ) -> Plan:
         """The transition of H-080.
 
@@ -80,32 +91,52 @@ class Routes:
             leaf: the innermost active state when it begins.
             effect: the call that runs the effect.
             edge: source, event and declared target, for coverage.
+            scope: what is not left, when that does not follow from source and target.
             default: the history default that the target was taken from (H-122).
-            spend: for the transition of a handler, the call that takes its permission away.
+            activation: for the transition of a handler, its permission, which is spent.
         """
-        script = Script()
-        if spend is not None:
-            script.add(*spend)
-        scope = self.chart.scope(source, target)
+        scope = scope or self.chart.scope(source, target)
+        script = self._script(source, activation)
         self._begin(script, leaf, target, scope, edge, default)
         script.commit()
         self._leave(script, leaf, scope)
-        self._act(script, leaf, target, effect, default)
-        self._enter(script, target, scope)
+        self._act(script, leaf, target, scope, effect)
+        self._enter(script, target, scope, default)
         self._arrive(script, target)
-        self._end(script, leaf, target)
-        script.protect(steps.fault_at(self.nodes[leaf]))
+        self._end(script, leaf, source, target)
+        return self._finish(script, leaf, activation)
+
+    def _script(self, source: State, activation: Activation | None) -> Script:
+        script = Script()
+        if activation is None:
+            script.source(self.marks[source])
+        else:
+            script.argument = self._kept_argument
+            script.add("m._hsm_active = {}", self.marks[source])
+        return script
+
+    def _finish(self, script: Script, leaf: State, activation: Activation | None) -> Plan:
+        cleanup: Call = ()
+        if activation is not None:
+            cleanup = ("m._hsm_active = {}", activation.taken)
+        script.protect(steps.fault_at(self.nodes[leaf]), *cleanup)
         script.add("return {}", HANDLED)
         return script.compile()
 
-    def edge(self, leaf: State, rule: Rule, effect: Call | None) -> Plan:
-        """The plan of a declarative edge."""
+    def edge(self, leaf: State, rule: Rule, effect: Call | None, *, entering: bool = False) -> Plan:
+        """The plan of a declarative edge.
+
+        Args:
+            entering: whether it is the initial of a state that is just being entered (H-103).
+        """
         if rule.state is None or rule.target is None:
             raise AssertionError(f"{rule!r} is no edge")
         taken = (rule.state, rule.event, rule.target)
         if rule.history is None:
             return self.transition(leaf, rule.state, rule.target, effect, taken)
-        return self.recall(leaf, rule.state, rule.target, rule.history, effect, taken)
+        return self.recall(
+            leaf, rule.state, rule.target, rule.history, effect, taken, entering=entering
+        )
 
     def recall(
         self,
@@ -115,26 +146,47 @@ class Routes:
         kind: History,
         effect: Call | None,
         edge: tuple[State, Hashable, State],
+        *,
+        entering: bool = False,
+        activation: Activation | None = None,
     ) -> Plan:
-        """A transition through the history of `owner` (H-121, H-122): chosen by its memory."""
-        read = self.memories.readers[owner]
-        plans: dict[State | None, Plan] = {}
+        """A transition through the history of `owner` (H-121, H-122).
 
-        def build(remembered: State | None) -> Plan:
+        Where it leads depends on the memory, unless the owner itself is left: then the leaf that is
+        left is restored.
+        """
+        chart = self.chart
+
+        def build(remembered: State | None, scope: State | None = None) -> Plan:
             target, default = owner, None
             if remembered is None:
-                default = self.chart.defaults.get((owner, kind))
+                default = chart.defaults.get((owner, kind))
                 if default is not None and default.target is not None:
                     target = default.target
             elif kind is SHALLOW:
-                target = self.chart.between(remembered, owner)[-1]
+                target = chart.between(remembered, owner)[-1]
             else:
                 target = remembered
-            return self.transition(leaf, source, target, effect, edge, default)
+            return self.transition(
+                leaf,
+                source,
+                target,
+                effect,
+                edge,
+                scope=scope,
+                default=default,
+                activation=activation,
+            )
+
+        if owner in chart.paths[leaf] and owner not in chart.paths[source][1:] and not entering:
+            scope = owner.parent if source is owner else source
+            return build(None if isinstance(leaf, Final) or leaf is owner else leaf, scope)
+        cell = self.memories.cells[owner]
+        plans: dict[State | None, Plan] = {}
 
         def plan(m: Any, arg: Any) -> Outcome:
-            memory = memory_of(m)
-            remembered = None if memory is None else read(memory)
+            memory = m._hsm_memory
+            remembered = None if memory is None else memory[cell]
             chosen = plans.get(remembered)
             if chosen is None:
                 chosen = plans[remembered] = build(remembered)
@@ -143,45 +195,53 @@ class Routes:
         return plan
 
     def start(self) -> Plan:
-        """The initial step."""
-        script = Script()
+        """The initial step: the initial of `ROOT` and what it leads to."""
+        script = self._script(ROOT, None)
         script.add("m._hsm_event = {}", steps.NO_EVENT)
-        self.write_start(script)
-        script.add("return {}", HANDLED)
-        return script.compile()
-
-    def write_start(self, script: Script) -> None:
-        """Write the initial step: the initial of `ROOT` and what it leads to."""
         script.commit()
         self._arrive(script, ROOT)
         script.protect(steps.fail_start_at(self.nodes[ROOT]))
-        script.add("if m._hsm_due is {}: m._hsm_event = None", HANDLED)
+        script.add("if m._hsm_due is {}: m._hsm_event = m._hsm_active = None", HANDLED)
         script.add("else: {}(m)", steps.finish_start)
+        script.add("return {}", HANDLED)
+        return script.compile()
 
-    # The two halves of a choice -----------------------------------------------------------------
+    def choice(self, leaf: State, source: State, owner: State, activation: Activation) -> Plan:
+        """The plan of a choice (H-140); its argument is a `Decision`."""
+        script = self._script(source, activation)
+        scope = owner if source is owner else self.chart.scope(source, owner)
+        if self.traced:
+            trace(script, "choice_begin", leaf, owner)
+        script.commit()
+        self._leave(script, leaf, scope)
+        script.at(self.nodes[scope])
+        script.user("if arg.effect is not None: arg.effect()")
+        self._enter(script, owner, scope)
+        script.at(self.nodes[owner])
+        script.user("target, effect = arg.decide()")
+        if self.traced:
+            rule = activation.rule
+            event = None if rule is None else rule.event
+            script.add("m._hsm_observer.edge_taken({}, {}, target)", source, event)
+            trace(script, "choice_selected", leaf, names="{0}, target")
+        script.user("if effect is not None: effect()")
+        script.user("{}({}, target)(m, arg)", self._choice_end, owner)
+        if self.traced:
+            script.source(self.marks[source])
+            trace(script, "choice_end", leaf, names="{0}, target")
+        return self._finish(script, leaf, activation)
 
-    def choice_begin(self, leaf: State, source: State, owner: State) -> Plan:
-        """Steps 1 to 3 of H-140: exits, the incoming effect, entries down to the owner."""
-        key = (leaf, source, owner)
-        plan = self._choice_begins.get(key)
-        if plan is None:
-            script = Script()
-            scope = owner if source is owner else self.chart.scope(source, owner)
-            self._leave(script, leaf, scope)
-            script.add(*EFFECT_OF_CALLER)
-            self._enter(script, owner, scope)
-            plan = self._choice_begins[key] = script.compile()
-        return plan
-
-    def choice_end(self, owner: State, target: State) -> Plan:
+    def _choice_end(self, owner: State, target: State) -> Plan:
         """Step 7 of H-140: entries from below the owner, and the activation of the target."""
-        key = (owner, target)
-        plan = self._choice_ends.get(key)
+        plan = self._choice_ends.get((owner, target))
         if plan is None:
             script = Script()
+            script.argument = self._kept_argument
             self._enter(script, target, owner)
             self._arrive(script, target)
-            plan = self._choice_ends[key] = script.compile()
+            script.settle()
+            script.add("return {}", HANDLED)
+            plan = self._choice_ends[owner, target] = script.compile()
         return plan
 
     # Parts --------------------------------------------------------------------------------------
@@ -205,57 +265,74 @@ class Routes:
 
     def _leave(self, script: Script, leaf: State, scope: State) -> None:
         exited = self.chart.between(leaf, scope)
-        names = [
-            self.memories.names[state]
+        cells = [
+            self.memories.cells[state]
             for state in exited
-            if state in self.memories.names and state is not leaf
+            if state in self.memories.cells and state is not leaf
         ]
-        if names:
+        if cells:
             memory = None if isinstance(leaf, Final) else leaf
-            script.add("try: memory = m._hsm_memory")
-            script.add("except AttributeError: memory = m._hsm_memory = {}()", self.memories.Memory)
-            script.add("memory.{} = " * len(names) + "{}", *names, memory)
+            script.add("memory = m._hsm_memory")
+            script.add("if memory is None: memory = m._hsm_memory = {}()", self.memories.new)
+            script.add("memory[{}] = " * len(cells) + "{}", *cells, memory)
         for state in exited:
+            script.at(self.nodes[state])
             if self.traced:
                 trace(script, "exit", state)
             self._behave(script, self.chart.exits, state)
 
     def _act(
-        self, script: Script, leaf: State, target: State, effect: Call | None, default: Rule | None
+        self, script: Script, leaf: State, target: State, scope: State, effect: Call | None
     ) -> None:
+        script.at(self.nodes[scope])
         if self.traced:
             trace(script, "transition_action", leaf, target)
         if effect is not None:
-            script.add(*effect)
-        if default is not None and default.function is not None:
-            script.add("{}(m)", default.function)
+            script.user(*effect)
 
-    def _enter(self, script: Script, target: State, scope: State) -> None:
-        for state in reversed(self.chart.between(target, scope)):
+    def _enter(
+        self, script: Script, target: State, scope: State, default: Rule | None = None
+    ) -> None:
+        entered = self.chart.between(target, scope)[::-1]
+        if default is not None and default.state not in entered:
+            self._default(script, default)
+        for state in entered:
+            script.at(self.nodes[state])
             if self.traced and not isinstance(state, Terminate):
                 trace(script, "entry", state)
             self._behave(script, self.chart.entries, state)
+            if default is not None and default.state is state:
+                self._default(script, default)
+
+    def _default(self, script: Script, default: Rule) -> None:
+        if default.function is not None:
+            script.user("{}(m)", default.function)
 
     def _behave(self, script: Script, rules: dict[State | None, Rule], state: State) -> None:
         if isinstance(state, Final | Terminate):
             return
-        if state in rules:
-            script.add("{}(m)", rules[state].function)
-        elif None in rules:
-            script.add("{}(m, {})", rules[None].function, state)
+        key = state if state in rules else None
+        if key in rules:
+            rule = rules[key]
+            state_argument = "" if key else ", {}"
+            argument = f", {script.argument}" if rule.takes_argument else ""
+            operands = (rule.function,) if key else (rule.function, state)
+            script.user(f"{{}}(m{state_argument}{argument})", *operands)
 
     def _arrive(self, script: Script, target: State) -> None:
         if isinstance(target, Terminate):
+            script.settle()
             script.add("{}(m)", steps.end_at(self.terminated))
             return
         node = self.nodes[target]
         if isinstance(target, Final):
             if target.parent is ROOT or target.parent is None:
+                script.settle()
                 script.add("{}(m)", steps.end_at(node))
                 return
-            script.add("memory = {}(m)", memory_of)
-            name = self.memories.names[target.parent]
-            script.add("if memory is not None: memory.{} = None", name)
+            script.add("memory = m._hsm_memory")
+            cell = self.memories.cells[target.parent]
+            script.add("if memory is not None: memory[{}] = None", cell)
         script.at(node)
         initial = self.chart.initials.get(target)
         if initial is not None:
@@ -267,6 +344,7 @@ class Routes:
             script.add("{}(m)", steps.note_transition)
 
     def _take_initial(self, script: Script, rule: Rule, owner: State) -> None:
+        script.source(self.marks[owner])
         if self.traced:
             trace(script, "initial", owner)
         if rule.target is None:
@@ -276,18 +354,19 @@ class Routes:
                 refusal = "an initial with several targets decides by choice(…)"
                 targets = ()
             activation = self.activation(owner, owner, rule, targets, refusal)
-            script.add("{}(m)", steps.imperative_initial(rule, activation))
+            script.user("{}(m)", steps.imperative_initial(rule, activation))
             return
         effect: Call | None = None if rule.function is None else ("{}(m)", rule.function)
         if rule.history is not None:
-            script.add("{}(m, None)", self.edge(owner, rule, effect))
+            plan = self.edge(owner, rule, effect, entering=True)
+            script.user(f"{{}}(m, {script.argument})", plan)
             return
         target = rule.target
         self._begin(script, owner, target, owner, (owner, None, target), None)
-        self._act(script, owner, target, effect, None)
+        self._act(script, owner, target, owner, effect)
         self._enter(script, target, owner)
         self._arrive(script, target)
-        self._end(script, owner, target)
+        self._end(script, owner, owner, target)
 
     def activation(
         self,
@@ -296,19 +375,9 @@ class Routes:
         rule: Rule,
         targets: tuple[State, ...],
         refusal: str,
-        *,
-        searched: bool = True,
     ) -> Activation:
-        """What the handler of `rule` may do, with a plan for each target of `transition`.
-
-        Args:
-            searched: whether the activation stands for the event while the handler runs; otherwise
-                the event stands for itself.
-        """
+        """What the handler of `rule` may do, with a plan for each target of `transition`."""
         activation = Activation(source, refusal, leaf=leaf, rule=rule)
-        spend: Call = ("m._hsm_event = {}", activation.taken)
-        if not searched:
-            spend = ("m._hsm_searched = m._hsm_event; m._hsm_event = {}", activation.taken)
         for target in targets:
             activation.moves[target] = self.transition(
                 leaf,
@@ -316,14 +385,13 @@ class Routes:
                 target,
                 EFFECT_OF_CALLER,
                 (source, rule.event, target),
-                spend=spend,
+                activation=activation,
             )
-        if searched:
-            self.nodes[leaf].moves[activation] = activation.moves
         return activation
 
-    def _end(self, script: Script, leaf: State, target: State) -> None:
+    def _end(self, script: Script, leaf: State, source: State, target: State) -> None:
         if self.traced:
+            script.source(self.marks[source])
             trace(script, "transition_end", leaf, target)
 
 
@@ -334,4 +402,5 @@ def trace(lines: Lines, hook: str, *operands: Any, names: str = "") -> None:
         names: the text of the arguments, when they are not just the operands.
     """
     names = names or ", ".join(f"{{{index}}}" for index in range(len(operands)))
-    lines.add(f"m.trace_{hook}({names}); m._hsm_observer.trace_{hook}(m, {names})", *operands)
+    line = f"m.trace_{hook}({names}); m._hsm_observer.trace_{hook}(m, {names})"
+    (lines.user if isinstance(lines, Script) else lines.add)(line, *operands)

@@ -122,6 +122,7 @@ def test_H_141_branches_may_be_empty_and_otherwise_has_two_spellings() -> None:
 
 
 def test_H_142_a_choice_is_never_current() -> None:
+    """H-085: the effect sees the scope, guards and the branch's effect see the owner."""
     seen: list[str] = []
 
     def call(m: Choosing) -> Outcome:
@@ -134,7 +135,7 @@ def test_H_142_a_choice_is_never_current() -> None:
 
     machine = Choosing()
     machine.dispatch("A", call)
-    assert seen == ["A1", "A1", "A1"]
+    assert seen == ["ROOT", "B", "B"]
 
 
 def nothing() -> bool:
@@ -204,7 +205,7 @@ def test_H_144_guards_run_inside_the_transition() -> None:
         return True
 
     machine.dispatch("A", lambda m: m.choice(m.B, [(guard, m.B2)], otherwise=m.B1))
-    assert seen == ["A1"]
+    assert seen == ["B"]
     assert machine.current is Choosing.B2
 
 

@@ -1,6 +1,7 @@
 """Section 3: what a class body declares, and every mistake that is found in it."""
 
 import functools
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
@@ -344,6 +345,7 @@ class Owner(Machine):
 def no_arguments(self: Any) -> Any: ...
 def one_state(self: Any, state: Any) -> Any: ...
 def three(self: Any, arg: Any, event: Any) -> Any: ...
+def four(self: Any, state: Any, arg: Any, more: Any) -> Any: ...
 def keyword_only(self: Any, arg: Any, *, needed: Any) -> Any: ...
 async def coroutine(self: Any, arg: Any) -> Any: ...
 def generator(self: Any, arg: Any) -> Any:
@@ -505,7 +507,8 @@ MISTAKES: dict[str, list[Callable[[], Any]]] = {
         lambda: defining({"x": on_event("A", "e")(new(no_arguments))}),
         lambda: defining({"x": on_event("A", "e")(new(three))}),
         lambda: defining({"x": on_event("A", ANY)(new(handler))}),
-        lambda: defining({"x": on_entry("A")(new(handler))}),
+        lambda: defining({"x": on_entry("A")(new(three))}),
+        lambda: defining({"x": on_exit(ANY)(new(four))}),
         lambda: defining({"x": on_entry(ANY)(new(no_arguments))}),
         lambda: defining({"x": on_completion("A")(new(handler))}),
         lambda: defining({"x": on_event("A", "e")(new(coroutine))}),
@@ -642,3 +645,55 @@ def test_H_033_misuse_of_choice_is_not_found_at_definition_time() -> None:
     with pytest.raises(TransitionError):
         machine.dispatch("choose")
     assert machine.current.name == "A"
+
+
+class _Wrapper:
+    """A decorator's object that follows the convention of `functools.wraps`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__wrapped__ = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.__wrapped__(*arguments)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        staticmethod,
+        classmethod,
+        property,
+        functools.lru_cache,
+        functools.partial,
+        functools.cached_property,
+        _Wrapper,
+        lambda function: staticmethod(_Wrapper(function)),
+        lambda function: classmethod(property(function)),
+    ],
+)
+def test_H_015_a_declaration_below_another_decorator_is_reported(wrap: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"\bx\b.*@on_event.*put @on_event on top"):
+        defining({"x": wrap(on_event("A", "e")(new(handler)))})
+
+
+def test_H_015_functions_around_a_declared_function_keep_its_declarations() -> None:
+    """`functools.wraps` copies them; what it returns is a plain function."""
+    calls: list[str] = []
+    inner = on_event("A", "e")(new(answering))
+
+    @functools.wraps(inner)
+    def outer(*arguments: Any) -> Any:
+        calls.append("outer")
+        return inner(*arguments)
+
+    machine = defining({"x": outer})()
+    assert machine.dispatch("e") is HANDLED
+    assert calls == ["outer"]
+
+
+def test_H_015_a_mock_among_the_attributes_is_not_searched_for_ever() -> None:
+    assert defining({"x": unittest.mock.MagicMock()})().is_running
+
+
+def answering(self: Any, arg: Any) -> Any:
+    return HANDLED

@@ -278,7 +278,7 @@ def test_H_065_source_and_event_in_every_function() -> None:
         ("initial", "ROOT", None, "ROOT"),
         ("before", "A", None, "A"),
         ("initial effect", "A", None, "A"),
-        ("entry", "A", None, "A"),
+        ("entry", "A", None, "A1"),
         ("after", "A", None, "A1"),
     ]
     machine.seen.clear()
@@ -293,18 +293,18 @@ def test_H_065_source_and_event_in_every_function() -> None:
     machine.dispatch("edge")
     assert machine.seen == [
         ("exit", "A", "edge", "A1"),
-        ("effect", "A", "edge", "A1"),
+        ("effect", "A", "edge", "ROOT"),
         ("initial", "B", "edge", "B"),
-        ("entry", "B", "edge", "B"),
+        ("entry", "B", "edge", "B1"),
     ]
     machine.seen.clear()
     machine.dispatch("imperative")
     assert machine.seen == [
         ("before", "B", "imperative", "B11"),
-        ("effect", "B", "imperative", "B11"),
+        ("effect", "B", "imperative", "ROOT"),
         ("after", "B", "imperative", "Passing"),
-        ("completion", "Passing", None, "Passing"),
-        ("entry", "Passing", None, "Passing"),
+        ("completion", "Passing", None, "ROOT"),
+        ("entry", "Passing", None, "A1"),
     ]
     assert machine.source is machine.current is Sources.A1
     assert machine.event is None

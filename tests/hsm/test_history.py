@@ -68,6 +68,13 @@ class Remembering(Logged):
         owner, kind = arg
         return self.transition_history(owner, kind, effect=self.noting("*"))
 
+    from_a2 = on_event(A2, "from A2", target=A1, history=DEEP)
+
+    @on_event(ROOT, "around", targets=A)
+    def _around(self, arg: Any) -> Outcome:
+        owner, kind = arg
+        return self.transition_history(owner, kind)
+
     @on_history_default(A1, DEEP, target=A12)
     def _a1_default(self) -> None:
         self.note("default")
@@ -128,10 +135,68 @@ def test_H_121_the_target_is_computed_before_the_first_exit() -> None:
     assert machine.taken() == "-A2 -A +A +A1 +A12"
 
 
-def test_H_121_a_recall_of_an_active_owner_uses_the_memory_before_this_exit() -> None:
-    machine = after("A12", "A2", "A11")
-    machine.dispatch("deep A1")
-    assert machine.taken() == "-A11 -A1 -A +A +A1 +A12"
+@pytest.mark.parametrize("kind", [SHALLOW, DEEP])
+@pytest.mark.parametrize("source", ["ROOT", "A", "A1"])
+@pytest.mark.parametrize("first_visit", [True, False])
+@pytest.mark.parametrize("style", ["edge", "handler"])
+def test_H_121_a_recall_from_the_owner_or_around_it_comes_back_to_where_the_machine_is(
+    kind: Any, source: str, first_visit: bool, style: str
+) -> None:
+    """The traces of the PSSM tests History 001-A (shallow) and 002-A (deep): the owner is left."""
+
+    class Back(Logged):
+        A = State()
+        A1 = State(parent=A)
+        A11 = State(parent=A1)
+        A12 = State(parent=A1)
+        Out = State()
+        begin = on_initial(ROOT, target=Out)
+        a_initial = on_initial(A, target=A1)
+        to_a12 = on_event(ROOT, "A12", target=A12)
+        to_a11 = on_event(ROOT, "A11", target=A11)
+        out = on_event(ROOT, "out", target=Out)
+        edge = on_event(source, "edge", target=A1, history=kind)
+
+        @on_initial(A1, target=A11)
+        def _a1_initial(self) -> None:
+            self.note("initial A1")
+
+        @on_event(source, "handler", targets=A1)
+        def _handler(self, arg: Any) -> Outcome:
+            assert self.transition_history(self.A1, kind) is HANDLED
+            return HANDLED
+
+    machine = Back()
+    if not first_visit:
+        machine.dispatch("A11")
+        machine.dispatch("out")
+    machine.dispatch("A12")
+    machine.taken()
+    assert machine.dispatch(style) is HANDLED
+    # A1's own transition to itself does not leave A; neither does one of A, which is around it.
+    inside = "-A12 -A1 +A1 +A12"
+    log = {"ROOT": "-A12 -A1 -A +A +A1 +A12", "A": inside, "A1": inside}[source]
+    assert machine.taken() == log
+    assert machine.current is Back.A12
+
+
+def test_H_121_shallow_takes_the_initial_of_the_child_that_is_left() -> None:
+    machine = after("A12")
+    machine.dispatch("around", (Remembering.A, SHALLOW))
+    assert machine.taken() == "-A12 -A1 -A +A +A1 initial A1 +A11"
+
+
+def test_H_121_a_final_leaf_of_an_active_owner_counts_as_no_memory() -> None:
+    """H-122 then holds: the owner has no default and is entered."""
+    machine = after("A12", "out", "A11", "end")
+    machine.dispatch("around", (Remembering.A, DEEP))
+    assert machine.taken() == "-A +A initial A +A1 initial A1 +A11"
+
+
+def test_H_121_a_source_below_the_owner_restores_the_last_exit_without_leaving_it() -> None:
+    machine = after("A12", "A2")
+    machine.dispatch("from A2")
+    assert machine.taken() == "-A2 +A1 +A12"
 
 
 @pytest.mark.parametrize("style", ["edge", "handler"])
@@ -169,7 +234,7 @@ def test_H_122_defaults_by_kind_and_their_effects() -> None:
     machine = Defaults()
     machine.taken()
     machine.dispatch("go", DEEP)
-    assert machine.taken() == "-Out * deep default +A +A2"
+    assert machine.taken() == "-Out * +A deep default +A2"
     machine.dispatch("out")
     machine.taken()
     machine.dispatch("go", SHALLOW)
@@ -177,7 +242,36 @@ def test_H_122_defaults_by_kind_and_their_effects() -> None:
     machine = Defaults()
     machine.taken()
     machine.dispatch("go", SHALLOW)
-    assert machine.taken() == "-Out * shallow default +A +A1"
+    assert machine.taken() == "-Out * +A shallow default +A1"
+
+
+def test_H_122_the_default_of_an_owner_inside_others_runs_after_their_entries() -> None:
+    """The traces of the PSSM tests History 001-B and 002-D."""
+    machine = after()
+    machine.dispatch("deep A1")
+    assert machine.taken() == "-Out +A +A1 default +A12"
+
+
+def test_H_122_the_default_of_an_owner_that_stays_active_runs_before_the_entries() -> None:
+    class Inside(Logged):
+        A = State()
+        A1 = State(parent=A)
+        A2 = State(parent=A)
+        begin = on_initial(ROOT, target=A)
+        a_initial = on_initial(A, target=A1)
+
+        @on_event(A1, "recall", target=A, history=DEEP)
+        def _recall(self, arg: Any) -> None:
+            self.note("*")
+
+        @on_history_default(A, DEEP, target=A2)
+        def _default(self) -> None:
+            self.note("default")
+
+    machine = Inside()
+    machine.taken()
+    machine.dispatch("recall")
+    assert machine.taken() == "-A1 * default +A2"
 
 
 def test_H_123_ordinary_transitions_ignore_the_memory() -> None:

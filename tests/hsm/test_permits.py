@@ -77,10 +77,10 @@ def machine(request: Any) -> Meeting:
 @pytest.mark.parametrize(
     ("event", "log"),
     [
-        (GO, f"-A1 -A A1 A1 +B A1 {GO}"),
-        (same_but_another(GO), f"-A1 -A A1 A1 +B A1 {GO}"),
-        ("by name", "-A1 -A A A1 +B A by name"),
-        ("guarded", "-A1 -A A1 A1 +B A1 guarded"),
+        (GO, f"-A1 -A A1 ROOT +B A1 {GO}"),
+        (same_but_another(GO), f"-A1 -A A1 ROOT +B A1 {GO}"),
+        ("by name", "-A1 -A A ROOT +B A by name"),
+        ("guarded", "-A1 -A A1 ROOT +B A1 guarded"),
     ],
 )
 def test_handlers_of_one_leaf_with_one_target_each_take_their_own_transition(

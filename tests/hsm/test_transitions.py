@@ -155,11 +155,11 @@ class Positions(Logged):
 
 
 @pytest.mark.parametrize("observed", [False, True])
-def test_H_085_current_is_the_old_leaf_until_the_target_is_reached(observed: bool) -> None:
+def test_H_085_current_is_the_innermost_active_state_at_every_moment(observed: bool) -> None:
     machine = Positions(observer=Trace() if observed else None)
     machine.taken()
     machine.dispatch("go")
-    assert machine.taken() == "-A1:A/A1 -A:A/A1 *:A/A1 +B:A/A1 initial:B/B +B1:B/B"
+    assert machine.taken() == "-A1:A/A1 -A:A/A *:A/ROOT +B:A/B initial:B/B +B1:B/B1"
 
 
 class Misused(Logged):

@@ -51,6 +51,9 @@ DIFFERENCES = (
     Difference("after_transition", "a handler cannot act after its own transition has ended"),
     Difference("raising", "an exception puts the old configuration back; here it faults"),
     Difference("misuse", "sending from inside a step is not refused but queued"),
+    Difference(
+        "behavior_argument", "entry and exit handlers get the data of the event by another way"
+    ),
     Difference("driving", "reset, snapshot, copy and post from outside have no equal"),
     Difference("deferral", "SCXML has no deferred events"),
     Difference(
@@ -63,15 +66,7 @@ DIFFERENCES = (
         "history_from_inside",
         "a remembered state that contains the source is left and entered again; here it stays",
     ),
-    Difference(
-        "history_from_around",
-        "a transition that leaves and recalls the same owner restores what it has just left; here "
-        "what was remembered before it",
-    ),
     Difference("history_beside_final", "history survives a final state; here it is forgotten"),
-    Difference(
-        "history_default_effect", "the default's content runs after the owner's entry; here before"
-    ),
     Difference(
         "history_edge_effect",
         "the content of a transition into a history is run once more after the owner's entry",
@@ -219,7 +214,7 @@ class _Bridge:
         inside = self._chart.is_below(target, source)
         if history is not None:
             transition["target"] = self._history(target, history)
-            transition["internal"] = inside or target is source
+            transition["internal"] = inside
         elif target is not ROOT and self._chart.is_below(source, target):
             # To a state around the source: moved there, see the module's text.
             initial = self._initials[target.name]
@@ -273,7 +268,8 @@ class _Bridge:
             rule = self._chart.defaults.get((owner, DEEP if kind == "DEEP" else SHALLOW))
             if rule is not None:
                 assert rule.target is not None
-                default: dict[str, Any] = {"target": rule.target.name, "on": []}
+                effects = [] if rule.function is None else [_calling(rule.function)]
+                default: dict[str, Any] = {"target": rule.target.name, "on": effects}
             else:
                 own = self._chart.initials[owner]
                 default = self._initials.get(owner.name) or self._initial(owner, own)

@@ -42,13 +42,15 @@ def machine_class(chart: Chart, name: str = "Drawn") -> type[Machine]:
             state = _KIND[vertex.kind](vertex.name, parent=parent)
         body[vertex.name] = states[vertex.name] = state
     for state in chart.entries:
-        body[f"entry_{state}"] = on_entry(states[state])(_no_argument(f"entry_{state}"))
+        label = f"entry_{state}"
+        body[label] = on_entry(states[state])(_EFFECTS[label in chart.taking](label))
     for state in chart.exits:
-        body[f"exit_{state}"] = on_exit(states[state])(_no_argument(f"exit_{state}"))
+        label = f"exit_{state}"
+        body[label] = on_exit(states[state])(_EFFECTS[label in chart.taking](label))
     if chart.any_entry:
-        body["any_entry"] = on_entry(HSM_ANY)(_generic("any_entry"))
+        body["any_entry"] = on_entry(HSM_ANY)(_generic("any_entry", chart))
     if chart.any_exit:
-        body["any_exit"] = on_exit(HSM_ANY)(_generic("any_exit"))
+        body["any_exit"] = on_exit(HSM_ANY)(_generic("any_exit", chart))
     for initial in chart.initials:
         body[initial.label] = _initial(initial, states)
     for default in chart.defaults:
@@ -166,7 +168,11 @@ def _two_arguments(label: str) -> FunctionType:
 _EFFECTS = (_no_argument, _one_argument, _two_arguments)
 
 
-def _generic(label: str) -> FunctionType:
+def _generic(label: str, chart: Chart) -> FunctionType:
+    if label in chart.taking:
+        return _named(
+            lambda self, state, arg: self.world.act(f"{label}:{state.name}", self, arg), label
+        )
     return _named(lambda self, state: self.world.act(f"{label}:{state.name}", self), label)
 
 

@@ -116,6 +116,8 @@ class Chart:
     exits: tuple[str, ...] = ()
     any_entry: bool = False
     any_exit: bool = False
+    # labels of the entry and exit handlers that take the event's argument
+    taking: tuple[str, ...] = ()
     # guard label -> flag bit it reads
     guards: dict[str, int] = field(default_factory=dict)
     # behaviour label -> what it does

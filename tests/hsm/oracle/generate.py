@@ -73,6 +73,7 @@ class Features:
     raising: bool = True
     misuse: bool = True
     driving: bool = True
+    behavior_argument: bool = True
 
     def without(self, names: Sequence[str]) -> Features:
         known = {f.name for f in fields(self)}
@@ -125,6 +126,10 @@ class Generator:
         for what, named in (("entry", entries), ("exit", exits)):
             for state in named:
                 self._script(f"{what}_{state}")
+        labels = [f"entry_{s}" for s in entries] + [f"exit_{s}" for s in exits]
+        taking: tuple[str, ...] = ()
+        if self.features.behavior_argument and self.chance(40):
+            taking = tuple(x for x in (*labels, "any_entry", "any_exit") if self.chance(50))
         return Chart(
             vertices=tuple(self.vertices),
             initials=tuple(self.initials),
@@ -134,6 +139,7 @@ class Generator:
             exits=exits,
             any_entry=self.chance(25),
             any_exit=self.chance(25),
+            taking=taking,
             guards=self.guards,
             scripts=self.scripts,
         )

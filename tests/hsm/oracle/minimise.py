@@ -35,7 +35,7 @@ def _smaller(case: Case) -> Iterator[Case]:
         without = _without_vertex(chart, vertex.name)
         if without is not None:
             yield without, operations
-    for name in ("rules", "defaults", "initials", "entries", "exits"):
+    for name in ("rules", "defaults", "initials", "entries", "exits", "taking"):
         for less in _each_dropped(getattr(chart, name)):
             yield replace(chart, **{name: tuple(less)}), operations
     for flag in ("any_entry", "any_exit"):
@@ -102,6 +102,7 @@ def describe(case: Case) -> str:
     }
     lines = [f"entries={chart.entries} exits={chart.exits}"]
     lines.append(f"any_entry={chart.any_entry} any_exit={chart.any_exit}")
+    lines.append(f"taking={chart.taking}")
     for name, items in used.items():
         lines += [f"{name}:", *(f"    {_short(item)}" for item in items)]
     return "\n".join([*lines, "sequence:", *(f"    {op}" for op in operations)])

@@ -101,6 +101,7 @@ class Reference:
         """
         self.phase = "running"
         self.in_step = True
+        self.arg = None
         try:
             try:
                 self.take_initial(ROOT)
@@ -168,7 +169,7 @@ class Reference:
     def complete(self, state: str) -> None:
         """H-134"""
         self.source = state
-        self.event = None
+        self.event = self.arg = None
         rule = self.enabled(state, None)
         if rule is not None:
             self.run(rule)
@@ -254,36 +255,53 @@ class Reference:
 
     # Transitions.
 
-    def transition(self, source: str, target: str, effects: Iterable[Callable[[], None]]) -> None:
+    def transition(
+        self,
+        source: str,
+        target: str,
+        effects: Iterable[Callable[[], None]],
+        *,
+        scope: str | None = None,
+        default: HistoryDefault | None = None,
+    ) -> None:
         """H-080"""
         leaf = self.current
-        scope = self.lca(source, target)
+        scope = scope or self.lca(source, target)
         self.trace("transition_begin", leaf, target, scope)
         with _Commit(self, leaf):
             self.exit_up_to(scope)
             self.trace("transition_action", leaf, target)
             for effect in effects:
                 effect()
-            self.enter_down_to(scope, target)
+            self.enter_down_to(scope, target, default)
             self.activate(target)
             self.trace("transition_end", leaf, target)
 
     def transition_history(
-        self, source: str, owner: str, kind: str, effects: list[Callable[[], None]]
+        self,
+        source: str,
+        owner: str,
+        kind: str,
+        effects: list[Callable[[], None]],
+        *,
+        entering: bool = False,
     ) -> None:
         """H-121 H-122"""
         remembered = self.memory.get(owner)
+        scope = None
+        if owner in self.path(self.current) and not entering and source in self.path(owner):
+            # The owner is active and is left: back to where the machine is.
+            scope = self.parent(owner) if source == owner else source
+            ends = self.kind(self.current) == "final" or self.current == owner
+            remembered = None if ends else self.current
         if remembered is not None:
             path = self.path(remembered)
             target = remembered if kind == "DEEP" else path[path.index(owner) + 1]
-            self.transition(source, target, effects)
+            self.transition(source, target, effects, scope=scope)
             return
         default = self.default_of(owner, kind)
-        if default is None:
-            self.transition(source, owner, effects)
-        else:
-            both = [*effects, *self.effects(default.label, default.effect)]
-            self.transition(source, default.target, both)
+        target = owner if default is None else default.target
+        self.transition(source, target, effects, scope=scope, default=default)
 
     def default_of(self, owner: str, kind: str) -> HistoryDefault | None:
         return next((d for d in self.chart.defaults if d.owner == owner and d.kind == kind), None)
@@ -322,26 +340,41 @@ class Reference:
                     self.memory.pop(state, None)
                 else:
                     self.memory[state] = leaf
+            self.current = state  # H-085
             self.trace("exit", state)
             if self.kind(state) == "state":
                 self.behave("exit", state, self.chart.exits, self.chart.any_exit)
             state = self.parent(state)
+        self.current = scope
 
-    def enter_down_to(self, scope: str, target: str) -> None:
+    def enter_down_to(self, scope: str, target: str, default: HistoryDefault | None = None) -> None:
         path = self.path(target)
-        for state in path[path.index(scope) + 1 :]:
+        entered = path[path.index(scope) + 1 :]
+        if default is not None and default.owner not in entered:
+            self.run_default(default)
+        for state in entered:
             if self.kind(state) == "terminate":
                 continue
+            self.current = state
             self.trace("entry", state)
             if self.kind(state) == "state":
                 self.behave("entry", state, self.chart.entries, self.chart.any_entry)
+            if default is not None and default.owner == state:
+                self.run_default(default)
+
+    def run_default(self, default: HistoryDefault) -> None:
+        """After the entry of the owner, before anything below it. H-122"""
+        for effect in self.effects(default.label, default.effect):
+            effect()
 
     def behave(self, what: str, state: str, named: tuple[str, ...], has_any: bool) -> None:
         """The state's own handler, else the ANY handler, else none. H-110"""
+        label = f"{what}_{state}" if state in named else f"any_{what}"
+        passed = (self.arg,) if label in self.chart.taking else ()
         if state in named:
-            self.world.act(f"{what}_{state}", self)
+            self.world.act(label, self, *passed)
         elif has_any:
-            self.world.act(f"any_{what}:{state}", self)
+            self.world.act(f"{label}:{state}", self, *passed)
 
     def activate(self, target: str) -> None:
         self.offer = 0  # a transition took place: deferred events get another chance
@@ -386,7 +419,9 @@ class Reference:
             if initial.history is None:
                 self.transition(owner, initial.target, effects)
             else:
-                self.transition_history(owner, initial.target, initial.history, effects)
+                self.transition_history(
+                    owner, initial.target, initial.history, effects, entering=True
+                )
         if self.phase == "running":
             self.source = before
 

@@ -78,6 +78,7 @@ def _features_of(chart: Chart, sequences: list[tuple[Op, ...]]) -> set[str]:
         "any": any(r.event == "*" for r in chart.rules),
         "any entry": chart.any_entry,
         "any exit": chart.any_exit,
+        "argument of entry or exit": bool(chart.taking),
         "guard": any(r.guard for r in chart.rules),
         "history edge": any(r.history for r in chart.rules),
         "history default": bool(chart.defaults),
@@ -102,7 +103,7 @@ def test_the_drawn_charts_have_every_feature_many_times() -> None:
     for seed in range(FULL_CHARTS):
         for name in _features_of(*draw(seed, 3, common=False)):
             counts[name] = counts.get(name, 0) + 1
-    assert len(counts) == 27
+    assert len(counts) == 28
     assert min(counts.values()) >= FULL_CHARTS // 50, counts
 
 

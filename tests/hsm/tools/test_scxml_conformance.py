@@ -118,10 +118,10 @@ class DefaultContent(Machine):
 
 
 def test_579_the_default_content_runs_once_and_the_initial_not_at_all() -> None:
-    """H-122: UML runs it with the incoming effect, before the entries (SCXML: after +P)."""
+    """H-122: the default's content runs after the entry of P, as in SCXML."""
     machine = DefaultContent()
     machine.dispatch("in")
-    assert machine.log == ["incoming", "default", "+P", "+B"]
+    assert machine.log == ["incoming", "+P", "default", "+B"]
 
 
 def test_579_the_default_content_does_not_run_once_there_is_something_to_restore() -> None:
