@@ -19,7 +19,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from tensor_pool.driver.config.records import (
+from tensor_pool.driver.core.configuration import (
     DriverConfig,
     DriverTable,
     PoliciesTable,

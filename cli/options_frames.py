@@ -16,8 +16,8 @@ __all__ = ["add_frame_commands"]
 
 def _stream_ids(incomplete: str) -> list[str]:
     """Stream ids of the configuration that begin with what was typed."""
+    from tensor_pool.driver.config.findings import ConfigError
     from tensor_pool.driver.config.load import load_config
-    from tensor_pool.driver.config.records import ConfigError
 
     try:
         streams = load_config().config.streams.values()

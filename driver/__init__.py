@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from tensor_pool.protocol.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from .config.findings import ConfigError
     from .config.load import LoadedConfig, load_config
-    from .config.records import (
-        ConfigError,
+    from .core.configuration import (
         DriverConfig,
         DriverTable,
         IdRange,
@@ -60,8 +60,8 @@ __getattr__, __dir__ = lazy_names(
             "LoadedConfig",
             "load_config",
         ),
-        "tensor_pool.driver.config.records": (
-            "ConfigError",
+        "tensor_pool.driver.config.findings": ("ConfigError",),
+        "tensor_pool.driver.core.configuration": (
             "DriverConfig",
             "DriverTable",
             "IdRange",

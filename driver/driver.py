@@ -21,7 +21,7 @@ from tensor_pool.protocol.errors import ForkedProcessError
 from tensor_pool.protocol.transport.ports import Transport
 from tensor_pool.protocol.wire import ShutdownReason
 
-from .config.records import DriverConfig
+from .core.configuration import DriverConfig
 from .core.driver_machine import DriverLifecycle
 from .core.events import DriverEvent, LeaseCheck, Revocation, Shutdown
 from .core.health import HealthMonitor

@@ -9,7 +9,7 @@ from typing import Any
 
 from tensor_pool.client.client import connect
 from tensor_pool.client.config import ClientConfig
-from tensor_pool.driver.config.records import (
+from tensor_pool.driver.core.configuration import (
     DriverConfig,
     DriverTable,
     PoliciesTable,

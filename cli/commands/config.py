@@ -11,7 +11,7 @@ import msgspec
 
 from tensor_pool.driver.config.keys import SETTINGS
 from tensor_pool.driver.config.load import load_config, parse_override
-from tensor_pool.driver.config.records import IdRange
+from tensor_pool.driver.core.configuration import IdRange
 from tensor_pool.driver.daemon.command import DriverCommand, run_driver_command
 from tensor_pool.driver.daemon.log import configure_logging
 

@@ -14,7 +14,7 @@ import msgspec
 
 from tensor_pool.client.doorbell import sweep_abandoned_bells
 from tensor_pool.driver.config.layout import Layout
-from tensor_pool.driver.config.records import DriverConfig
+from tensor_pool.driver.core.configuration import DriverConfig
 from tensor_pool.driver.core.ports import DriverLockedError
 from tensor_pool.driver.files.garbage import EpochCollector, Leniency
 from tensor_pool.driver.files.namespace_lock import NamespaceLock

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.driver.http.page.picture import picture_of, without_alpha
 from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError
 
 from ..media.files import needs_package
-from ..media.pixels import half_blocks, picture_of
+from ..media.pixels import half_blocks
 from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, OK, USAGE, CommandError, complain
 from ..support.signals import Stop
@@ -85,9 +86,7 @@ def _next_copy(
 
 def _drawn(pillow: Any, array: np.ndarray[Any, np.dtype[Any]], width: int | None) -> str:
     terminal = shutil.get_terminal_size()
-    image = pillow.fromarray(picture_of(array))
-    if image.mode == "RGBA":  # as on black
-        image = pillow.alpha_composite(pillow.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    image = pillow.fromarray(without_alpha(picture_of(array)))
     columns = width or terminal.columns
     lines = max(1, terminal.lines - 2) if width is None else 10**6
     scale = min(columns / image.width, 2 * lines / image.height)

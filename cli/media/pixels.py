@@ -1,8 +1,4 @@
-"""Any array as a picture: 8-bit grey, RGB or RGBA.
-
-What is no image already is stretched from its smallest to its largest value; of more than one
-plane the first is taken.
-"""
+"""Pictures as text for a terminal."""
 
 from __future__ import annotations
 
@@ -10,27 +6,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["half_blocks", "picture_of"]
+__all__ = ["half_blocks"]
 
 type Array = np.ndarray[Any, np.dtype[Any]]
-
-_CHANNELS = (1, 2, 3, 4)
-
-
-def picture_of(array: Array) -> Array:
-    """A uint8 array of shape (h, w), (h, w, 3) or (h, w, 4).
-
-    >>> picture_of(np.array([[0, 500], [1000, 250]], np.uint16)).tolist()
-    [[0, 127], [255, 63]]
-    """
-    plane = _plane(array)
-    if plane.ndim == 3 and plane.shape[2] == 1:
-        plane = plane[:, :, 0]
-    if plane.ndim == 3 and plane.shape[2] == 2:  # grey with transparency
-        plane = np.repeat(plane, (3, 1), axis=2)
-    if plane.dtype == np.bool_:
-        return plane.astype(np.uint8) * 255
-    return plane if plane.dtype == np.uint8 else _stretched(plane)
 
 
 def half_blocks(picture: Array) -> str:
@@ -52,22 +30,3 @@ def half_blocks(picture: Array) -> str:
             cells.append("▀")
         lines.append("".join(cells) + "\x1b[0m")
     return "\n".join(lines)
-
-
-def _plane(array: Array) -> Array:
-    while array.ndim > 3:
-        array = array[0]
-    if array.ndim == 3 and array.shape[2] not in _CHANNELS:
-        if array.shape[0] in _CHANNELS:  # channels first, as deep learning has them
-            return array.transpose(1, 2, 0)
-        return np.asarray(array[0])
-    return np.atleast_2d(array)
-
-
-def _stretched(plane: Array) -> Array:
-    values = np.nan_to_num(plane.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
-    if not high > low:
-        return np.zeros(plane.shape, np.uint8)
-    stretched: Array = ((values - low) * (255.0 / (high - low))).astype(np.uint8)
-    return stretched

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tensor_pool.driver.config.records import DriverConfig
+from tensor_pool.driver.core.configuration import DriverConfig
 
 from ..support.connection_options import Connection
 from ..support.exit_status import CommandError

@@ -20,7 +20,7 @@ from .exit_status import CommandError
 if TYPE_CHECKING:
     from tensor_pool.client.client import Client
     from tensor_pool.client.config import ClientConfig
-    from tensor_pool.driver.config.records import DriverConfig
+    from tensor_pool.driver.core.configuration import DriverConfig
     from tensor_pool.protocol.transport.aeron import AeronTransport
 
 __all__ = ["Connection", "connected"]

@@ -64,7 +64,7 @@ def leave_with[**P](function: Callable[P, int], *args: P.args, **kwargs: P.kwarg
 
 def _status_of(function: Callable[[], int]) -> int:
     # Imported late: what these modules bring along is only needed once something runs.
-    from tensor_pool.driver.config.records import ConfigError as DriverConfigError
+    from tensor_pool.driver.config.findings import ConfigError as DriverConfigError
     from tensor_pool.protocol.errors import ConfigError, TensorPoolError
 
     from ..media.files import InputError

@@ -18,7 +18,7 @@ import numpy as np
 from tensor_pool.client import Client, ClientConfig, PublishMode
 from tensor_pool.client.attachment import backoff
 from tensor_pool.driver import Driver, DriverConfig, PoliciesTable, Pool, Profile, StreamConfig
-from tensor_pool.driver.config.records import ShmTable
+from tensor_pool.driver.core.configuration import ShmTable
 from tensor_pool.driver.files.store import FileStore
 from tensor_pool.driver.runtime.metrics import DriverMetrics
 from tensor_pool.protocol.clock import SimulatedClock

@@ -13,8 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tensor_pool.driver.config.keys import SETTINGS, Setting
-from tensor_pool.driver.runtime.metric_help import METRIC_HELP
-from tensor_pool.driver.runtime.metrics import GAUGES, METRIC_NAMES
+from tensor_pool.driver.runtime.metrics import GAUGES, METRIC_HELP, METRIC_NAMES
 
 TYPES = {
     "str": "string",

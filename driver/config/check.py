@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from tensor_pool.protocol.shm.uri import MAX_URI_BYTES, format_region_uri, is_uri_path
 from tensor_pool.protocol.wire import ClockDomain, PayloadPool, ShmPoolAnnounce, encode
 
+from ..core.configuration import IdRange, Profile, ShmTable, StreamConfig
 from .findings import Findings
 from .keys import MAX_TRANSPORT_ID
 from .layout import Layout
 from .probe import huge_page_bytes_at, usability_problem
-from .records import IdRange, Profile, ShmTable, StreamConfig
 
 __all__ = ["check_across_keys"]
 

@@ -6,12 +6,37 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from .keys import SETTINGS, Setting
-from .records import Problem
+import msgspec
 
-__all__ = ["Findings"]
+from tensor_pool.protocol import errors
 
-_SETTING_BY_KEY: dict[str, Setting] = {setting.key: setting for setting in SETTINGS}
+from .keys import SETTING_BY_KEY
+
+__all__ = ["ConfigError", "Findings", "Problem"]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing wrong with a configuration: `str()` gives the `<key>: <text>` of D-181."""
+
+    key: str
+    text: str
+    value: object = None  # what was found, for people; None also stands for nothing
+    source: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.text}"
+
+
+class ConfigError(errors.ConfigError):
+    """The configuration cannot be used; `problems` lists everything wrong with it (D-181).
+
+    `warnings` are what would have been warned about, a misspelt key for example.
+    """
+
+    def __init__(self, *problems: Problem, warnings: tuple[str, ...] = ()) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+        self.warnings = warnings
 
 
 class Findings:
@@ -57,7 +82,7 @@ class Findings:
 
     def __getitem__(self, key: str) -> Any:
         """Effective value of a setting; a derived default is its stand-in."""
-        return self._values[key] if key in self._values else _SETTING_BY_KEY[key].default
+        return self._values[key] if key in self._values else SETTING_BY_KEY[key].default
 
     def given(self, key: str) -> bool:
         """Whether the key has a value of its own."""

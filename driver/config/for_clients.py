@@ -6,9 +6,9 @@ from typing import Any
 
 from tensor_pool.client.config import ClientConfig
 
-from .records import DriverConfig
+from ..core.configuration import DriverConfig
 
-__all__ = ["client_config_for"]
+__all__ = ["ClientConfig", "client_config_for"]
 
 
 def client_config_for(config: DriverConfig, aeron_dir: str, **changes: Any) -> ClientConfig:

@@ -1,8 +1,8 @@
 """Every key of `[driver]`, `[shm]` and `[policies]`, once: type, rule, environment name, meaning.
 
 The order is that in which problems are reported (D-181). Defaults are not repeated here: they are
-the field defaults of the records in `config.py`; `derived` says where a default follows from
-another key. The reference page is generated from this table.
+the field defaults of the records in `core/configuration.py`. `derived` describes a default that
+follows from another key. The reference page is generated from this table.
 """
 
 from __future__ import annotations
@@ -13,9 +13,16 @@ from typing import Any
 
 import msgspec
 
-from .records import DriverTable, PoliciesTable, ShmTable
+from ..core.configuration import DriverTable, PoliciesTable, ShmTable
 
-__all__ = ["MAX_TRANSPORT_ID", "SETTINGS", "TABLES", "Setting", "is_loopback_host"]
+__all__ = [
+    "MAX_TRANSPORT_ID",
+    "SETTINGS",
+    "SETTING_BY_KEY",
+    "TABLES",
+    "Setting",
+    "is_loopback_host",
+]
 
 MAX_TRANSPORT_ID = 2**31 - 1
 
@@ -29,7 +36,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 class Rule(msgspec.Struct, frozen=True):
     """What a value of the right type must be besides, and the text that says so.
 
-    Rules that need a second key or the file system are in `config_check.py`.
+    Rules that need a second key or the file system are in `check.py`.
     """
 
     text: str
@@ -354,3 +361,5 @@ SETTINGS: tuple[Setting, ...] = (
         _within(100, 600_000),
     ),
 )
+
+SETTING_BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -15,7 +15,7 @@ import msgspec
 
 from tensor_pool.protocol.shm.epoch_directories import HEADER_FILE
 
-from .records import Profile, ShmTable
+from ..core.configuration import Profile, ShmTable
 
 __all__ = ["LOCK_FILE", "Layout", "deepest_existing", "user_name"]
 

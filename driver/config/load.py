@@ -15,19 +15,11 @@ from typing import Any
 
 import msgspec
 
+from ..core.configuration import DriverConfig, DriverTable, PoliciesTable, ShmTable
 from .check import check_across_keys
-from .findings import Findings
-from .keys import SETTINGS, TABLES, Setting
-from .records import (
-    ConfigError,
-    DriverConfig,
-    DriverTable,
-    PoliciesTable,
-    Problem,
-    ShmTable,
-)
-from .tables import read_profiles, read_streams
-from .values import from_text, from_toml
+from .findings import ConfigError, Findings, Problem
+from .keys import SETTING_BY_KEY, SETTINGS, TABLES, Setting
+from .values import from_text, from_toml, read_profiles, read_streams
 
 __all__ = ["STARTER", "LoadedConfig", "check_config", "load_config", "parse_override"]
 
@@ -43,8 +35,6 @@ STARTER: Mapping[str, Any] = {
     },
     "streams": {"default": {"stream_id": 10000, "profile": "default"}},
 }
-
-_SETTING_BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
@@ -85,7 +75,7 @@ def check_config(config: DriverConfig) -> tuple[str, ...]:
     >>> check_config(DriverConfig())
     Traceback (most recent call last):
         ...
-    tensor_pool.driver.config.records.ConfigError: profiles: at least one profile is required
+    tensor_pool.driver.config.findings.ConfigError: profiles: at least one profile is required
     streams: at least one stream is required when policies.allow_dynamic_streams=false
     """
     document: dict[str, Any] = {
@@ -163,13 +153,13 @@ def _take_overrides(
     findings: Findings,
 ) -> None:
     for key, value in overrides:
-        if key in _SETTING_BY_KEY:
+        if key in SETTING_BY_KEY:
             given[key] = (value, "override")
         elif key.partition(".")[0] in ("profiles", "streams"):
             _merge(document, _as_document(key, value))
             findings.sources[key] = "override"
         else:
-            findings.unknown(key, _SETTING_BY_KEY)
+            findings.unknown(key, SETTING_BY_KEY)
 
 
 def _as_document(key: str, value: object) -> dict[str, Any]:
@@ -225,10 +215,10 @@ def _take_file(
         else:
             for name, value in content.items():
                 key = f"{table}.{name}"
-                if key in _SETTING_BY_KEY:
+                if key in SETTING_BY_KEY:
                     given.setdefault(key, (value, origin))
                 else:
-                    findings.unknown(key, _SETTING_BY_KEY)
+                    findings.unknown(key, SETTING_BY_KEY)
 
 
 def _take_value(

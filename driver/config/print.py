@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ..core.configuration import IdRange
 from .keys import SETTINGS
 from .load import LoadedConfig
-from .records import IdRange
 
 __all__ = ["printed_config"]
 

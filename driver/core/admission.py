@@ -17,7 +17,7 @@ from tensor_pool.protocol.wire import (
 )
 from tensor_pool.protocol.wire.attach_refusals import CLIENT_ID_ATTACHED
 
-from ..config.records import Profile
+from .configuration import Profile
 from .events import Refusal
 from .lease_machine import LeaseLifecycle
 from .lease_table import LeaseTable

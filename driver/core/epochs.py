@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tensor_pool.protocol.clock import Clock
 
-from ..config.records import Profile
+from .configuration import Profile
 from .health import HealthMonitor
 from .ports import Metrics, ProvisionError, ProvisionFailure, Regions, ShmStore
 from .timers import CycleTime

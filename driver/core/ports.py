@@ -15,7 +15,7 @@ from tensor_pool.protocol.clock import Clock
 from tensor_pool.protocol.errors import TensorPoolError
 from tensor_pool.protocol.wire import Message
 
-from ..config.records import Profile
+from .configuration import Profile
 
 __all__ = [
     "Clock",

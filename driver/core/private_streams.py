@@ -10,7 +10,7 @@ from tensor_pool.protocol.wire import (
     stream_request,
 )
 
-from ..config.records import DriverTable, IdRange
+from .configuration import DriverTable, IdRange
 from .rotating_ids import RotatingIds
 
 __all__ = ["PrivateStreams", "StreamAssignments"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from ..config.records import IdRange
+from .configuration import IdRange
 
 __all__ = ["RotatingIds"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..config.records import DriverConfig
+from .configuration import DriverConfig
 from .epochs import EpochKeeper
 from .events import DriverEvent
 from .health import HealthMonitor

@@ -7,7 +7,7 @@ import msgspec
 from tensor_pool.hsm import ROOT, State
 from tensor_pool.protocol.wire import Role
 
-from ..config.records import DriverConfig, IdRange
+from .configuration import DriverConfig, IdRange
 from .driver_machine import DriverLifecycle
 from .services import Services
 from .stream_machine import StreamLifecycle

@@ -26,7 +26,7 @@ from tensor_pool.hsm import (
 )
 from tensor_pool.protocol.wire import ClockDomain, PayloadPool, ShmPoolAnnounce
 
-from ..config.records import Profile
+from .configuration import Profile
 from .events import (
     Cause,
     NewEpoch,

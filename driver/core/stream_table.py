@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from ..config.records import Profile
+from .configuration import Profile
 from .events import StreamEvent
 from .rotating_ids import RotatingIds
 from .services import Services

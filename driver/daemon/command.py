@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from ..config.findings import ConfigError, Problem
 from ..config.load import LoadedConfig, load_config, parse_override
 from ..config.print import printed_config
-from ..config.records import ConfigError, Problem
 from .log import LOG_FORMATS, LOG_LEVELS, configure_logging
 
 __all__ = ["EXIT_CONFIG_ERROR", "DriverCommand", "plain_command", "run_driver_command"]

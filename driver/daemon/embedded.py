@@ -17,13 +17,12 @@ from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Self
 
-from tensor_pool.client.config import ClientConfig
 from tensor_pool.protocol.errors import ClosedError, ForkedProcessError
 from tensor_pool.protocol.wire import ShutdownReason
 
-from ..config.for_clients import client_config_for
+from ..config.for_clients import ClientConfig, client_config_for
 from ..config.load import check_config
-from ..config.records import DriverConfig
+from ..core.configuration import DriverConfig
 from ..http import open_listener, open_pages
 from ..runtime.assembly import Assembly
 from ..runtime.loop import LoopDesk, run_driver

@@ -15,7 +15,7 @@ from types import FrameType
 from tensor_pool.protocol.errors import TensorPoolError
 from tensor_pool.protocol.wire import ShutdownReason
 
-from ..config.records import DriverConfig
+from ..core.configuration import DriverConfig
 from ..core.ports import DriverLockedError, ProvisionError
 from ..driver import Driver
 from ..http import open_listener, open_pages

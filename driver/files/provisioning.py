@@ -20,7 +20,7 @@ from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs, errno_name
 from tensor_pool.protocol.wire import RegionType
 
 from ..config.layout import Layout
-from ..config.records import DriverConfig, Profile
+from ..core.configuration import DriverConfig, Profile
 from ..core.ports import ProvisionError, ProvisionFailure
 
 __all__ = ["EpochBuilder", "epoch_bytes"]

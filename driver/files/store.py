@@ -18,7 +18,7 @@ from tensor_pool.protocol.shm.uri import format_region_uri
 
 from ..config.layout import Layout
 from ..config.probe import free_bytes_at, huge_page_bytes_at, make_base_directory
-from ..config.records import DriverConfig, Profile
+from ..core.configuration import DriverConfig, Profile
 from ..core.ports import (
     Metrics,
     PoolRegion,

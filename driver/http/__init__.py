@@ -21,7 +21,7 @@ def open_listener(address: str, opened: contextlib.ExitStack) -> socket.socket |
     """
     if not address:
         return None
-    from .listener import listen
+    from .server import listen
 
     return opened.enter_context(listen(address))
 

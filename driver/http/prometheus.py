@@ -8,8 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.metrics_core import CounterMetricFamily
 
-from ..runtime.metric_help import METRIC_HELP
-from ..runtime.metrics import GAUGES
+from ..runtime.metrics import GAUGES, METRIC_HELP
 from ..runtime.report import MetricsReport
 
 __all__ = ["CONTENT_TYPE", "PREFIX", "metrics_page"]

@@ -1,28 +1,63 @@
-"""Serving the driver's pages from a thread of its own."""
+"""The HTTP server of the driver: its socket, and the thread that serves the pages.
+
+The libraries of the extra `http` are imported when they are needed: they take longer to load than
+the rest of the driver, and `listen` reports a missing one.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-import uvicorn
+from tensor_pool.protocol.errors import TensorPoolError
 
 from ..config.for_clients import client_config_for
 from ..runtime.assembly import Assembly
 from ..runtime.loop import LoopDesk
 from ..runtime.report import DriverReport, MetricsReport, take_metrics, take_report
-from .app import create_app
-from .page.hub import Hub
-from .page.viewer_process import ViewerProcess
 
-__all__ = ["serve_http"]
+__all__ = ["HttpUnavailableError", "listen", "serve_http", "split_address"]
 
+_LIBRARIES = ("prometheus_client", "sse_starlette", "starlette", "uvicorn")
 _STOP_TIMEOUT_S = 3.0
 
 _log = logging.getLogger(__name__)
+
+
+class HttpUnavailableError(TensorPoolError):
+    """`driver.http_address` is set but cannot be served."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of a `host:port`, whose host may be an IPv6 address in brackets.
+
+    >>> split_address("[::1]:9100")
+    ('::1', 9100)
+    """
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket on a loopback `host:port`; raises HttpUnavailableError."""
+    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise HttpUnavailableError(
+            f"driver.http_address needs {', '.join(missing)}:"
+            " pip install 'aeron-tensor-pool[http]', or leave the key empty"
+        )
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise HttpUnavailableError(
+            f"cannot listen on driver.http_address {address}: {error.strerror}"
+        ) from error
 
 
 class _LoopReporter:
@@ -41,6 +76,12 @@ class _LoopReporter:
 
 def serve_http(listener: socket.socket, assembly: Assembly, desk: LoopDesk) -> Callable[[], None]:
     """Serve on a listening socket until the returned function is called."""
+    import uvicorn
+
+    from .app import create_app
+    from .page.hub import Hub
+    from .page.viewer_process import ViewerProcess
+
     reporter = _LoopReporter(assembly, desk)
     viewer = ViewerProcess(client_config_for(assembly.config, assembly.aeron_dir))
     hub = Hub(reporter, assembly.feed, viewer, shows_frames=assembly.config.driver.http_images)

@@ -11,7 +11,7 @@ from tensor_pool.protocol.transport.ports import (
     Transport,
 )
 
-from ..config.records import DriverTable
+from ..core.configuration import DriverTable
 from .outgoing import Proxy
 
 __all__ = ["TransportEndpoints"]

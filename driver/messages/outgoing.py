@@ -21,7 +21,7 @@ from tensor_pool.protocol.wire import (
     encode,
 )
 
-from ..config.records import PoliciesTable
+from ..core.configuration import PoliciesTable
 from ..core.events import DriverEvent, Revocation
 from ..core.ports import Clock, Metrics, PublishOutcome, Target
 from .outbox import KINDS, Entry, Kind, Outbox

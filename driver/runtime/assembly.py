@@ -13,7 +13,7 @@ from tensor_pool.protocol.clock import Clock, SystemClock
 from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.media_driver import open_media_driver
 
-from ..config.records import DriverConfig
+from ..core.configuration import DriverConfig
 from ..driver import Driver
 from ..files.store import FileStore
 from .feed import TransitionFeed

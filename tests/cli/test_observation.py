@@ -8,9 +8,10 @@ import importlib
 import numpy as np
 import pytest
 
-from tensor_pool.cli.media.pixels import half_blocks, picture_of
+from tensor_pool.cli.media.pixels import half_blocks
 from tensor_pool.cli.pool_view.heard import Observation, RateMeter
 from tensor_pool.cli.pool_view.overview import overview_of
+from tensor_pool.driver.http.page.picture import picture_of
 from tensor_pool.protocol.wire import (
     ClockDomain,
     FrameDescriptor,

@@ -27,7 +27,7 @@ from tensor_pool.client import (
     TransportError,
     connect,
 )
-from tensor_pool.driver.config.records import (
+from tensor_pool.driver.core.configuration import (
     DriverConfig,
     DriverTable,
     Pool,

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tensor_pool.driver.config.keys import SETTINGS
-from tensor_pool.driver.runtime.metric_help import METRIC_HELP
-from tensor_pool.driver.runtime.metrics import METRIC_NAMES
+from tensor_pool.driver.runtime.metrics import METRIC_HELP, METRIC_NAMES
 from tests.docs_snippets import run_page, snippets
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tensor_pool.driver.config.records import DriverConfig
+from tensor_pool.driver.core.configuration import DriverConfig
 from tensor_pool.driver.files.store import FileStore
 from tensor_pool.driver.runtime.metrics import DriverMetrics
 from tensor_pool.protocol.clock import SimulatedClock

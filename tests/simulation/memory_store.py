@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from tensor_pool.driver.config.records import Profile
+from tensor_pool.driver.core.configuration import Profile
 from tensor_pool.driver.core.ports import Regions
 from tensor_pool.protocol.shm.geometry import RegionGeometry
 from tensor_pool.protocol.shm.superblock import encode_superblock, set_activity

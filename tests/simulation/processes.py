@@ -16,7 +16,7 @@ from tensor_pool.client.consumer.consumer import Consumer
 from tensor_pool.client.consumer.frame import Frame
 from tensor_pool.client.producer.loan import Loan
 from tensor_pool.client.producer.producer import Producer
-from tensor_pool.driver.config.records import (
+from tensor_pool.driver.core.configuration import (
     DriverConfig,
     DriverTable,
     IdRange,

@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
 
 import msgspec
+from sse_starlette import ServerSentEvent
 
 from ...runtime.feed import FeedRecord, TransitionFeed
 from ...runtime.report import DriverReport, status_document
@@ -29,7 +30,6 @@ _PATIENCE_S = 2.0
 # A report of thousands of leases takes a while; the loop spends at most this part of its time.
 _REPORT_SHARE = 0.05
 _LINGER_S = 3.0
-_HEARTBEAT_S = 10.0
 _WATCHERS = 32
 _BACKLOG = 200
 _RECORDS = 200
@@ -76,16 +76,8 @@ class Watcher:
             self._news.put_nowait(None)
 
     async def events(self) -> AsyncIterator[bytes]:
-        """What to send, until it has to leave; a comment now and then shows who is still there."""
-        while True:
-            try:
-                async with asyncio.timeout(_HEARTBEAT_S):
-                    event = await self._news.get()
-            except TimeoutError:
-                yield b":\n\n"
-                continue
-            if event is None:
-                return
+        """Yield encoded events until the watcher has to leave."""
+        while (event := await self._news.get()) is not None:
             if event:
                 yield event
             frames, self._frames = self._frames, {}
@@ -247,5 +239,5 @@ class Hub:
 
 
 def _event(kind: str, message: object) -> bytes:
-    """A server-sent event; JSON holds no line breaks."""
-    return b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(message))
+    """Return a server-sent event, encoded once for all watchers."""
+    return ServerSentEvent(msgspec.json.encode(message).decode(), event=kind).encode()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from sse_starlette import EventSourceResponse
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,8 @@ __all__ = ["SecurityHeaders", "page_routes"]
 
 _STATIC = Path(__file__).parent / "static"
 _STREAMS_AT_ONCE = 64
+_PING_S = 10  # a comment shows a dead connection
+_SEND_TIMEOUT_S = 10.0  # to a page that does not read
 
 _HEADERS = {
     "content-security-policy": (
@@ -97,11 +100,7 @@ def _refusal(request: Request, hub: Hub) -> Response | None:
 
 
 def _stream(hub: Hub, stream_ids: Iterable[int] | None) -> Response:
-    return StreamingResponse(
-        hub.watch(stream_ids),
-        media_type="text/event-stream",
-        headers={"cache-control": "no-store"},
-    )
+    return EventSourceResponse(hub.watch(stream_ids), ping=_PING_S, send_timeout=_SEND_TIMEOUT_S)
 
 
 def _ids(text: str) -> list[int]:

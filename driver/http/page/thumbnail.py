@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tensor_pool.cli.media.pixels import picture_of
 from tensor_pool.client.consumer.frame import Frame
+
+from .picture import picture_of, without_alpha
 
 __all__ = ["thumbnail_of"]
 
@@ -51,10 +52,7 @@ def _sampled(array: Array) -> Array:
 
 
 def _data_url(picture: Array) -> str:
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    if image.mode == "RGBA":  # as on black
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image).convert("RGB")
+    image = Image.fromarray(np.ascontiguousarray(without_alpha(picture)))
     image.thumbnail((_WIDTH, _HEIGHT), Image.Resampling.BILINEAR)
     # The few pixels of a tiny picture are to be told apart.
     kind = "PNG" if image.width * image.height <= _SMALL else "JPEG"

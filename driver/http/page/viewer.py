@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from tensor_pool.cli.media.files import needs_package
 from tensor_pool.client.client import Client
 from tensor_pool.client.config import ClientConfig
 from tensor_pool.client.consumer.consumer import Consumer
@@ -152,7 +151,11 @@ def _thumbnails(out: BinaryIO) -> Any:
     try:
         from .thumbnail import thumbnail_of
     except ImportError:
-        _say(out, type="problem", text=needs_package("pillow", "live images", "http"))
+        _say(
+            out,
+            type="problem",
+            text="live images need the package pillow: install the extra [http]",
+        )
         return None
     return thumbnail_of
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from tensor_pool.driver.config.findings import ConfigError
 from tensor_pool.driver.config.load import LoadedConfig, load_config
-from tensor_pool.driver.config.records import (
-    ConfigError,
+from tensor_pool.driver.core.configuration import (
     DriverConfig,
     PoliciesTable,
     Pool,

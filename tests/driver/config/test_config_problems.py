@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensor_pool.driver.config import check as config_check
+from tensor_pool.driver.config.findings import ConfigError
 from tensor_pool.driver.config.load import load_config
-from tensor_pool.driver.config.records import ConfigError
 from tests.driver.config.configs import MINIMAL, load, load_exactly, problems, problems_exactly
 
 PORT = "must be in 1..2147483647"

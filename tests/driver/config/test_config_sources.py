@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tensor_pool.driver.config.findings import ConfigError
 from tensor_pool.driver.config.keys import SETTINGS, TABLES
 from tensor_pool.driver.config.load import STARTER, load_config, parse_override
-from tensor_pool.driver.config.records import ConfigError, DriverConfig, IdRange, Profile
+from tensor_pool.driver.core.configuration import DriverConfig, IdRange, Profile
 from tests.driver.config.configs import load, load_exactly, problems
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tensor_pool.driver.config.layout import Layout, path_component, user_name
-from tensor_pool.driver.config.records import ShmTable
+from tensor_pool.driver.core.configuration import ShmTable
 from tensor_pool.protocol.clock import SimulatedClock
 from tensor_pool.protocol.shm.epoch_directories import decimal_name
 from tensor_pool.protocol.shm.uri import parse_region_uri

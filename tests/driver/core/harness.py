@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tensor_pool.driver.config.records import (
+from tensor_pool.driver.core.configuration import (
     DriverConfig,
     DriverTable,
     PoliciesTable,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensor_pool.driver.config.records import DriverConfig
+from tensor_pool.driver.core.configuration import DriverConfig
 from tensor_pool.driver.core.events import DriverEvent
 from tensor_pool.driver.core.health import HealthMonitor
 from tensor_pool.driver.core.ports import PublishOutcome, Regions, Target

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tensor_pool.driver.config.records import DriverConfig, Profile
+from tensor_pool.driver.core.configuration import DriverConfig, Profile
 from tensor_pool.driver.core.ports import (
     DriverLockedError,
     Metrics,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tensor_pool.driver.config.records import IdRange, Pool, Profile
+from tensor_pool.driver.core.configuration import IdRange, Pool, Profile
 from tensor_pool.driver.core.events import Producer
 from tensor_pool.driver.core.ports import ProvisionError, ProvisionFailure
 from tensor_pool.protocol.wire import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensor_pool.driver.config.records import IdRange
+from tensor_pool.driver.core.configuration import IdRange
 from tensor_pool.driver.core.epochs import LAST_EPOCH
 from tensor_pool.protocol.clock import SimulatedClock
 from tensor_pool.protocol.wire import ResponseCode, Role, ShmLeaseRevoked, ShmPoolAnnounce

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensor_pool.driver.config.records import IdRange
+from tensor_pool.driver.core.configuration import IdRange
 from tensor_pool.driver.core.node_ids import NULL_NODE_ID, REMEMBERED_RELEASES, NodeIds
 from tensor_pool.driver.core.rotating_ids import RotatingIds
 from tensor_pool.protocol.wire import Role

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tensor_pool.driver.config.records import IdRange
+from tensor_pool.driver.core.configuration import IdRange
 from tensor_pool.driver.core.lease_table import LeaseTable, lease_id_base
 from tensor_pool.driver.messages.outgoing import UNDELIVERABLE
 from tensor_pool.protocol.clock import SimulatedClock

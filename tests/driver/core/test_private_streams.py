@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tensor_pool.driver.config.records import IdRange
+from tensor_pool.driver.core.configuration import IdRange
 from tensor_pool.protocol.wire import ConsumerConfig, Mode, Role
 from tests.driver.core.harness import OTHER_STREAM, SECOND, Rig, make_config
 

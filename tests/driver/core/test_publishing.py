@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tensor_pool.driver.config.records import IdRange, PoliciesTable
+from tensor_pool.driver.core.configuration import IdRange, PoliciesTable
 from tensor_pool.driver.core.events import DriverEvent, Revocation
 from tensor_pool.driver.core.ports import PublishOutcome, Target
 from tensor_pool.driver.messages.outgoing import UNDELIVERABLE, Proxy

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tensor_pool.driver.config.records import IdRange
+from tensor_pool.driver.core.configuration import IdRange
 from tensor_pool.driver.core.stream_table import StreamTable
 from tensor_pool.protocol.clock import SimulatedClock
 from tensor_pool.protocol.testing.faults import Faults

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tensor_pool.driver.config.records import IdRange
+from tensor_pool.driver.core.configuration import IdRange
 from tensor_pool.driver.core.events import DriverEvent
 from tensor_pool.protocol.wire import (
     ClockDomain,

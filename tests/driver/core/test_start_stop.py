@@ -533,7 +533,7 @@ def test_D_193_next_due_is_the_earliest_timer() -> None:
 
 
 def test_D_191_snapshot_shows_the_tables() -> None:
-    from tensor_pool.driver.config.records import IdRange
+    from tensor_pool.driver.core.configuration import IdRange
 
     rig = Rig(make_config(driver={"stream_id_range": IdRange(20000, 20009)}))
     producer = rig.granted(5, Role.PRODUCER)

@@ -15,14 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tensor_pool.driver.config.records import (
-    ConfigError,
-    DriverConfig,
-    DriverTable,
-    IdRange,
-    Pool,
-    Profile,
-)
+from tensor_pool.driver.config.findings import ConfigError
+from tensor_pool.driver.core.configuration import DriverConfig, DriverTable, IdRange, Pool, Profile
 from tensor_pool.driver.core.ports import DriverLockedError
 from tensor_pool.driver.daemon.embedded import EmbeddedDriver
 from tensor_pool.driver.driver import Driver

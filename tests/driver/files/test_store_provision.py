@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tensor_pool.driver.config.records import Pool, Profile
+from tensor_pool.driver.core.configuration import Pool, Profile
 from tensor_pool.driver.core.ports import ProvisionError, ProvisionFailure, Regions
 from tensor_pool.driver.files import store as store_module
 from tensor_pool.protocol.clock import SimulatedClock

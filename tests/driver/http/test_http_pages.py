@@ -24,7 +24,7 @@ from tensor_pool.driver.core.snapshots import (
     StreamSnapshot,
 )
 from tensor_pool.driver.http import app as http_app
-from tensor_pool.driver.http.listener import HttpUnavailableError, listen, split_address
+from tensor_pool.driver.http.server import HttpUnavailableError, listen, split_address
 from tensor_pool.driver.runtime.metrics import GAUGES, METRIC_NAMES
 from tensor_pool.driver.runtime.report import DriverReport, MetricsReport, status_document
 from tests.driver.conftest import Daemons

@@ -2,54 +2,26 @@
 
 A record is always complete: a default that follows from another key (the announce channel from
 the control channel, say) is filled in when the record is made, so no reader of a `DriverConfig`
-has to know which values were given. `settings.py` says what each key may hold,
-`config_load.py` finds the values and reports everything wrong with them.
+has to know which values were given. `config/keys.py` has the rule of each key,
+`config/load.py` finds the values and reports everything wrong with them.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from tensor_pool.protocol import errors
-
 __all__ = [
-    "ConfigError",
     "DriverConfig",
     "DriverTable",
     "IdRange",
     "PoliciesTable",
     "Pool",
-    "Problem",
     "Profile",
     "ShmTable",
     "StreamConfig",
 ]
 
 DEFAULT_CHANNEL = "aeron:ipc?term-length=4m"
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong with a configuration: `str()` gives the `<key>: <text>` of D-181."""
-
-    key: str
-    text: str
-    value: object = None  # what was found, for people; None also stands for nothing
-    source: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.text}"
-
-
-class ConfigError(errors.ConfigError):
-    """The configuration cannot be used; `problems` lists everything wrong with it (D-181).
-
-    `warnings` are what would have been warned about, a misspelt key for example.
-    """
-
-    def __init__(self, *problems: Problem, warnings: tuple[str, ...] = ()) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
-        self.warnings = warnings
 
 
 class IdRange(msgspec.Struct, frozen=True):

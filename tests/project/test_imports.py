@@ -1,0 +1,162 @@
+"""The architecture as a table of imports, held against every import there is.
+
+Imports inside functions and below `TYPE_CHECKING` count like any other: a type that closes a circle
+is typed against a small Protocol beside the class that needs it.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "tensor_pool."
+PACKAGES = ("hsm", "protocol", "client", "driver", "bridge", "cli", "schemas")
+
+# What each package may import of ours, besides itself. The longest name that fits decides.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "hsm": (),
+    "protocol": ("schemas",),
+    "schemas": (),
+    "schemas.generator": (),
+    "client": ("hsm", "protocol"),
+    "driver.core": ("hsm", "protocol.wire", "protocol.clock", "protocol.errors"),
+    "driver": ("hsm", "protocol"),
+    # `EmbeddedDriver.client_config()` makes what `connect()` takes, and nothing else of the client.
+    "driver.config.for_clients": ("driver.core", "client.config"),
+    "driver.http": ("driver", "hsm", "protocol", "client"),
+    "bridge": ("hsm", "protocol", "client"),
+    "cli": ("hsm", "protocol", "client", "driver", "bridge", "schemas"),
+}
+IO_MODULES = {"asyncio", "fcntl", "mmap", "os", "pathlib", "select", "shutil", "signal", "socket"}
+IO_MODULES |= {"subprocess", "tempfile", "threading", "time"}
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            found[name] = path
+    return found
+
+
+MODULES = _modules()
+
+
+def _imported(module: str, path: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere: ours without the prefix, others by their name."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield _ours(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                above = parts[: len(parts) - node.level + 1]
+                base = ".".join((*above, base) if base else above)
+            base = _ours(base)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield inner if inner in MODULES else base
+
+
+def _ours(name: str) -> str:
+    return name.removeprefix(PREFIX)
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+GRAPH = {
+    module: {name for name in _imported(module, path) if name != module}
+    for module, path in MODULES.items()
+}
+
+
+def _rule_for(module: str) -> str:
+    return max((package for package in MAY_IMPORT if _within(module, package)), key=len)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
+    members = [module for module in MODULES if _rule_for(module) == package]
+    allowed = (package, *MAY_IMPORT[package])
+    wrong = [
+        f"{module} imports {name}"
+        for module in members
+        for name in sorted(GRAPH[module] & MODULES.keys())
+        if not any(_within(name, other) for other in allowed)
+    ]
+    assert not wrong
+
+
+def test_every_module_of_ours_that_is_named_in_an_import_exists() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module, names in GRAPH.items()
+        for name in sorted(names)
+        if name.partition(".")[0] in PACKAGES and name not in MODULES
+    ]
+    assert not wrong
+
+
+def test_the_core_of_the_driver_does_no_input_or_output() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        if _within(module, "driver.core")
+        for name in sorted(GRAPH[module])
+        if name.partition(".")[0] in IO_MODULES
+    ]
+    assert not wrong
+
+
+def _circle(graph: dict[str, set[str]]) -> str:
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return " -> ".join(error.args[1])
+    return ""
+
+
+def _folder(module: str) -> str:
+    is_package = MODULES[module].name == "__init__.py"
+    return module if is_package else module.rpartition(".")[0]
+
+
+def _is_facade(module: str) -> bool:
+    """The front of a whole package, which only passes on the names of its parts."""
+    return module in PACKAGES
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_circle_of_modules(package: str) -> None:
+    graph = {
+        module: {name for name in GRAPH[module] & MODULES.keys() if not _is_facade(name)}
+        for module in MODULES
+        if _within(module, package) and not _is_facade(module)
+    }
+    assert not _circle(graph)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_circle_of_folders(package: str) -> None:
+    """The modules that stand in the package itself belong to no folder."""
+    graph: dict[str, set[str]] = {}
+    for module in MODULES:
+        folder = _folder(module)
+        if not _within(module, package) or folder == package:
+            continue
+        others = {_folder(name) for name in GRAPH[module] & MODULES.keys()}
+        inside = {other for other in others if _within(other, package)}
+        graph.setdefault(folder, set()).update(inside - {folder, package})
+    assert not _circle(graph)
