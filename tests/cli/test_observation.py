@@ -205,9 +205,7 @@ def test_half_blocks_set_a_colour_only_where_it_changes() -> None:
     assert second.count("▀") == 4  # the last line of pixels stands above nothing
 
 
-@pytest.mark.parametrize(
-    "module", ["media.pixels", "commands.hz_echo", "pool_view.tables", "commands.config"]
-)
+@pytest.mark.parametrize("module", ["commands.hz_echo", "pool_view.tables", "commands.config"])
 def test_examples_of_the_commands_run(module: str) -> None:
     found = importlib.import_module(f"tensor_pool.cli.{module}")
     result = doctest.testmod(found)
