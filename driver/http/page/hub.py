@@ -240,4 +240,4 @@ class Hub:
 
 def _event(kind: str, message: object) -> bytes:
     """Return a server-sent event, encoded once for all watchers."""
-    return ServerSentEvent(msgspec.json.encode(message).decode(), event=kind).encode()
+    return ServerSentEvent(msgspec.json.encode(message).decode(), event=kind, sep="\n").encode()
