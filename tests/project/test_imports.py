@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PREFIX = "tensor_pool."
 PACKAGES = ("hsm", "protocol", "client", "driver", "bridge", "cli", "schemas")
 
-# What each package may import of ours, besides itself. The longest name that fits decides.
+# Package: the packages of ours that it may import. The longest name that fits a module decides.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "hsm": (),
     "protocol": ("schemas",),
