@@ -8,7 +8,7 @@ from collections.abc import Hashable
 
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.errors import TransportError
-from tensor_pool.protocol.transport.channel import untethered
+from tensor_pool.protocol.transport.channel import tethered
 from tensor_pool.protocol.transport.ports import OfferResult, Subscription, Transport
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
@@ -176,7 +176,7 @@ class ConsumerAttachment(Attachment):
     def _subscribe_shared(self, transport: Transport) -> Subscription:
         channel = self.config.descriptor_channel
         return transport.add_subscription(
-            channel if self.options.tether else untethered(channel),
+            tethered(channel) if self.options.tether else channel,
             self.config.descriptor_stream_id,
         )
 

@@ -18,9 +18,9 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a consumer asks for in its hellos (C-097); raises ConfigError for what cannot work.
 
     A private stream is asked for with a channel and a token that is not 0; the driver chooses the
-    number. Progress hints count only with `supports_progress`. With `tether` off, a consumer that
-    stops reading the shared descriptor stream is dropped by the transport instead of holding up
-    the producer.
+    number. Progress hints count only with `supports_progress`. A consumer that stops
+    reading descriptors is dropped by the transport until it reads again; with `tether` it holds up
+    the producer instead, and with it all other consumers.
     """
 
     mode: Mode = Mode.STREAM
@@ -33,7 +33,7 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     descriptor_token: int = 1
     control_channel: str = ""
     control_token: int = 1
-    tether: bool = True
+    tether: bool = False
 
     def __post_init__(self) -> None:
         if self.mode is Mode.RATE_LIMITED and self.max_rate_hz <= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tensor_pool.protocol.transport.channel import tethered
 from tensor_pool.protocol.transport.ports import (
     FragmentHandler,
     Publication,
@@ -54,7 +55,7 @@ class TransportEndpoints:
         driver, transport = self._driver, self._transport
         try:
             self._subscription = transport.add_subscription(
-                driver.control_channel, driver.control_stream_id
+                tethered(driver.control_channel), driver.control_stream_id
             )
             control = transport.add_publication(driver.control_channel, driver.control_stream_id)
             self._publications.append(control)

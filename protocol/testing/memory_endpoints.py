@@ -61,6 +61,11 @@ class _Image:
         self.last_due_ns = 0
         self.queue: deque[_Unread] = deque()
 
+    def fall_behind(self, position: int) -> None:
+        """Lose what is unread, as an image that the media driver drops and joins anew."""
+        self.queue.clear()
+        self.position = position
+
 
 class EndpointNetwork(Protocol):
     """The network, as far as its endpoints use it."""
@@ -174,9 +179,11 @@ class MemoryPublication:
             return OfferResult.ADMIN_ACTION
         if len(message) > self._channel.max_message_bytes:
             return OfferResult.ERROR
-        slowest = min(image.position for image in self.images)
-        if self.position >= slowest + self._channel.window_bytes:
-            return OfferResult.BACK_PRESSURED
+        full_below = self.position - self._channel.window_bytes
+        for image in [i for i in self.images if i.position <= full_below]:
+            if image.subscription.is_tethered:
+                return OfferResult.BACK_PRESSURED
+            image.fall_behind(self.position)
         fragments, length = _framing(len(message))
         rest_of_term = -self.position % self._channel.term_length
         if rest_of_term and length > rest_of_term:
@@ -239,6 +246,11 @@ class MemorySubscription:
     @property
     def stream_id(self) -> int:
         return self._stream_id
+
+    @property
+    def is_tethered(self) -> bool:
+        """Whether publishers wait for it."""
+        return self._channel.is_tethered
 
     @property
     def is_connected(self) -> bool:

@@ -19,6 +19,7 @@ import pyaeron
 
 from ..clock import Clock, SystemClock
 from ..errors import ConcurrentUseError, TransportError
+from .channel import dropping_stalled_readers, untethered
 from .forked import FORKED, abandon_in_forked_children, never_finalize
 from .ports import FragmentHandler, OfferResult
 from .reassembly import WHOLE_MESSAGE, Reassembly
@@ -237,7 +238,7 @@ class AeronSubscription:
     def open(self, client: Any) -> None:
         """Add it to the media driver; called once, by the transport."""
         self.raw = client.add_subscription(
-            self._channel,
+            untethered(self._channel),
             self._stream_id,
             available_image=self._on_image_available,
             unavailable_image=self._on_image_unavailable,
@@ -352,7 +353,7 @@ class AeronTransport:
     def add_publication(self, channel: str, stream_id: int) -> AeronPublication:
         """Waits for the media driver's answer; raises TransportError."""
         with self._adding("publication", channel, stream_id):
-            raw = self.raw.add_exclusive_publication(channel, stream_id)
+            raw = self.raw.add_exclusive_publication(dropping_stalled_readers(channel), stream_id)
             publication = AeronPublication(self, raw, channel, stream_id)
             self._publications.add(publication)
         return publication

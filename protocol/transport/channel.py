@@ -18,6 +18,8 @@ __all__ = [
     "HEADER_LENGTH",
     "MTU_LENGTH",
     "Channel",
+    "dropping_stalled_readers",
+    "tethered",
     "untethered",
 ]
 
@@ -28,17 +30,60 @@ DEFAULT_IPC_TERM_LENGTH = 64 * 1024 * 1024
 _MIN_TERM_LENGTH = 64 * 1024
 _MAX_TERM_LENGTH = 1024 * 1024 * 1024
 _MAX_MESSAGE_LENGTH = 16 * 1024 * 1024
+_UNTETHERED_TIMEOUTS = (
+    "untethered-window-limit-timeout=20ms",
+    "untethered-linger-timeout=20ms",
+    "untethered-resting-timeout=1s",
+)
 _SIZE = re.compile(r"(\d+)([kKmMgG]?)")
 _SCALE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def untethered(channel: str) -> str:
-    """The channel of a subscription that the media driver may drop when it is not polled.
+    """Return the channel of a subscription that the media driver drops when it is not polled.
+
+    A channel with a `tether` of its own stays as it is.
 
     >>> untethered("aeron:ipc?term-length=4m")
     'aeron:ipc?term-length=4m|tether=false'
     """
-    return f"{channel}{'|' if '?' in channel else '?'}tether=false"
+    return _with(channel, "tether=false")
+
+
+def tethered(channel: str) -> str:
+    """Return the channel of a subscription that holds publishers up when it is not polled.
+
+    Only for a reader that everybody waits for anyway, as the clients wait for the driver.
+
+    >>> tethered("aeron:ipc")
+    'aeron:ipc?tether=true'
+    """
+    return _with(channel, "tether=true")
+
+
+def dropping_stalled_readers(channel: str) -> str:
+    """Return the channel of a publication that drops its untethered subscribers soon (W-008).
+
+    A subscriber that is three quarters of a window behind for 20 ms is dropped 20 ms later. A second
+    after that it comes back at the newest position. The media driver looks at these times once in
+    its timer interval: 20 ms where this library embeds it.
+
+    >>> dropping_stalled_readers("aeron:udp?endpoint=localhost:4000")
+    'aeron:udp?endpoint=localhost:4000'
+    """
+    if channel.partition("?")[0] != "aeron:ipc":
+        return channel
+    for parameter in _UNTETHERED_TIMEOUTS:
+        channel = _with(channel, parameter)
+    return channel
+
+
+def _with(channel: str, parameter: str) -> str:
+    medium, _, tail = channel.partition("?")
+    name = parameter.partition("=")[0]
+    if any(item.startswith(f"{name}=") for item in tail.split("|")):
+        return channel
+    return f"{channel}|{parameter}" if tail else f"{medium}?{parameter}"
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -47,6 +92,7 @@ class Channel(msgspec.Struct, frozen=True):
     uri: str
     address: str
     term_length: int
+    is_tethered: bool  # of a subscription: it holds publishers up when it is not polled
 
     @classmethod
     def parse(cls, uri: str) -> Channel:
@@ -64,7 +110,8 @@ class Channel(msgspec.Struct, frozen=True):
         if medium == "aeron:udp" and not place:
             raise TransportError(f"channel {uri!r} has neither endpoint nor control")
         address = "|".join([medium, *place]) if medium == "aeron:udp" else medium
-        return cls(uri, address, _term_length(uri, parameters.get("term-length")))
+        is_tethered = parameters.get("tether") == "true"
+        return cls(uri, address, _term_length(uri, parameters.get("term-length")), is_tethered)
 
     @property
     def window_bytes(self) -> int:

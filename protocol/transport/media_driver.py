@@ -54,6 +54,9 @@ _CNC_FILE = "cnc.dat"
 _CNC_PID = struct.Struct("<q")
 _CNC_PID_OFFSET = 40
 _READY = "media driver ready"
+_TIMER_INTERVAL = "20ms"
+"""Time between two looks at subscribers that do not read (W-008); Aeron's default is 1 s."""
+
 _AERON_ENTRIES = {_CNC_FILE, "loss-report.dat", "publications", "images"}
 
 
@@ -150,9 +153,10 @@ class EmbeddedMediaDriver:
                         "auto or external to use it, or choose another aeron_dir"
                     )
                 _remove_leftovers(directory)
-                self._raw: Any = pyaeron.MediaDriver(
-                    dir=directory, dir_delete_on_start=False, dir_delete_on_shutdown=False
-                )
+                with _environment_default("AERON_TIMER_INTERVAL", _TIMER_INTERVAL):
+                    self._raw: Any = pyaeron.MediaDriver(
+                        dir=directory, dir_delete_on_start=False, dir_delete_on_shutdown=False
+                    )
             self._identity = _identity(directory)
         except (OSError, pyaeron.AeronError) as error:
             text = " ".join(str(error).split())
@@ -227,6 +231,19 @@ class MediaDriverProcess:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _environment_default(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable that is not set, for as long as the block runs."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.deployment import Deployment
 from tests.client.live_world import LiveWorld
 from tests.client.world import World
 
@@ -31,3 +32,10 @@ def live(base: Path) -> Iterator[LiveWorld]:
     live = LiveWorld(base)
     yield live
     live.close()
+
+
+@pytest.fixture
+def deployment() -> Iterator[Deployment]:
+    deployment = Deployment(Path(tempfile.mkdtemp(prefix="tp-e2e-", dir="/dev/shm")))
+    yield deployment
+    deployment.close()

@@ -169,8 +169,8 @@ def test_C_090_a_consumer_tells_of_its_source(world: World) -> None:
     assert not consumer.has_producer
 
 
-def test_C_090_an_untethered_consumer_says_so_in_its_channel(world: World) -> None:
-    _, tethered = world.pair()
-    loose = world.client().attach_consumer(STREAM, tether=False)
-    channels = [c._receiver.subscription for c in (tethered, loose)]
-    assert [s is not None and "tether=false" in s.channel for s in channels] == [False, True]
+def test_C_090_a_tethered_consumer_says_so_in_its_channel(world: World) -> None:
+    _, loose = world.pair()
+    held = world.client().consumer(STREAM, tether=True)
+    channels = [c._receiver.subscription for c in (loose, held)]
+    assert [s is not None and "tether=true" in s.channel for s in channels] == [False, True]

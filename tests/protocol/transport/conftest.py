@@ -12,6 +12,7 @@ import pytest
 from tensor_pool.protocol.clock import SimulatedClock
 from tensor_pool.protocol.testing.memory_network import MemoryNetwork
 from tensor_pool.protocol.transport.aeron import AeronTransport
+from tensor_pool.protocol.transport.channel import tethered
 from tests.protocol.transport.media_driver import media_driver
 
 __all__ = ["media_driver"]
@@ -37,9 +38,10 @@ class World:
     def connect(self, name: str) -> Any:
         raise NotImplementedError
 
-    def pair(self) -> tuple[Any, Any]:
+    def pair(self, *, tether: bool = True) -> tuple[Any, Any]:
         """A connected publication and subscription of two processes."""
-        subscription = self.transport("receiver").add_subscription(self.channel, self.stream_id)
+        channel = tethered(self.channel) if tether else self.channel
+        subscription = self.transport("receiver").add_subscription(channel, self.stream_id)
         publication = self.transport("sender").add_publication(self.channel, self.stream_id)
         self.until(lambda: publication.is_connected and subscription.is_connected)
         return publication, subscription

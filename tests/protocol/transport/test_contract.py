@@ -46,7 +46,7 @@ def test_W_004_without_a_subscriber_an_offer_says_not_connected(world):
     assert not publication.is_closed
 
 
-def test_W_004_a_subscriber_that_never_polls_back_pressures_within_a_window(world):
+def test_W_004_a_tethered_subscriber_that_never_polls_back_pressures_within_a_window(world):
     """Trap 10: bounded, refused at once, and over when the subscriber polls."""
     publication, subscription = world.pair()
     results = [publication.offer(b"d" * 48) for _ in range(2000)]
@@ -56,6 +56,34 @@ def test_W_004_a_subscriber_that_never_polls_back_pressures_within_a_window(worl
     assert len(world.receive(subscription, accepted)) == accepted
     world.offer(publication, b"again")
     assert world.receive(subscription, 1) == [b"again"]
+
+
+def test_W_008_a_subscriber_that_does_not_poll_is_dropped_and_the_others_miss_nothing(world):
+    """However many messages; afterwards it receives again, from the newest on."""
+    publication, stalled = world.pair(tether=False)
+    reader = world.transport("reader").add_subscription(world.channel, world.stream_id)
+    world.until(lambda: reader.is_connected)
+    received: list[int] = []
+    for number in range(3000):  # the window takes 342
+        message = number.to_bytes(4, "little") * 12
+
+        def offered(message=message):
+            reader.poll(lambda m: received.append(int.from_bytes(m[:4], "little")), 100)
+            return publication.offer(message) is OfferResult.ACCEPTED
+
+        world.until(offered)
+    while len(received) < 3000:
+        reader.poll(lambda m: received.append(int.from_bytes(m[:4], "little")), 100)
+    assert received == list(range(3000))
+
+    def is_back():
+        publication.offer(b"newest")
+        seen: list[bytes] = []
+        stalled.poll(lambda m: seen.append(bytes(m)), 1000)
+        reader.poll(lambda m: None, 1000)
+        return b"newest" in seen
+
+    world.until(is_back)
 
 
 def test_nothing_is_lost_across_term_rotations(world):

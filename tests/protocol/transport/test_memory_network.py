@@ -12,6 +12,7 @@ from tensor_pool.protocol.clock import SimulatedClock
 from tensor_pool.protocol.errors import TransportError
 from tensor_pool.protocol.testing.faults import Faults
 from tensor_pool.protocol.testing.memory_network import MemoryNetwork
+from tensor_pool.protocol.transport.channel import tethered
 from tensor_pool.protocol.transport.ports import OfferResult
 
 CHANNEL = "aeron:ipc?term-length=64k"
@@ -29,7 +30,7 @@ def network(clock):
 
 
 def pair(network, stream_id=1, sender="sender", receiver="receiver"):
-    subscription = network.transport(receiver).add_subscription(CHANNEL, stream_id)
+    subscription = network.transport(receiver).add_subscription(tethered(CHANNEL), stream_id)
     publication = network.transport(sender).add_publication(CHANNEL, stream_id)
     return publication, subscription
 
