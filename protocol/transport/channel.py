@@ -64,7 +64,7 @@ def tethered(channel: str) -> str:
 def dropping_stalled_readers(channel: str) -> str:
     """Return the channel of a publication that drops its untethered subscribers soon (W-008).
 
-    A subscriber that is three quarters of a window behind for 20 ms is dropped 20 ms later. A second
+    A subscriber three quarters of a window behind for 20 ms is dropped 20 ms later. A second
     after that it comes back at the newest position. The media driver looks at these times once in
     its timer interval: 20 ms where this library embeds it.
 

@@ -34,7 +34,7 @@ from tensor_pool.driver.core.configuration import (
     StreamConfig,
 )
 from tensor_pool.driver.daemon.embedded import EmbeddedDriver
-from tests.client.deployment import PATIENCE_S, STREAM, Deployment, Process, until
+from tests.client.deployment import PATIENCE_S, STREAM, WORKER, Deployment, Process, until
 from tests.client.worker import SHAPE, image
 
 pytestmark = pytest.mark.process
