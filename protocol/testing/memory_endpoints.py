@@ -249,7 +249,7 @@ class MemorySubscription:
 
     @property
     def is_tethered(self) -> bool:
-        """Whether publishers wait for it."""
+        """True if publishers wait for it."""
         return self._channel.is_tethered
 
     @property

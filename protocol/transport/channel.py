@@ -1,4 +1,4 @@
-"""What both transports need to know about an Aeron channel URI.
+"""Aeron channel URIs, as both transports read them.
 
 `aeron:ipc?term-length=4m|alias=x` names a medium and its parameters. Publications and subscriptions
 meet when medium and endpoint agree; parameters such as the term length do not separate them.
@@ -53,7 +53,7 @@ def untethered(channel: str) -> str:
 def tethered(channel: str) -> str:
     """Return the channel of a subscription that holds publishers up when it is not polled.
 
-    Only for a reader that everybody waits for anyway, as the clients wait for the driver.
+    Only for a reader that all others wait for anyway, as the clients wait for the driver.
 
     >>> tethered("aeron:ipc")
     'aeron:ipc?tether=true'
@@ -115,7 +115,7 @@ class Channel(msgspec.Struct, frozen=True):
 
     @property
     def window_bytes(self) -> int:
-        """How far an IPC publisher may run ahead of its slowest subscriber, in bytes."""
+        """Longest lead of an IPC publisher over its slowest subscriber, in bytes."""
         return self.term_length // 2
 
     @property

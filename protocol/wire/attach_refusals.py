@@ -1,4 +1,4 @@
-"""What a client may conclude from a refused attach.
+"""Conclusions that a client may draw from a refused attach.
 
 The texts are part of the protocol: a driver sends exactly these, and a client compares with them.
 Every other text of a refusal is for people only.
