@@ -5,8 +5,8 @@
             if driver.do_work() == 0:
                 ...  # idle, not longer than until driver.next_due_ns
 
-It has no thread and never blocks; how to idle, which signals to heed and where to log is up to
-whoever runs the loop.
+It has no thread and never blocks; the loop decides how to
+idle, which signals to handle and where to log.
 """
 
 from __future__ import annotations
@@ -150,20 +150,19 @@ class Driver:
 
     @property
     def requests(self) -> int:
-        """Messages so far that were not plainly for others: a sign that somebody is about."""
+        """Messages so far that were not plainly for others: a sign of active clients."""
         return self._adapter.requests
 
     @property
     def has_backlog(self) -> bool:
-        """Whether messages of the driver wait to be offered again, by `do_work`."""
+        """Return whether messages of the driver wait to be offered again, by `do_work`."""
         return self._endpoints.has_backlog
 
     def has_input(self) -> bool:
-        """Whether something has come for `do_work`: a message, or a call from another thread.
+        """Return whether `do_work` has input: a message, or a call from another thread.
 
         Far cheaper than `do_work`, for a loop with nothing else to do. It does not see timers, a
-        backlog, or what nobody tells (a lost transport, free space); so call `do_work` now and then
-        all the same.
+        backlog, a lost transport or free space. So call `do_work` now and then all the same.
         """
         if self._router.posted:
             return True
@@ -179,7 +178,7 @@ class Driver:
         self._router.post(DriverEvent.SHUTDOWN_REQUESTED, Shutdown(reason, text))
 
     def revoke_lease(self, lease_id: int, text: str = "") -> bool:
-        """End a lease; its client is told. False if there is no such lease (D-089)."""
+        """End a lease and notify its client; False if the lease does not exist (D-089)."""
         self._check_process()
         self._time.read()
         if not self.is_serving or self._lifecycle.leases.get(lease_id) is None:
@@ -241,7 +240,7 @@ class Driver:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the driver has ended; see `shutdown` for why."""
+        """Return whether the driver has ended; see `shutdown` for why."""
         return self._lifecycle.is_in(self._lifecycle.Stopped)
 
     @property

@@ -30,7 +30,6 @@ ALLOWED: dict[str, int] = {
     "client": 169,
     "diagrams": 4,
     "docs": 156,
-    "driver": 194,
     "examples": 7,
     "hsm": 99,
     "protocol": 162,

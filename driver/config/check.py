@@ -58,7 +58,7 @@ def _check_ranges(findings: Findings, streams: Mapping[str, StreamConfig]) -> No
 def _range_problems(
     id_range: IdRange, earlier: Mapping[str, IdRange], reserved: Iterable[int]
 ) -> Iterator[str]:
-    """What is wrong with a range, gravest first."""
+    """Yield the problems of a range, the gravest first."""
     if id_range.start > id_range.end:
         yield "start must be <= end"
     if id_range.start < 1 or id_range.end > MAX_TRANSPORT_ID:

@@ -1,4 +1,4 @@
-"""What a configuration check has found so far: values, their sources, problems and warnings."""
+"""Findings of a configuration check: values, their sources, problems and warnings."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Findings:
         self.sources[key] = source
 
     def problem(self, key: str, text: str, value: object = None, source: str = "") -> None:
-        """Something is wrong with a key; of several things, the first said is kept."""
+        """Something is wrong with a key; of several problems the first is kept."""
         if key == "policies.shutdown_token":
             value = None  # never shown (D-140)
         self.expect(key)
@@ -73,11 +73,11 @@ class Findings:
         self.warnings.append(f"{key}: unknown key, ignored{hint}")
 
     def sound(self, *keys: str) -> bool:
-        """Whether rules across these keys make sense: nothing is wrong with any of them."""
+        """Return whether rules across these keys make sense: nothing is wrong with any of them."""
         return not any(key in self._problems for key in keys)
 
     def sound_below(self, table: str) -> bool:
-        """Whether nothing is wrong with a table nor with any key in it."""
+        """Return whether nothing is wrong with a table nor with any key in it."""
         return not any(f"{key}.".startswith(f"{table}.") for key in self._problems)
 
     def __getitem__(self, key: str) -> Any:
@@ -85,7 +85,7 @@ class Findings:
         return self._values[key] if key in self._values else SETTING_BY_KEY[key].default
 
     def given(self, key: str) -> bool:
-        """Whether the key has a value of its own."""
+        """Return whether the key has a value of its own."""
         return key in self._values
 
     def problems(self) -> tuple[Problem, ...]:

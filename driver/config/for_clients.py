@@ -1,4 +1,4 @@
-"""What a client needs to know to reach a driver of a given configuration."""
+"""The settings with which a client reaches a driver of a given configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ __all__ = ["ClientConfig", "client_config_for"]
 
 
 def client_config_for(config: DriverConfig, aeron_dir: str, **changes: Any) -> ClientConfig:
-    """`changes` are fields of ClientConfig; raises ConfigError for what cannot work."""
+    """Return the settings of a client; `changes` are fields of ClientConfig.
+
+    Raises ConfigError for values that cannot work.
+    """
     driver, policies = config.driver, config.policies
     fields: dict[str, Any] = {
         "aeron_dir": aeron_dir,

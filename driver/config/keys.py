@@ -34,7 +34,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """What a value of the right type must be besides, and the text that says so.
+    """A condition for values of the right type, and the text of its violation.
 
     Rules that need a second key or the file system are in `check.py`.
     """
@@ -44,7 +44,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a host name or address, IPv6 without brackets, certainly means this machine.
+    """Return whether a host name or address, IPv6 without brackets, certainly means this machine.
 
     >>> is_loopback_host("127.0.0.1"), is_loopback_host("127.0.0.1.example.org")
     (True, False)
@@ -288,7 +288,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Keepalive intervals after which a silent client's lease ends.",
         _within(1, 1000),
     ),
-    Setting("policies.max_leases", "u32", "Most leases at a time; 0 is no limit."),
+    Setting("policies.max_leases", "u32", "Most leases at a time; 0 for any number."),
     Setting(
         "policies.node_id_reuse_cooldown_ms",
         "u32",

@@ -1,4 +1,4 @@
-"""Where region files lie: `<base_dir>/tensorpool-<user>/<namespace>/<stream_id>/<epoch>/` (D-110).
+"""Paths of region files: `<base_dir>/tensorpool-<user>/<namespace>/<stream_id>/<epoch>/` (D-110).
 
 Paths only; nothing here touches a file, except that `Layout.of` resolves the base directory, since
 announced paths are canonical (D-111).

@@ -23,7 +23,7 @@ from .values import from_text, from_toml, read_profiles, read_streams
 
 __all__ = ["STARTER", "LoadedConfig", "check_config", "load_config", "parse_override"]
 
-# What a driver runs with when it is given no file: one ready stream, and more on request.
+# Configuration of a driver without a file: one ready stream, and more on request.
 STARTER: Mapping[str, Any] = {
     "driver": {"stream_id_range": "20000-29999"},
     "policies": {"allow_dynamic_streams": True},

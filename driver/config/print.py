@@ -18,8 +18,8 @@ __all__ = ["printed_config"]
 def printed_config(loaded: LoadedConfig) -> str:
     """All effective values, one `key = value  # source` a line (D-192).
 
-    The output is TOML. What has no TOML form is a comment: an unset range, and the shutdown token,
-    of which only is said whether there is one (D-140).
+    The output is TOML. Comments stand for values without a TOML form: an unset range, and the
+    shutdown token, which is masked (D-140).
     """
     return "\n".join(_lines(loaded)) + "\n"
 
@@ -62,6 +62,6 @@ def _toml(value: object) -> str:
         fields = msgspec.structs.asdict(value).items()
         return f"{{ {', '.join(f'{name} = {_toml(item)}' for name, item in fields)} }}"
     # A JSON string is a TOML basic string, except for DEL, which JSON leaves as it is. A path of
-    # the environment that is not UTF-8 cannot be said in TOML at all.
+    # the environment that is not UTF-8 has no form in TOML at all.
     text = str(value).encode("utf-8", "replace").decode("utf-8")
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""What the driver asks of the file system below `shm.base_dir`."""
+"""Properties of the file system below `shm.base_dir`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .layout import deepest_existing
 
 __all__ = ["free_bytes_at", "huge_page_bytes_at", "make_base_directory", "usability_problem"]
 
-_BASE_MODE = 0o1777  # as /tmp: everybody may have a directory in it, nobody touches another's
+_BASE_MODE = 0o1777  # as /tmp: each user may have directories in it and change no other
 _UNLIMITED = 2**63 - 1
 
 

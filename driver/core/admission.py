@@ -1,4 +1,4 @@
-"""Whether an attach request may be granted: the rules of D-070, in their order.
+"""The rules by which an attach request is granted or refused, in the order of D-070.
 
 Nothing is changed here. A refusal carries the text that goes on the wire, word for word as
 specified, and a hint for the log that names what was seen and what would have succeeded.

@@ -28,7 +28,7 @@ from .services import Services
 from .stream_machine import StreamLifecycle
 from .stream_table import StreamTable
 
-__all__ = ["AttachDesk"]
+__all__ = ["AttachRequests"]
 
 REFUSALS_LOGGED = 20  # lines per second and response code: a client may retry without a pause
 
@@ -45,7 +45,7 @@ _REFUSED = {
 }
 
 
-class AttachDesk:
+class AttachRequests:
     """Handles attach requests on behalf of DriverLifecycle."""
 
     __slots__ = ("_leases", "_log_limit", "_rules", "_services", "_streams")

@@ -44,7 +44,7 @@ class IdRange(msgspec.Struct, frozen=True):
         return f"{self.start}-{self.end}"
 
     def overlaps(self, other: IdRange) -> bool:
-        """Whether any id lies in both ranges."""
+        """Return whether any id lies in both ranges."""
         return self.start <= other.end and other.start <= self.end
 
 
@@ -156,7 +156,7 @@ class PoliciesTable(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lease_duration_ns(self) -> int:
-        """How long a lease lives after its grant or last keepalive (D-082)."""
+        """Lifetime of a lease in ns, from its grant or last keepalive (D-082)."""
         return self.lease_keepalive_interval_ms * self.lease_expiry_grace_intervals * 1_000_000
 
     def __repr__(self) -> str:
@@ -168,7 +168,7 @@ class PoliciesTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DriverConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a driver is told.
+    """The whole configuration of a driver.
 
     >>> config = DriverConfig(
     ...     profiles={"camera": Profile(payload_pools=(Pool(pool_id=1, stride_bytes=1 << 20),))},

@@ -5,8 +5,8 @@ timers bring: *Running*, where attaches are granted, *Normal* or *Degraded* by t
 the driver depends on; then *Draining*, where leases may end but none begins. **Stopped** has sent
 the one shutdown message and released everything.
 
-What a request means in detail is next door: `attach.py` for attaches, `lease_desk.py` for
-keepalives and the ends of leases, `start_stop.py` for the first and the last steps.
+The details stand in `attach_requests.py` (attaches), `lease_requests.py` (keepalives and the ends
+of leases) and `start_stop.py` (the first and the last steps).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tensor_pool.protocol.wire import (
 )
 
 from .admission import DRAINING
-from .attach_requests import AttachDesk
+from .attach_requests import AttachRequests
 from .events import (
     Cause,
     Condition,
@@ -46,7 +46,7 @@ from .events import (
     Shutdown,
     StreamEvent,
 )
-from .lease_requests import LeaseDesk
+from .lease_requests import LeaseRequests
 from .lease_table import LeaseTable
 from .services import Services
 from .start_stop import Endpoints, finish, start_up
@@ -70,8 +70,8 @@ class DriverLifecycle(Machine):
         self.conditions: set[Condition] = set()
         self.shutdown = Shutdown(ShutdownReason.NORMAL, "")
         self.start_error: Exception | None = None
-        self._attach = AttachDesk(services, self.leases, self.streams)
-        self._lease_desk = LeaseDesk(
+        self._attach = AttachRequests(services, self.leases, self.streams)
+        self._lease_requests = LeaseRequests(
             services, self.leases, self.streams, lambda: self.is_in(self.Draining)
         )
         super().__init__(start=False, observer=services.observer)
@@ -133,23 +133,23 @@ class DriverLifecycle(Machine):
     def _tick(self, now: int) -> Outcome:
         services = self._services
         self._endpoints.flush()
-        self._lease_desk.tick(now)
+        self._lease_requests.tick(now)
         services.health.check(now, self._endpoints.control_backlog, services.store)
         return HANDLED
 
     @on_event(Serving, DriverEvent.DETACH_REQUEST)
     def _detach_requested(self, message: ShmDetachRequest) -> Outcome:
-        self._lease_desk.detach(message)
+        self._lease_requests.detach(message)
         return HANDLED
 
     @on_event(Serving, DriverEvent.KEEPALIVE)
     def _kept_alive(self, message: ShmLeaseKeepalive) -> Outcome:
-        self._lease_desk.keepalive(message)
+        self._lease_requests.keepalive(message)
         return HANDLED
 
     @on_event(Serving, DriverEvent.CONSUMER_HELLO)
     def _greeted(self, message: ConsumerHello) -> Outcome:
-        self._lease_desk.hello(message)
+        self._lease_requests.hello(message)
         return HANDLED
 
     @on_event(Serving, DriverEvent.ANNOUNCE_TIMER_FIRED)
@@ -168,12 +168,12 @@ class DriverLifecycle(Machine):
 
     @on_event(Serving, DriverEvent.LEASE_CHECK_TIMER_FIRED)
     def _lease_check_due(self, check: LeaseCheck) -> Outcome:
-        self._lease_desk.check(check)
+        self._lease_requests.check(check)
         return HANDLED
 
     @on_event(Serving, DriverEvent.REVOKE_LEASE)
     def _revoke_lease(self, revocation: Revocation) -> Outcome:
-        self._lease_desk.revoke(revocation)
+        self._lease_requests.revoke(revocation)
         return HANDLED
 
     @on_event(Serving, DriverEvent.FATAL_ERROR, target=Stopped)
@@ -202,7 +202,9 @@ class DriverLifecycle(Machine):
         if stream is None or not stream.accepts_provisioning():
             return HANDLED
         if stream.producer is not None:
-            self._lease_desk.revoke(Revocation(stream.producer.lease_id, "stream reprovisioned"))
+            self._lease_requests.revoke(
+                Revocation(stream.producer.lease_id, "stream reprovisioned")
+            )
             return HANDLED
         event = (
             StreamEvent.STREAM_PROVISIONED if stream.regions is None else StreamEvent.EPOCH_BUMPED
@@ -313,7 +315,7 @@ class DriverLifecycle(Machine):
 
     @property
     def label(self) -> str:
-        """How logs call this machine."""
+        """Name of this machine in logs."""
         return "driver"
 
     def refuse_attach(self, request: ShmAttachRequest, refusal: Refusal) -> None:
@@ -323,4 +325,4 @@ class DriverLifecycle(Machine):
     # -- effects
 
     def _finish(self) -> None:
-        finish(self._services, self._endpoints, self.streams, self._lease_desk, self.shutdown)
+        finish(self._services, self._endpoints, self.streams, self._lease_requests, self.shutdown)

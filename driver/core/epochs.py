@@ -1,6 +1,6 @@
 """Epochs: which number comes next, and handing their regions to and from the store (§8, §10).
 
-The store may fail in ways nobody foresaw. Only a caller that can answer for it sees that; where an
+The store may fail in unforeseen ways. An attach sees the failure and answers with it. Where an
 epoch ends, the failure is logged and counted, since the end of a lease must not depend on a disk.
 """
 

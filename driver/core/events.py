@@ -1,6 +1,6 @@
 """The events of the three machines, named as in their transition tables, and what they carry.
 
-An event without a payload type below carries what its comment says.
+The comment beside an event is the type of its argument.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class DriverEvent(enum.StrEnum):
-    """What DriverLifecycle reacts to."""
+    """Events of DriverLifecycle."""
 
     START_OK = "StartOk"
     START_FAILED = "StartFailed"  # Exception
@@ -52,7 +52,7 @@ class DriverEvent(enum.StrEnum):
 
 
 class StreamEvent(enum.StrEnum):
-    """What StreamLifecycle reacts to."""
+    """Events of StreamLifecycle."""
 
     STREAM_PROVISIONED = "StreamProvisioned"  # NewEpoch
     EPOCH_BUMPED = "EpochBumped"  # NewEpoch
@@ -66,7 +66,7 @@ class StreamEvent(enum.StrEnum):
 
 
 class LeaseEvent(enum.StrEnum):
-    """What LeaseLifecycle reacts to."""
+    """Events of LeaseLifecycle."""
 
     ATTACH_OK = "AttachOk"  # StreamLifecycle
     ATTACH_REJECT = "AttachReject"  # Refusal
@@ -78,7 +78,7 @@ class LeaseEvent(enum.StrEnum):
 
 
 class Cause(enum.Enum):
-    """Why an epoch was provisioned; ATTACH leaves announcing it to the grant that follows."""
+    """Reason for a new epoch; with ATTACH the grant that follows announces it."""
 
     ATTACH = "attach"
     STARTUP = "startup"
@@ -87,7 +87,7 @@ class Cause(enum.Enum):
 
 
 class Condition(enum.StrEnum):
-    """What can degrade a running driver (§3.4)."""
+    """Conditions that degrade a running driver (§3.4)."""
 
     SHM_SPACE = "SHM_SPACE"
     CONTROL_BACKPRESSURE = "CONTROL_BACKPRESSURE"
@@ -95,7 +95,7 @@ class Condition(enum.StrEnum):
 
 
 class NoSuccessor(enum.Enum):
-    """Why no epoch follows the one whose producer has gone."""
+    """Reason for the end of a producer without a next epoch."""
 
     FAILED = "failed"
     DRAINING = "draining"
@@ -132,7 +132,7 @@ class NewEpoch(NamedTuple):
 
 
 class Producer(NamedTuple):
-    """Who writes to a stream."""
+    """The producer of a stream."""
 
     lease_id: int
     client_id: int

@@ -1,4 +1,4 @@
-"""What degrades the driver, turned into HealthRaised and HealthCleared events (§3.4, D-050).
+"""Health conditions, turned into HealthRaised and HealthCleared events (§3.4, D-050).
 
 The monitor only reports changes; whether the driver is Degraded is DriverLifecycle's state.
 """

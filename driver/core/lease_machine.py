@@ -2,7 +2,7 @@
 
 **Unattached**: the attempt is being answered. **Active**: the lease is in force and has an expiry,
 pushed on by keepalives. **Ended**: it is over, *Detached* by its client, *Expired* in silence or
-*Revoked* by the driver; entering one of the three is what tells everybody, once. **Closed**:
+*Revoked* by the driver; entering one of the three publishes the notice, once. **Closed**:
 nothing is left to do.
 
 A refused attempt never leaves Unattached except to Closed. A lease that is closed while Active
@@ -174,12 +174,12 @@ class LeaseLifecycle(Machine):
 
     @property
     def label(self) -> str:
-        """How logs call this machine."""
+        """Name of this machine in logs."""
         return f"lease {self.lease_id}" if self.lease_id else f"attach by client {self.client_id}"
 
     @property
     def is_active(self) -> bool:
-        """Whether the lease is in force."""
+        """Return whether the lease is in force."""
         return self.current is self.Active
 
     # -- effects
@@ -189,7 +189,7 @@ class LeaseLifecycle(Machine):
         self.expiry_ns = services.time.now + services.lease_duration_ns
 
     def _end(self, counter: str, reason: LeaseRevokeReason, text: str) -> None:
-        """Tell everybody, then the stream; a producer's notice precedes the next epoch (D-092)."""
+        """Publish the notice, then inform the stream: the notice precedes the epoch (D-092)."""
         services = self._services
         services.metrics.inc(counter)
         services.publisher.publish(

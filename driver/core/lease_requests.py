@@ -24,7 +24,7 @@ from .ports import Target
 from .services import Services
 from .stream_table import StreamTable
 
-__all__ = ["LeaseDesk"]
+__all__ = ["LeaseRequests"]
 
 REMEMBERED_FOREIGN_LEASES = 256
 FOREIGN_ANSWERS_PER_PERIOD = 16
@@ -32,7 +32,7 @@ FOREIGN_ANSWERS_PER_PERIOD = 16
 _log = logging.getLogger(__name__)
 
 
-class LeaseDesk:
+class LeaseRequests:
     """Handles requests about leases on behalf of DriverLifecycle."""
 
     __slots__ = (

@@ -11,7 +11,7 @@ __all__ = ["LeaseTable", "lease_id_base"]
 
 
 def lease_id_base(realtime_ns: int) -> int:
-    """What the lease ids of an instance started at this time count up from (D-080).
+    """Return the base of the lease ids of an instance started at this time (D-080).
 
     >>> lease_id_base(1_700_000_000_000_000_000) == 1_700_000_000 << 32
     True
@@ -54,7 +54,7 @@ class LeaseTable:
         return taken
 
     def was_issued(self, lease_id: int) -> bool:
-        """Whether this instance gave out this id, at any time."""
+        """Return whether this instance gave out this id, at any time."""
         return self._base < lease_id < self._next
 
     def get(self, lease_id: int) -> LeaseLifecycle | None:

@@ -10,10 +10,9 @@ _INTERVAL_NS = 1_000_000_000
 
 
 class WarningLimit:
-    """Says when a warning may be written again, and how many were left out since the last.
+    """A limit of log lines per cause and second, one by default.
 
-    `lines` may be written per cause and second, one unless told otherwise. Ask before the log line
-    is put together: a flood then costs a dictionary look-up a message.
+    Ask before the log line is formatted: a flood then costs a dictionary look-up a message.
 
     >>> from tensor_pool.protocol.clock import SimulatedClock
     >>> clock = SimulatedClock()

@@ -33,7 +33,7 @@ class NodeIds:
 
     @property
     def next_id(self) -> int:
-        """Where the counter stands."""
+        """The value of the counter."""
         return self._next
 
     @property

@@ -52,7 +52,7 @@ class Regions(msgspec.Struct, frozen=True):
 
 
 class ProvisionFailure(enum.Enum):
-    """What kind of obstacle kept an epoch from being provisioned."""
+    """Kinds of obstacles to a provisioning."""
 
     SPACE = "space"  # ENOSPC, EDQUOT or the capacity test: raises the SHM_SPACE condition
     OTHER = "other"
@@ -77,14 +77,14 @@ class DriverLockedError(TensorPoolError):
 
 
 class Target(enum.Enum):
-    """Which of the driver's two publications a message belongs to."""
+    """The driver's two publications."""
 
     CONTROL = "control"
     ANNOUNCE = "announce"
 
 
 class PublishOutcome(enum.Enum):
-    """What became of a published message (D-171)."""
+    """The outcome of a publication (D-171)."""
 
     SENT = "sent"
     QUEUED = "queued"
@@ -108,13 +108,13 @@ class ShmStore(Protocol):
 
     @property
     def on_hugetlbfs(self) -> bool:
-        """Whether base_dir lies on a hugetlbfs; known after `open`."""
+        """Return whether base_dir lies on a hugetlbfs; known after `open`."""
         ...
 
     def open(self, now: int) -> None:
-        """Canonicalise directories, take the lock, delete or collect what the configuration says.
+        """Canonicalise directories, take the lock, delete or collect as configured.
 
-        Raises DriverLockedError, or OSError; then nothing is held. `highest_epoch` also knows
+        Raises DriverLockedError, or OSError; then nothing is held. `highest_epoch` also counts
         epochs deleted here (D-100, D-104).
         """
         ...
@@ -148,7 +148,7 @@ class ShmStore(Protocol):
         ...
 
     def has_retired(self) -> bool:
-        """Whether retired epochs wait for collection."""
+        """Return whether retired epochs wait for collection."""
         ...
 
     def free_bytes(self) -> int:

@@ -21,7 +21,7 @@ _DECLINED = ("", 0)
 
 
 class StreamAssignments:
-    """Which lease has which id of one range."""
+    """The ids of one range, by lease."""
 
     __slots__ = ("_by_lease", "_ids")
 
@@ -107,8 +107,7 @@ class PrivateStreams:
         return (channel, assigned) if assigned else _DECLINED
 
     def _carries(self, channel: str) -> bool:
-        """Whether both ends of a private stream on this channel would be on this host, or are
-        known to be reachable."""
+        """Return whether both ends of a private stream on this channel can reach each other."""
         return (
             channel == "aeron:ipc" or channel.startswith("aeron:ipc?") or channel in self._channels
         )

@@ -44,7 +44,7 @@ class RotatingIds:
         return next(iter(self._released), None)
 
     def take(self, wanted: int | None = None) -> int | None:
-        """Take the next free id, or the wanted one, which must be free and in the range."""
+        """Take the next free id, or the requested one, which must be free and in the range."""
         taken = self.peek() if wanted is None else wanted
         if taken is not None:
             self._used.add(taken)

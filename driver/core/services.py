@@ -1,4 +1,4 @@
-"""What the machines share: the ports they act through, and the tables that outlive one event."""
+"""The ports that all machines act through, and the tables that outlive one event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a driver looks like from outside: read-only records, sorted by id (D-191)."""
+"""Read-only records of a driver's state, sorted by id (D-191)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from tensor_pool.protocol.wire import ShmDriverShutdown
 
 from .events import Cause, NewEpoch, Shutdown, StreamEvent
-from .lease_requests import LeaseDesk
+from .lease_requests import LeaseRequests
 from .ports import Target
 from .services import Services
 from .stream_machine import StreamLifecycle
@@ -26,7 +26,7 @@ class Endpoints(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether messages can still be sent."""
+        """Return whether messages can still be sent."""
         ...
 
     @property
@@ -72,7 +72,7 @@ def finish(
     services: Services,
     endpoints: Endpoints,
     streams: StreamTable,
-    leases: LeaseDesk,
+    leases: LeaseRequests,
     shutdown: Shutdown,
 ) -> None:
     """End everything, in order; a step that fails does not keep the next from being taken."""

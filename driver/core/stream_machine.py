@@ -4,8 +4,8 @@
 producer writing to it (*ProducerAttached*) or none yet (*Ready*). **Draining**: the driver is
 stopping; leases may end, but nothing is provisioned any more. **Closed**: the stream is gone.
 
-Whoever wants to give the stream an epoch asks `accepts_provisioning()` first; whether a second
-producer may come is decided before it gets here, so such an event is only counted.
+The caller asks `accepts_provisioning()` before it provisions an epoch for the stream. A second
+producer is refused before its event gets here, so such an event is only counted.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ NO_EPOCHS = EpochSpan(0, 0)
 class StreamLifecycle(Machine):
     """The state of one stream.
 
-    `profile` is None for a configured stream whose profile does not exist; nobody can attach to
+    `profile` is None for a configured stream whose profile does not exist; no client can attach to
     it. `epochs_before` are those of an earlier stream with the same id (D-165).
     """
 
@@ -199,7 +199,7 @@ class StreamLifecycle(Machine):
 
     @on_event(Live, StreamEvent.DRIVER_SHUTDOWN, target=Closed)
     def _shut_down(self, _: object) -> None:
-        # The mappings go with the store, and the files stay or go as the configuration says.
+        # The mappings go with the store, and the files stay or go as configured.
         self._clear_producer()
         self.consumers.clear()
         self.regions = None
@@ -235,15 +235,15 @@ class StreamLifecycle(Machine):
 
     @property
     def label(self) -> str:
-        """How logs call this machine."""
+        """Name of this machine in logs."""
         return f"stream {self.stream_id}"
 
     def accepts_provisioning(self) -> bool:
-        """Whether an epoch may be provisioned now (D-031)."""
+        """Return whether an epoch may be provisioned now (D-031)."""
         return self.is_in(self.Init) or self.is_in(self.Active)
 
     def has_assigned(self, epoch: int) -> bool:
-        """Whether this instance gave the stream this epoch, as far as is remembered.
+        """Return whether this instance gave the stream this epoch, as far as is remembered.
 
         Old epochs are forgotten; in doubt the answer is yes (D-006).
         """

@@ -45,7 +45,7 @@ class PeriodicTimer:
         self._armed = False
 
     def fires(self, now: int) -> bool:
-        """Whether it is due; if so the next period begins."""
+        """Return whether it is due; if so the next period begins."""
         if not self._armed or now - self._last_ns < self._period_ns:
             return False
         self._last_ns = now
@@ -53,7 +53,7 @@ class PeriodicTimer:
 
     @property
     def due_ns(self) -> int | None:
-        """When it will be due; None when it is not armed."""
+        """Monotonic time at which it is due; None when it is not armed."""
         return self._last_ns + self._period_ns if self._armed else None
 
 
@@ -72,7 +72,7 @@ class OneShotTimer:
         self._due_ns = None
 
     def fires(self, now: int) -> bool:
-        """Whether it is due; if so it is not armed any more."""
+        """Return whether it is due; if so it is not armed any more."""
         if self._due_ns is None or now < self._due_ns:
             return False
         self._due_ns = None
@@ -80,7 +80,7 @@ class OneShotTimer:
 
     @property
     def due_ns(self) -> int | None:
-        """When it will be due; None when it is not armed."""
+        """Monotonic time at which it is due; None when it is not armed."""
         return self._due_ns
 
 

@@ -1,4 +1,4 @@
-"""What `tensor-pool driver` does: load the configuration, then check, print or run (D-192)."""
+"""The command `tensor-pool driver`: load the configuration, then check, print or run (D-192)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class DriverCommand(msgspec.Struct, frozen=True):
 
 
 def plain_command(arguments: Iterable[str]) -> DriverCommand | None:
-    """What the arguments of `driver` ask for if they only say how to run it.
+    """Return the command of `driver` whose arguments only configure a run.
 
-    None for everything else (other options, anything that could be wrong, twice the same): that is
-    for Typer to read, which understands these in the same way.
+    None for other options, repeated options and anything that could be wrong. Typer reads those,
+    and reads these in the same way.
 
     >>> plain_command(["pool.toml", "--set", "driver.fragment_limit=50"]).overrides
     ('driver.fragment_limit=50',)

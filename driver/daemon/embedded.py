@@ -25,7 +25,7 @@ from ..config.load import check_config
 from ..core.configuration import DriverConfig
 from ..http import open_listener, open_pages
 from ..runtime.assembly import Assembly
-from ..runtime.loop import LoopDesk, run_driver
+from ..runtime.loop import LoopCalls, run_driver
 from ..runtime.report import DriverReport, take_report
 
 __all__ = ["EmbeddedDriver"]
@@ -49,7 +49,7 @@ class EmbeddedDriver:
         check_config(config)
         self._config = config
         self._pid = os.getpid()
-        self._desk = LoopDesk()
+        self._calls = LoopCalls()
         self._error: BaseException | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -57,10 +57,10 @@ class EmbeddedDriver:
             listener = open_listener(config.driver.http_address, opened)
             self._assembly = Assembly(config, observer=observer)
             opened.callback(self._assembly.close)
-            # Started by this thread, run by another: handed over before anybody else knows it.
+            # Started by this thread, run by another: handed over before it is shared.
             self._assembly.driver.start()
             opened.callback(self._assembly.driver.close, drain=False)
-            open_pages(listener, self._assembly, self._desk, opened)
+            open_pages(listener, self._assembly, self._calls, opened)
             if threaded:
                 self._thread = threading.Thread(
                     target=self._run, name="tensor-pool-driver", daemon=True
@@ -70,7 +70,7 @@ class EmbeddedDriver:
 
     def _run(self) -> None:
         try:
-            run_driver(self._assembly.driver, self._assembly.clock, self._desk)
+            run_driver(self._assembly.driver, self._assembly.clock, self._calls)
         except BaseException as error:  # noqa: BLE001 - raised by the next call of the application
             self._error = error
 
@@ -81,11 +81,11 @@ class EmbeddedDriver:
 
     @property
     def is_running(self) -> bool:
-        """Whether it still serves clients; false after a requested stop or a fatal error."""
+        """Return whether it still serves clients; false after a requested stop or a fatal error."""
         return not (self._closed or self._error or self._assembly.driver.is_stopped)
 
     def client_config(self, **changes: Any) -> ClientConfig:
-        """What a Client needs to reach this driver; `changes` are fields of ClientConfig."""
+        """Return the settings of a Client of this driver; `changes` are fields of ClientConfig."""
         return client_config_for(self._config, self.aeron_dir, **changes)
 
     def do_work(self) -> int:
@@ -94,7 +94,7 @@ class EmbeddedDriver:
             raise RuntimeError("this driver runs on a thread of its own; do not poll it as well")
         self._check_open()
         work = self._assembly.driver.do_work()
-        self._desk.serve()
+        self._calls.serve()
         return work
 
     def request_shutdown(
@@ -104,7 +104,7 @@ class EmbeddedDriver:
         self._assembly.driver.request_shutdown(reason, text)
 
     def revoke_lease(self, lease_id: int, text: str = "") -> bool:
-        """End a lease, whose client is told; False if there is no such lease (D-089)."""
+        """End a lease and notify its client; False if the lease does not exist (D-089)."""
         return self._in_loop(lambda: self._assembly.driver.revoke_lease(lease_id, text))
 
     def reprovision(self, stream_id: int) -> bool:
@@ -120,7 +120,7 @@ class EmbeddedDriver:
         if self._thread is None or self._thread is threading.current_thread():
             return function()
         try:
-            return self._desk.call(function).result()
+            return self._calls.call(function).result()
         except CancelledError:
             raise self._error or ClosedError("the embedded driver has stopped") from None
 
@@ -146,11 +146,11 @@ class EmbeddedDriver:
             if drain:
                 driver.request_shutdown()
             else:
-                self._desk.call(lambda: driver.close(drain=False))
+                self._calls.call(lambda: driver.close(drain=False))
             self._thread.join()
         with self._opened:
             driver.close(drain=drain)
-        self._desk.close()
+        self._calls.close()
         if self._error is not None:
             raise self._error
 

@@ -19,7 +19,7 @@ __all__ = ["LOG_FORMATS", "LOG_LEVELS", "HumanFormatter", "JsonFormatter", "conf
 LOG_FORMATS = ("auto", "human", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-# What every record has; anything else was given as `extra`.
+# Attributes of every record; others were given as `extra`.
 _STANDARD = frozenset(
     {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 )

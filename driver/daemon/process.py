@@ -1,4 +1,4 @@
-"""The daemon: one process that runs one driver until it is told to stop (D-192).
+"""The daemon: one process that runs one driver until a signal stops it (D-192).
 
 Signals only count; the loop turns the count into requests (D-144). The first SIGTERM or SIGINT
 lets clients detach, a second one stops the driver at once.
@@ -20,7 +20,7 @@ from ..core.ports import DriverLockedError, ProvisionError
 from ..driver import Driver
 from ..http import open_listener, open_pages
 from ..runtime.assembly import Assembly, allow_many_files
-from ..runtime.loop import LoopDesk, run_driver
+from ..runtime.loop import LoopCalls, run_driver
 from .systemd import SystemdNotifier
 
 __all__ = ["EXIT_FATAL", "EXIT_LOCKED", "EXIT_OK", "run_daemon"]
@@ -65,13 +65,13 @@ def run_daemon(config: DriverConfig) -> int:
             return EXIT_LOCKED
         except (TensorPoolError, ProvisionError, OSError) as error:
             _log.error("the driver cannot run: %s", error)
-        except Exception:  # noqa: BLE001 - the last resort of a process, and it says everything
+        except Exception:  # noqa: BLE001 - the last resort of a process
             _log.exception("the driver cannot run")
         return EXIT_FATAL
 
 
 class _Daemon:
-    """What a running daemon holds."""
+    """A running daemon and its resources."""
 
     def __init__(self, config: DriverConfig, signals: StopSignals) -> None:
         self._config = config
@@ -81,7 +81,7 @@ class _Daemon:
 
     def run(self) -> int:
         allow_many_files()
-        desk = LoopDesk()
+        calls = LoopCalls()
         with contextlib.ExitStack() as opened:
             # First, since nothing has to be undone where the address is taken.
             listener = open_listener(self._config.driver.http_address, opened)
@@ -90,9 +90,9 @@ class _Daemon:
             driver = assembly.driver
             driver.start()
             opened.callback(driver.close, drain=False)
-            open_pages(listener, assembly, desk, opened)
+            open_pages(listener, assembly, calls, opened)
             self._say_ready(assembly.aeron_dir)
-            run_driver(driver, assembly.clock, desk, lambda now: self._after_cycle(driver, now))
+            run_driver(driver, assembly.clock, calls, lambda now: self._after_cycle(driver, now))
             shutdown = driver.shutdown
         if shutdown.reason is ShutdownReason.ERROR:
             _log.error("stopped by a fatal error: %s", shutdown.text)

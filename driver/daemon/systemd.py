@@ -1,4 +1,4 @@
-"""Readiness and watchdog notices to systemd (`Type=notify`); silent when nobody asked for them.
+"""Readiness and watchdog notices to systemd (`Type=notify`); silent without a listener.
 
 The protocol is one datagram a notice to the socket named by `NOTIFY_SOCKET`.
 """

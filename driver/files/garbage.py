@@ -1,4 +1,4 @@
-"""Which epoch directories may go, and removing them (D-124 to D-128, W-018).
+"""The choice of epoch directories to remove, and their removal (D-124 to D-128, W-018).
 
 An epoch outlives its use for a while: clients map late, and on a restart the directories are what
 keeps epoch numbers rising. The collector looks at the disk each time rather than at what it
@@ -31,14 +31,14 @@ __all__ = ["EpochCollector", "Leniency", "remove_epoch"]
 
 
 class Leniency(msgspec.Struct, frozen=True):
-    """What protects an epoch that is not current: being among the newest, and being young."""
+    """The protection of epochs that are not current: the newest, and the young."""
 
     keep: int
     min_age_ns: int
 
 
 class Pass(msgspec.Struct, frozen=True):
-    """What one look at a stream's epochs came to.
+    """The outcome of one pass over a stream's epochs.
 
     `removable` are the epochs that may go, ascending; `due_ns` is the monotonic time at which the
     next epoch will be old enough, None when no epoch waits for that; `error` the last obstacle met.
@@ -52,7 +52,7 @@ class Pass(msgspec.Struct, frozen=True):
 class EpochCollector:
     """Looks at and removes the epochs of one namespace.
 
-    `is_current(stream_id, epoch)` is asked before an epoch is collected, `on_removed` told after.
+    `is_current(stream_id, epoch)` is called before an epoch is collected, `on_removed` after.
     """
 
     def __init__(
@@ -162,8 +162,8 @@ def remove_epoch(stream_directory: int, name: str) -> None:
     """Remove an epoch directory and the regular files directly in it (D-127).
 
     Follows no link and enters no directory; whatever else is inside stays, and with it the epoch
-    directory: OSError is raised then. The header ring goes last, so that what could not be removed
-    still tells its age. What is gone already is no error.
+    directory: OSError is raised then. The header ring goes last, so that a directory
+    that stays keeps its age. A file that is already gone is not an error.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -47,7 +47,7 @@ class NamespaceLock:
         return cls(fd)
 
     def remove_file(self, directory_path: str) -> None:
-        """Remove the lock file while it is held: nobody can lock a file that has no name."""
+        """Remove the lock file while it is held: no process can lock a file without a name."""
         with contextlib.suppress(OSError):
             os.unlink(f"{directory_path}/{LOCK_FILE}")
 

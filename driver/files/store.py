@@ -60,7 +60,7 @@ class FileStore:
 
     @property
     def on_hugetlbfs(self) -> bool:
-        """Whether regions are backed by huge pages; known after `open`."""
+        """Return whether regions are backed by huge pages; known after `open`."""
         return self._huge_page_bytes is not None
 
     def open(self, now: int) -> None:
@@ -139,7 +139,7 @@ class FileStore:
             _log.warning("epoch directory could not be removed", extra=_about(error, path))
 
     def _remove_directory(self, path: str) -> None:
-        with contextlib.suppress(OSError):  # not empty: something of somebody else's is in it
+        with contextlib.suppress(OSError):  # not empty: files of others are in it
             os.rmdir(path)
 
     def close(self, *, discard: bool = False) -> None:
@@ -255,7 +255,7 @@ class FileStore:
             elif outcome.due_ns is not None:
                 self._collect_due_ns[stream_id] = outcome.due_ns
             else:
-                # What is left is protected by its number; the next retirement looks again.
+                # The epochs left are protected by their numbers until the next retirement.
                 del self._collect_due_ns[stream_id]
         if last_error is not None:
             raise last_error
@@ -276,7 +276,7 @@ class FileStore:
                 self._collect_due_ns[stream_id] = _AT_ONCE
 
     def has_retired(self) -> bool:
-        """Whether epochs wait to be old enough, or for an obstacle to go away."""
+        """Return whether epochs wait to be old enough, or for an obstacle to go away."""
         return bool(self._collect_due_ns)
 
     def free_bytes(self) -> int:

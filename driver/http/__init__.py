@@ -9,7 +9,7 @@ import contextlib
 import socket
 
 from ..runtime.assembly import Assembly
-from ..runtime.loop import LoopDesk
+from ..runtime.loop import LoopCalls
 
 __all__ = ["open_listener", "open_pages"]
 
@@ -29,11 +29,11 @@ def open_listener(address: str, opened: contextlib.ExitStack) -> socket.socket |
 def open_pages(
     listener: socket.socket | None,
     assembly: Assembly,
-    desk: LoopDesk,
+    calls: LoopCalls,
     opened: contextlib.ExitStack,
 ) -> None:
     """Serve pages about a started driver until `opened` is closed; nothing without a listener."""
     if listener is not None:
         from .server import serve_http
 
-        opened.callback(serve_http(listener, assembly, desk))
+        opened.callback(serve_http(listener, assembly, calls))

@@ -1,7 +1,7 @@
 """The pages of the driver's HTTP server.
 
 A page is a route here and a function that asks the driver's loop for what it shows. The page for
-people, at `/`, is in `web/`.
+people, at `/`, is in `page/`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _EVENTS_IN_STATUS = 50
 
 
 class Reporter(Protocol):
-    """How pages ask the driver's loop; futures are cancelled when the driver stops."""
+    """Requests of pages to the driver's loop; futures are cancelled when the driver stops."""
 
     def request_metrics(self) -> Future[MetricsReport]: ...
 

@@ -17,7 +17,7 @@ from tensor_pool.protocol.errors import TensorPoolError
 
 from ..config.for_clients import client_config_for
 from ..runtime.assembly import Assembly
-from ..runtime.loop import LoopDesk
+from ..runtime.loop import LoopCalls
 from ..runtime.report import DriverReport, MetricsReport, take_metrics, take_report
 
 __all__ = ["HttpUnavailableError", "listen", "serve_http", "split_address"]
@@ -63,18 +63,18 @@ def listen(address: str) -> socket.socket:
 class _LoopReporter:
     """Has reports made by the loop."""
 
-    def __init__(self, assembly: Assembly, desk: LoopDesk) -> None:
+    def __init__(self, assembly: Assembly, calls: LoopCalls) -> None:
         self._assembly = assembly
-        self._desk = desk
+        self._calls = calls
 
     def request_metrics(self) -> Future[MetricsReport]:
-        return self._desk.call(lambda: take_metrics(self._assembly))
+        return self._calls.call(lambda: take_metrics(self._assembly))
 
     def request_report(self) -> Future[DriverReport]:
-        return self._desk.call(lambda: take_report(self._assembly))
+        return self._calls.call(lambda: take_report(self._assembly))
 
 
-def serve_http(listener: socket.socket, assembly: Assembly, desk: LoopDesk) -> Callable[[], None]:
+def serve_http(listener: socket.socket, assembly: Assembly, calls: LoopCalls) -> Callable[[], None]:
     """Serve on a listening socket until the returned function is called."""
     import uvicorn
 
@@ -82,7 +82,7 @@ def serve_http(listener: socket.socket, assembly: Assembly, desk: LoopDesk) -> C
     from .page.hub import Hub
     from .page.viewer_process import ViewerProcess
 
-    reporter = _LoopReporter(assembly, desk)
+    reporter = _LoopReporter(assembly, calls)
     viewer = ViewerProcess(client_config_for(assembly.config, assembly.aeron_dir))
     hub = Hub(reporter, assembly.feed, viewer, shows_frames=assembly.config.driver.http_images)
     app = create_app(reporter, hub)

@@ -42,7 +42,7 @@ class TransportEndpoints:
 
     @property
     def is_open(self) -> bool:
-        """Whether messages can still be sent."""
+        """Return whether messages can still be sent."""
         return self._subscription is not None and not self._transport.is_closed
 
     @property
@@ -82,11 +82,11 @@ class TransportEndpoints:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether messages wait to be offered again."""
+        """Return whether messages wait to be offered again."""
         return self._proxy.has_backlog
 
     def has_arrived(self) -> bool:
-        """Whether there is something to poll; cheap, and nothing is lost by asking.
+        """Return whether there is something to poll; cheap, and nothing is lost by asking.
 
         Raises what polling raises.
         """
@@ -121,7 +121,7 @@ class TransportEndpoints:
         self._proxy.flush_finally(self._make_room)
 
     def _make_room(self) -> None:
-        # The driver hears itself, so what it does not read would hold its own publication back.
+        # The driver receives its own messages: unread they would hold its publication back.
         if not self._transport.is_closed:
             self.poll(_discard, _DISCARD_LIMIT)
         self._pause()

@@ -1,7 +1,7 @@
 """The adapter: turns what arrives on the control stream into events, and drops the rest (§4).
 
-The driver shares the stream with every client and hears itself. A message is looked at in the
-order of D-060; what is not for the driver is counted and forgotten, whatever its bytes.
+The driver shares the stream with every client and receives its own messages. A message is checked
+in the order of D-060. A message for others is counted and dropped, whatever its bytes.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Adapter:
 
     def on_fragment(self, buffer: memoryview) -> None:
         """Handle one whole message; never raises."""
-        # First, since the driver hears its own answers as often as its clients' requests, and a
+        # First, since the driver receives its own answers as often as its clients' requests, and a
         # flood of something else must not cost more than a look at its header.
         kind = bytes(buffer[_KIND_BYTES])
         if kind not in _FOR_US and len(buffer) >= HEADER_BYTES:
@@ -176,7 +176,7 @@ class Adapter:
         self._count(_COUNTERS[error.reason], error)
 
     def _answers_newer_attach(self, buffer: memoryview) -> bool:
-        """Answer an attach request of a newer schema, if it can be told whose it is (D-061)."""
+        """Answer an attach request of a newer schema, if its correlation id can be read (D-061)."""
         if bytes(buffer[_KIND_BYTES]) != _ATTACH:
             return False
         correlation_id = peek_correlation_id(buffer)
@@ -189,7 +189,7 @@ class Adapter:
         return True
 
     def _sheds(self) -> bool:
-        """Whether an attach request is dropped because no answer could be delivered (D-066)."""
+        """Return whether an attach request is dropped for want of a way to answer it (D-066)."""
         if not self._proxy.is_full:
             return False
         self._count("attach_shed", "an attach request, since answers cannot be delivered")

@@ -19,7 +19,7 @@ __all__ = ["KINDS", "Entry", "Kind", "Outbox"]
 
 
 class Kind(enum.Enum):
-    """How a waiting message is treated: what may be dropped, and what is counted."""
+    """Kinds of waiting messages, which differ in what may be dropped and what is counted."""
 
     ATTACH_RESPONSE = "attach_response"
     DETACH_RESPONSE = "detach_response"
@@ -56,7 +56,7 @@ class Entry:
 
 
 class Outbox:
-    """A queue that also knows its responses by age, its announces and notices by stream.
+    """A queue that also finds its responses by age, its announces and notices by stream.
 
     At most one announce for each stream waits: a newer one replaces it and goes to the tail, since
     only the latest is true (D-173).
@@ -76,11 +76,11 @@ class Outbox:
 
     @property
     def announces(self) -> int:
-        """How many announces wait."""
+        """Number of announces that wait."""
         return len(self._announces)
 
     def has_notice(self, stream_id: int) -> bool:
-        """Whether a notice for this stream waits."""
+        """Return whether a notice for this stream waits."""
         return stream_id in self._notices
 
     def append(self, entry: Entry) -> None:

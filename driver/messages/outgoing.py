@@ -1,4 +1,4 @@
-"""The proxy: encodes what the driver says and gets it out, now or later (§15).
+"""The proxy: encodes the driver's messages and sends them, now or later (§15).
 
 Control messages and announces have a publication each, or share one when they are configured to
 go to the same channel and stream; then they also share one queue, so that they stay in order.
@@ -96,15 +96,15 @@ class Proxy:
 
     @property
     def is_full(self) -> bool:
-        """Whether no further answer could be queued (D-066)."""
+        """Return whether no further answer could be queued (D-066)."""
         return self.control_backlog >= self._limit
 
     def publish(self, target: Target, message: Message) -> PublishOutcome:
         """Offer at once if nothing waits before this message; else queue it (D-171, D-173).
 
         Only an attach response raises what encoding or the transport did not foresee: its
-        request can still be refused (D-064). Any other message is dropped then, since what it
-        tells of has happened.
+        request can still be refused (D-064). Any other message is dropped then, since its
+        event has happened.
         """
         entry = Entry(KINDS[type(message)], message, self._clock.monotonic_ns())
         if target is Target.ANNOUNCE:
@@ -113,7 +113,7 @@ class Proxy:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether messages wait to be offered again."""
+        """Return whether messages wait to be offered again."""
         return bool(self._control or self._announce or self._held)
 
     def flush(self) -> int:

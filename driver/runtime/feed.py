@@ -1,7 +1,7 @@
-"""What happened in the driver lately: transitions, grants, ends, refusals and epochs.
+"""Recent events of the driver: transitions, grants, ends, refusals and epochs.
 
 Written by the driver's thread, read by any other. A record costs the driver a few microseconds and
-the feed keeps a bounded number of them, so nobody has to be asked to make room.
+the feed keeps a bounded number of them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FeedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened.
 
     `kind` is "state", "grant", "end", "refusal" or "epoch". `chart` is the machine's class, `event`
-    the event's name as in the diagrams. `machine` tells machines apart: "driver", "stream 7",
+    the event's name as in the diagrams. `machine` identifies the machine: "driver", "stream 7",
     "lease 42". Lease ids are strings, since they exceed 2^53.
     """
 

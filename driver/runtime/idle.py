@@ -1,4 +1,4 @@
-"""What the loop does when there was nothing to do (D-193)."""
+"""Idle strategy of the loop (D-193)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class IdleBackoff:
         self._sleep_ns = _FIRST_SLEEP_NS
 
     def reset(self) -> None:
-        """Somebody asked for something, and may ask for more."""
+        """Spin again: a request came, and another may follow."""
         self._awake = _SPINS + _YIELDS
         self._sleep_ns = _FIRST_SLEEP_NS
 

@@ -1,8 +1,8 @@
-"""The loop that runs a driver: duty cycles, and what other threads want of the driver in between.
+"""The loop that runs a driver: duty cycles, and calls of other threads in between.
 
-The driver's state belongs to the loop's thread. Nobody else may touch it, so nobody does: a call is
-left at the desk, the loop makes it between two cycles and hands the result back. Nothing is
-computed while nobody asks, and a loop that hangs shows as an answer that does not come.
+The driver's state belongs to the loop's thread and no other thread touches it. A call of another
+thread is queued; the loop makes it between two cycles and returns the result by a future. Without
+calls nothing is computed, and a loop that hangs shows as an answer that does not come.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from tensor_pool.protocol.clock import Clock
 from ..driver import Driver
 from .idle import IdleBackoff
 
-__all__ = ["LoopDesk", "run_driver"]
+__all__ = ["LoopCalls", "run_driver"]
 
 _LONGEST_REST_NS = 50_000_000
 
 
-class LoopDesk:
+class LoopCalls:
     """Takes calls from any thread and makes them in the loop's."""
 
     def __init__(self) -> None:
-        self.calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self.waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         """Calls that wait to be made; to look at."""
         self._closed = False
 
     def call[T](self, function: Callable[[], T]) -> Future[T]:
         """Have `function` called between two cycles; its future is cancelled if none follows."""
         future: Future[T] = Future()
-        self.calls.append((function, future))
+        self.waiting.append((function, future))
         if self._closed:
             self._cancel_all()
         return future
 
     def serve(self) -> None:
         """Make the calls that wait; the loop's thread only."""
-        while self.calls:
-            function, future = self.calls.popleft()
+        while self.waiting:
+            function, future = self.waiting.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -55,23 +55,22 @@ class LoopDesk:
         self._cancel_all()
 
     def _cancel_all(self) -> None:
-        while self.calls:
-            self.calls.popleft()[1].cancel()
+        while self.waiting:
+            self.waiting.popleft()[1].cancel()
 
 
 def run_driver(
     driver: Driver,
     clock: Clock,
-    desk: LoopDesk,
+    calls: LoopCalls,
     each_cycle: Callable[[int], None] = lambda now: None,
     backoff: IdleBackoff | None = None,
 ) -> None:
     """Run a started driver until it is Stopped, backing off while idle (D-193).
 
-    What an idle driver costs is looking a thousand times a second whether there is anything to do.
-    So that is all it does then: a whole cycle comes when there is something, when a timer is due,
-    and every 50 ms for what nobody tells it. `each_cycle` is called with the monotonic time after
-    every cycle. Raises what `do_work` raises.
+    An idle driver looks for input a thousand times a second and does nothing else. A whole cycle
+    runs when there is input, when a timer is due, and every 50 ms for changes without an event.
+    `each_cycle` is called with the monotonic time after every cycle. Raises what `do_work` raises.
     """
     backoff = backoff or IdleBackoff()
     has_input, now_ns, idle = driver.has_input, clock.monotonic_ns, backoff.idle
@@ -81,7 +80,7 @@ def run_driver(
             work = driver.do_work()
             if driver.requests != requests:
                 backoff.reset()
-            desk.serve()
+            calls.serve()
             now = now_ns()
             each_cycle(now)
             due_ns = now + _LONGEST_REST_NS
@@ -90,9 +89,9 @@ def run_driver(
             if not work:
                 idle(now, due_ns)
             if not driver.has_backlog:
-                while not (has_input() or desk.calls):
+                while not (has_input() or calls.waiting):
                     if (now := now_ns()) >= due_ns:
                         break
                     idle(now, due_ns)
     finally:
-        desk.close()
+        calls.close()

@@ -103,7 +103,7 @@ GAUGES = frozenset(
 
 
 class DriverMetrics(Counters):
-    """All metrics of one driver, 0 at first. `name in GAUGES` tells a gauge from a counter."""
+    """All metrics of one driver, 0 at first. `name in GAUGES` is true for a gauge."""
 
     __slots__ = ()
 

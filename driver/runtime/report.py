@@ -1,4 +1,4 @@
-"""Pictures of a running driver, for its pages and for whoever embeds it."""
+"""Reports of a running driver, for its pages and for applications that embed it."""
 
 from __future__ import annotations
 

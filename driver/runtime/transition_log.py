@@ -1,4 +1,4 @@
-"""What the machines' own trace hooks tell, one line for every transition of every machine.
+"""The log of transitions: one line for every transition of every machine.
 
 An event that enters a composite state takes several transitions, the initial ones nested in the
 first; the line names where the machine was before and where it came to rest. Internal transitions
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class TransitionWatch(abc.ABC):
-    """An observer that is told of a transition once, when the machine has come to rest."""
+    """An observer of transitions, called once for each, when the machine has come to rest."""
 
     def __init__(self) -> None:
         # Machines inside a transition: where it began and how deep it is nested.

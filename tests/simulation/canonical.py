@@ -126,7 +126,7 @@ class _View:
             ),
             (proxy.control_backlog, proxy.announce_backlog),
             len(driver._router.posted),
-            len(lifecycle._lease_desk._foreign),
+            len(lifecycle._lease_requests._foreign),
         )
 
     def process(self, process: ClientProcess) -> object:

@@ -1,8 +1,8 @@
-"""One source of news for everybody who has the page open.
+"""One source of news for all open pages.
 
-While somebody watches, the hub reads the feed ten times a second, asks the driver's loop for a
+While a page is open, the hub reads the feed ten times a second, asks the driver's loop for a
 report about once a second and soon after something happened, and keeps a viewer. All of it is
-shared: a second page costs the driver nothing. While nobody watches, nothing runs.
+shared: a second page costs the driver nothing. Without an open page nothing runs.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Hub:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more can be served."""
+        """Return whether one more can be served."""
         return not self._closed and len(self._watchers) < _WATCHERS
 
     def latest_records(self, count: int) -> list[FeedRecord]:
@@ -146,7 +146,7 @@ class Hub:
             watcher.leave()
 
     def _catch_up(self, watcher: Watcher) -> None:
-        """What a page has to know first: what happened lately, and where everything stands."""
+        """Send the first events of a page: recent records, and the latest of each kind."""
         records = [record for record in self._feed.since(0) if record.number <= self._seen]
         watcher.tell(_event("hello", {"records": records[-_RECORDS:]}))
         for event in self._latest.values():
@@ -154,7 +154,7 @@ class Hub:
         self._report_due = 0.0
 
     async def _run(self) -> None:
-        """As long as somebody watches, and a little longer for those who come back at once."""
+        """Run while a page is open, and a little longer for pages that are loaded again."""
         self._viewer.open(self._heard)
         try:
             alone_since = time.monotonic()
@@ -203,7 +203,7 @@ class Hub:
         self._broadcast("report", status_document(report), latest=True)
 
     def _look_at_what_is_wanted(self) -> None:
-        """Frames of streams that somebody watches and somebody writes; none in a driver that ends.
+        """Request frames of streams that are watched and written; none in a driver that ends.
 
         A viewer that stayed attached would keep a stopping driver waiting.
         """

@@ -1,7 +1,7 @@
-"""Whose process a connection on the loopback interface comes from.
+"""The user whose process opened a connection on the loopback interface.
 
 Regions are files with an owner. The page must not show their contents to a user who could not open
-them, and the loopback interface asks nobody for a name; but the kernel knows.
+them, and the loopback interface asks no client for a name; but the kernel has the owner.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _TABLES = {socket.AF_INET: Path("/proc/net/tcp"), socket.AF_INET6: Path("/proc/n
 
 
 def is_same_user(client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> bool:
-    """Whether the process at `client` belongs to this process's user, or to root.
+    """Return whether the process at `client` belongs to this process's user, or to root.
 
-    Both are host and port of an established TCP connection to this process. What cannot be found
-    out is a no.
+    Both are host and port of an established TCP connection to this process. False if the
+    owner cannot be found out.
     """
     if client is None or server is None or server[1] is None:
         return False

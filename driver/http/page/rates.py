@@ -1,4 +1,4 @@
-"""Rates and losses, from what producers and consumers say of themselves once a second."""
+"""Rates and losses, from the QoS messages that producers and consumers send once a second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _ConsumerSeen(msgspec.Struct):
 
 
 class RateBoard:
-    """The latest word of everybody on the QoS stream."""
+    """The latest message of each sender on the QoS stream."""
 
     def __init__(self) -> None:
         self._producers: dict[int, _ProducerSeen] = {}
@@ -57,7 +57,7 @@ class RateBoard:
             self._consumers[key] = _ConsumerSeen(message, now_ns)
 
     def summary(self, now_ns: int) -> dict[str, Any]:
-        """Streams and consumers that were heard of lately, as plain values for JSON."""
+        """Return the streams and consumers of recent messages, as plain values for JSON."""
         oldest = now_ns - _SILENCE_NS
         self._producers = {k: seen for k, seen in self._producers.items() if seen.at_ns > oldest}
         self._consumers = {k: seen for k, seen in self._consumers.items() if seen.at_ns > oldest}

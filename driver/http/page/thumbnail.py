@@ -54,7 +54,7 @@ def _sampled(array: Array) -> Array:
 def _data_url(picture: Array) -> str:
     image = Image.fromarray(np.ascontiguousarray(without_alpha(picture)))
     image.thumbnail((_WIDTH, _HEIGHT), Image.Resampling.BILINEAR)
-    # The few pixels of a tiny picture are to be told apart.
+    # PNG keeps the few pixels of a tiny picture apart.
     kind = "PNG" if image.width * image.height <= _SMALL else "JPEG"
     encoded = io.BytesIO()
     image.save(encoded, format=kind, quality=80)

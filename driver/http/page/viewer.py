@@ -1,8 +1,8 @@
 """The page's own client: a process that attaches as a consumer and looks into frames.
 
 The driver may not look into frames (D-005), and what looks should not be able to hold it up or pull
-it down. So the driver starts this while somebody has the page open, tells it on stdin which streams
-to look at, and relays what it prints. It is a client like any other: its leases are granted, seen
+it down. So the driver starts this while a page is open, sends the ids of the streams to its stdin
+and relays its output. It is a client like any other: its leases are granted, seen
 in every list and returned. It ends when its stdin does, so it cannot outlive the driver.
 
 Lines are JSON: first the client's configuration, then `{"streams": [...]}` as often as that
@@ -37,7 +37,7 @@ _SUMMARY_NS = 1_000_000_000
 
 
 class Wishes:
-    """What the driver asks for, read by a thread of its own."""
+    """The streams that the driver requests, read by a thread of their own."""
 
     def __init__(self, lines: BinaryIO) -> None:
         self.streams: frozenset[int] = frozenset()
@@ -64,7 +64,7 @@ class Gallery:
 
     @property
     def client_ids(self) -> list[int]:
-        """Who we are in the driver's list of leases."""
+        """This process's client ids in the driver's list of leases."""
         return [consumer.client_id for consumer in self._consumers.values()]
 
     def look_at(self, streams: frozenset[int]) -> None:

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class Viewer:
     """Looks into the frames of streams and hands messages to `heard`; this one sees nothing.
 
-    `open()` and `close()` may alternate; `look_at()` says which streams matter from now on.
+    `open()` and `close()` may alternate; `look_at()` sets the streams from now on.
     """
 
     def open(self, heard: Callable[[dict[str, object]], None]) -> None:

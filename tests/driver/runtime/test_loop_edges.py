@@ -20,7 +20,7 @@ from tensor_pool.driver.core.log_limit import WarningLimit
 from tensor_pool.driver.daemon.log import HumanFormatter, JsonFormatter, configure_logging
 from tensor_pool.driver.daemon.systemd import SystemdNotifier
 from tensor_pool.driver.runtime.idle import IdleBackoff
-from tensor_pool.driver.runtime.loop import LoopDesk, run_driver
+from tensor_pool.driver.runtime.loop import LoopCalls, run_driver
 from tensor_pool.driver.runtime.transition_log import TransitionLog
 from tensor_pool.hsm import HANDLED, ROOT, Machine, Outcome, State, on_event, on_initial
 from tensor_pool.protocol.clock import SimulatedClock
@@ -113,7 +113,7 @@ class ScriptedDriver:
         """When the loop took whole cycles, in ms; a sleep takes as long as it says."""
         times: list[int] = []
         backoff = IdleBackoff(self._sleep, lambda: self.did.append("yield"))
-        run_driver(self, self.clock, LoopDesk(), times.append, backoff)  # type: ignore[arg-type]
+        run_driver(self, self.clock, LoopCalls(), times.append, backoff)  # type: ignore[arg-type]
         return [time // MS for time in times]
 
 
@@ -167,36 +167,36 @@ def test_only_requests_bring_an_idle_loop_back_to_spinning() -> None:
 
 def test_calls_from_other_threads_are_made_between_cycles() -> None:
     """D-190, D-191: by the loop's thread, and the result or the error comes back."""
-    desk = LoopDesk()
+    calls = LoopCalls()
     driver: Any = ScriptedDriver(cycles=2)
     driver.has_backlog = True
-    caller = desk.call(threading.current_thread)
-    failing = desk.call(lambda: 1 // 0)
+    caller = calls.call(threading.current_thread)
+    failing = calls.call(lambda: 1 // 0)
     times: list[int] = []
-    run_driver(driver, SimulatedClock(7, 8), desk, times.append)
+    run_driver(driver, SimulatedClock(7, 8), calls, times.append)
     assert caller.result() is threading.current_thread()
     assert isinstance(failing.exception(), ZeroDivisionError)
     assert times == [7, 7]
 
 
 def test_a_call_that_comes_too_late_is_cancelled_and_not_lost() -> None:
-    desk = LoopDesk()
-    waiting = desk.call(lambda: 1)
-    desk.close()
+    calls = LoopCalls()
+    waiting = calls.call(lambda: 1)
+    calls.close()
     with pytest.raises(CancelledError):
         waiting.result(timeout=5)
     with pytest.raises(CancelledError):
-        desk.call(lambda: 2).result(timeout=5)
+        calls.call(lambda: 2).result(timeout=5)
 
 
 def test_calls_are_cancelled_when_the_loop_breaks() -> None:
-    desk = LoopDesk()
+    calls = LoopCalls()
     driver: Any = SimpleNamespace(
         has_input=None, is_stopped=False, requests=0, do_work=lambda: 1 // 0
     )
     with pytest.raises(ZeroDivisionError):
-        run_driver(driver, SimulatedClock(), desk)
-    assert desk.call(lambda: 1).cancelled()
+        run_driver(driver, SimulatedClock(), calls)
+    assert calls.call(lambda: 1).cancelled()
 
 
 class Lamp(Machine):

@@ -163,7 +163,7 @@ export class Cards {
     card.image.style.opacity = live ? 1 : 0.35;
     card.none.textContent = shown
       ? ""
-      : !on ? "images are off" : live ? "waiting for a frame" : "nobody writes to this stream";
+      : !on ? "images are off" : live ? "waiting for a frame" : "no producer is attached";
   }
 
   #frame(frame) {
@@ -188,7 +188,7 @@ export class Cards {
     this.#want();
   }
 
-  /** Frames of what can be seen, and of nothing while nobody looks. */
+  /** Frames of what can be seen, and of nothing while the page is hidden. */
   #want() {
     const looked = byId("images").checked && !document.hidden;
     this.#frames.want(looked ? this.#visible : []);
