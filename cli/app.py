@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from .demo.command import demo_command
 from .options_pool import add_commands
 
 __all__ = ["app"]
@@ -25,7 +24,7 @@ app = typer.Typer(
 
 
 class LogFormat(enum.StrEnum):
-    """How log lines look."""
+    """The form of log lines."""
 
     AUTO = "auto"
     HUMAN = "human"
@@ -33,7 +32,7 @@ class LogFormat(enum.StrEnum):
 
 
 class LogLevel(enum.StrEnum):
-    """The least important lines to write."""
+    """The level of the least important lines that are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -59,7 +58,7 @@ def root(
     """Move camera images and tensors between processes through leased shared memory."""
 
 
-@app.command("driver")
+@app.command("driver", epilog="Example: tensor-pool driver pool.toml --log-format json")
 def driver_command(
     file: Annotated[
         Path | None,
@@ -128,5 +127,4 @@ def driver_command(
     )
 
 
-app.command("demo")(demo_command)
 add_commands(app)

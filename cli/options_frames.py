@@ -1,4 +1,4 @@
-"""The commands that take frames out of a stream or put some in, as the command line shows them."""
+"""Options and help of the commands that read or write the frames of a stream."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Idle = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=0.0,
-        help="Give up when no frame has come for so long.",
+        help="Exit after SECONDS without a frame.",
         show_default=False,
     ),
 ]
@@ -63,7 +63,7 @@ Loop = Annotated[bool, typer.Option("--loop", help="Begin again at the end, unti
 
 
 class Compression(enum.StrEnum):
-    """How a recording is packed; all of them are lossless."""
+    """The compression of a recording; all are lossless."""
 
     LZ4 = "lz4"
     ZSTD = "zstd"
@@ -71,7 +71,7 @@ class Compression(enum.StrEnum):
 
 
 def add_frame_commands(app: typer.Typer) -> None:
-    """Give the program `hz`, `echo`, `view`, `publish`, `record` and `replay`."""
+    """Add `hz`, `echo`, `view`, `publish`, `record` and `replay`."""
     app.command("hz", epilog="Example: tensor-pool hz 10000 --duration 5")(hz_command)
     app.command("echo", epilog="Example: tensor-pool echo 10000 --once --json")(echo_command)
     app.command("view", epilog="Example: tensor-pool view 10000 --png frame.png")(view_command)
@@ -91,17 +91,17 @@ def hz_command(
     connection: Connection,
     stream: Stream,
     window: Annotated[
-        int, typer.Option(metavar="N", min=2, help="How many of the latest frames to look at.")
+        int, typer.Option(metavar="N", min=2, help="Number of the latest frames to measure.")
     ] = 1000,
     duration: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="End after that.", show_default=False),
+        typer.Option(metavar="SECONDS", min=0.0, help="Exit after SECONDS.", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:
     """Measure how often frames come, how regularly, how many bytes.
 
-    Says so once a second. Periods are taken from the capture times that the producer stamps, so
+    Prints a line a second. Periods are taken from the capture times that the producer stamps, so
     waiting here does not count. Ctrl-C ends it.
 
     Exit status: 0 frames came, 1 none or only one came, or the driver refused, 2 wrong usage.
@@ -128,9 +128,9 @@ def echo_command(
 ) -> None:
     """Print a line for each frame: type, shape, sequence, statistics.
 
-    Ctrl-C ends it. Frames that come faster than they can be looked at are left out.
+    Ctrl-C ends it. Frames that come faster than they can be printed are left out.
 
-    Exit status: 0 frames came (as many as asked for), 1 they did not, or the driver refused,
+    Exit status: 0 frames came (N of them with --count), 1 they did not, or the driver refused,
     2 wrong usage.
     """
     from .commands.hz_echo import echo_stream
@@ -152,14 +152,14 @@ def view_command(
     stream: Stream,
     png: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the frame there instead.", show_default=False),
+        typer.Option(metavar="FILE", help="Write the frame to FILE instead.", show_default=False),
     ] = None,
     follow: Annotated[
         float | None,
         typer.Option(
             metavar="HZ",
             min=0.1,
-            help="Show the newest frame again and again, so often a second.",
+            help="Show the newest frame HZ times a second.",
             show_default=False,
         ),
     ] = None,
@@ -213,13 +213,15 @@ def publish_command(
     linger: Linger = 0.5,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the source; that of the first file.", show_default=False),
+        typer.Option(
+            help="Name of the source; default: the name of the first file.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Publish files as frames, pixel for pixel as they decode.
 
     Arrays of four and more dimensions are frames along the first axis, and so are those of three
-    whose last is no colour (1 to 4 long). Palettes and CMYK become RGB.
+    whose last is longer than 4, that is, not a colour. Palettes and CMYK become RGB.
 
     Exit status: 0 published (also when Ctrl-C ended it), 1 nothing was, or the driver refused, or a
     frame is too large for the stream, 2 wrong usage or a file that cannot be read, 4 the transport
@@ -251,14 +253,14 @@ def record_command(
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="End after that.", show_default=False),
+        typer.Option(metavar="SECONDS", min=0.0, help="Exit after SECONDS.", show_default=False),
     ] = None,
     idle: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
             min=0.0,
-            help="End when no frame has come for so long.",
+            help="Exit after SECONDS without a frame.",
             show_default=False,
         ),
     ] = None,
@@ -304,23 +306,26 @@ def replay_command(
             show_default=False,
         ),
     ] = None,
-    info: Annotated[bool, typer.Option("--info", help="Say what is in it, and end.")] = False,
+    info: Annotated[bool, typer.Option("--info", help="Print its contents, and exit.")] = False,
     start: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.0, help="Begin so long after the first frame.")
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Begin SECONDS after the first frame.")
     ] = 0.0,
     first: Annotated[
         int, typer.Option(metavar="N", min=0, help="Begin with frame number N, counted from 0.")
     ] = 0,
     count: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="At most N frames.", show_default=False),
+        typer.Option(metavar="N", min=1, help="Publish at most N frames.", show_default=False),
     ] = None,
     speed: Annotated[
-        float, typer.Option(metavar="FACTOR", min=0.001, help="Of the recorded pace.")
+        float,
+        typer.Option(metavar="FACTOR", min=0.001, help="Speed relative to the recorded pace."),
     ] = 1.0,
     rate: Annotated[
         float | None,
-        typer.Option(metavar="HZ", min=0.001, help="A fixed rate instead.", show_default=False),
+        typer.Option(
+            metavar="HZ", min=0.001, help="Publish at a fixed rate instead.", show_default=False
+        ),
     ] = None,
     loop: Loop = False,
     wait: Wait = 0,
@@ -329,7 +334,7 @@ def replay_command(
 ) -> None:
     """Publish a recording again, at its own pace, bit for bit.
 
-    Only the part that is wanted is read. Capture times are those of the replay.
+    Only the requested part of the file is read. Capture times are those of the replay.
 
     Exit status: 0 all was published, 1 nothing was, or the driver refused, 2 wrong usage or no
     whole recording, 4 the transport did not take some frames.

@@ -1,6 +1,6 @@
-"""The commands as the command line shows them: what they take, what they say of themselves.
+"""Options and help of the commands that show a pool.
 
-What carries them out is imported when a command runs.
+The modules that carry a command out are imported when it runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Http = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="The driver's status page; else that of the configuration, if it answers.",
+        help="The driver's status page; default: that of the configuration, if it answers.",
         show_default=False,
     ),
 ]
@@ -29,8 +29,8 @@ Observe = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=0.0,
-        help="How long to listen to the pool's streams. Without a status page a little more than"
-        " two announce periods.",
+        help="Listen to the pool's streams for SECONDS. Default without a status page: a little"
+        " more than two announce periods.",
         show_default=False,
     ),
 ]
@@ -38,7 +38,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Give the program all its commands but `driver` and `demo`."""
+    """Add all commands except `driver`."""
     app.command("status", epilog="Example: tensor-pool status --json")(status_command)
     app.command("streams", epilog="Example: tensor-pool streams --http 127.0.0.1:9464")(
         streams_command
@@ -53,11 +53,11 @@ def add_commands(app: typer.Typer) -> None:
 def status_command(
     connection: Connection, http: Http = None, observe: Observe = None, json: Json = False
 ) -> None:
-    """Say whether a driver runs, and in which state.
+    """Show the state of the driver and test that it answers.
 
-    The driver's status page tells all of it; without one, the messages on the pool's streams tell a
-    part, and what is not known is said. Then the driver is sent one request that changes nothing, a
-    detach of a lease that does not exist, to see whether it answers.
+    The driver's status page has everything. Without one, the messages on the pool's streams have a
+    part, and the rest is printed as not known. A request that changes nothing, a detach of a lease
+    that does not exist, then tests that the driver answers.
 
     Exit status: 0 a driver answers, 1 none does, 2 wrong usage or configuration.
     """
@@ -72,8 +72,8 @@ def streams_command(
 ) -> None:
     """List the streams with their producer, consumers, rate, drops.
 
-    Without a status page only streams that have had a client are known, since a stream is announced
-    from its first attach on.
+    Without a status page only streams that have had a client are listed, since the driver
+    announces a stream from its first attach on.
 
     Exit status: 0 a driver answers, 1 none does, 2 wrong usage or configuration.
     """
@@ -88,7 +88,7 @@ def leases_command(
 ) -> None:
     """List the leases: stream, role, client, time to expiry.
 
-    Leases have no message of their own. Without a status page they are known from the keepalives of
+    Leases have no message of their own. Without a status page they come from the keepalives of
     their clients, and their expiry is estimated.
 
     Exit status: 0 a driver answers, 1 none does, 2 wrong usage or configuration.
@@ -103,16 +103,16 @@ def watch_command(
     connection: Connection,
     http: Http = None,
     period: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.05, help="Time between two pictures.")
+        float, typer.Option(metavar="SECONDS", min=0.05, help="Time between two updates.")
     ] = 0.5,
     updates: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="End after N pictures.", show_default=False),
+        typer.Option(metavar="N", min=1, help="Exit after N updates.", show_default=False),
     ] = None,
 ) -> None:
     """Watch the pool live: driver, streams, leases, transitions.
 
-    Ctrl-C ends it. It listens without holding anybody up, and takes no lease.
+    Ctrl-C ends it. It takes no lease and does not slow any process down.
 
     Exit status: 0 a driver answered, 1 none did, 2 wrong usage or configuration.
     """

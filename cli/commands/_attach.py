@@ -21,11 +21,11 @@ _LOSSES = ("drops_gap", "drops_late", "drops_resync", "drops_unmapped", "drops_e
 def attach_consumer(
     client: Client, stream_id: int, stop: Stop, *, patience_s: float | None = None
 ) -> Consumer:
-    """A consumer of the stream, as soon as there is such a stream.
+    """Return a consumer of the stream, once there is such a stream.
 
-    A driver that answers but refuses, as it does while a stream has had no producer, is asked again
-    until `patience_s` is over, for ever if that is None; the reason is said once. CommandError
-    then, and for a driver that does not answer within the attach timeout.
+    A driver refuses while a stream has had no producer. It is asked again until `patience_s` is
+    over, for ever if that is None, and the reason is printed once. Raise CommandError then, and for
+    a driver that does not answer within the attach timeout.
     """
     consumer = client.begin_attach_consumer(stream_id)
     began = time.monotonic()

@@ -93,7 +93,7 @@ class Sender:
             hint = (
                 "" if self.frames > unheard else "; --wait 1 waits for a consumer, --loop repeats"
             )
-            complain(f"{unheard} of them while nobody received{hint}")
+            complain(f"{unheard} of them while no consumer received{hint}")
         if lost:
             complain(f"{lost} frames were not taken by the transport: consumers see a gap")
             return FRAMES_LOST

@@ -1,9 +1,9 @@
 """`bench`: how fast frames travel on this machine, with a driver of its own.
 
 Three processes, as in use: a driver, this one as the producer, and a consumer. Nothing of a running
-pool is touched. What is measured:
+pool is touched. It measures:
 
-- `publish`: time of one `publish()` of an array while nobody receives; from about 100 KiB on, the
+- `publish`: time of one `publish()` of an array without a consumer; from about 100 KiB on, the
   copy into shared memory is most of it;
 - `receive`: a consumer that copies every frame out, and a producer that keeps it busy without
   running further ahead than half the ring;
@@ -203,7 +203,7 @@ class _Consumer:
 
     @property
     def seen(self) -> int:
-        """How far it is: the latest sequence, and 1."""
+        """Return the number of frames published: the latest sequence plus 1."""
         return int(self._counter.value)
 
     def begin(self, stop: Stop, *, copies: bool) -> None:
@@ -247,7 +247,7 @@ def _process(function: Any, *arguments: Any) -> Iterator[Pipe]:
 def _ctrl_c_is_ours() -> Iterator[None]:
     """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all of them.
 
-    What is blocked stays so in a child; here it waits until it is let through again.
+    A child keeps the blocked signal blocked; here it is delivered once it is unblocked.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

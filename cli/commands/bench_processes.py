@@ -1,4 +1,4 @@
-"""The other two processes of `bench`: a driver and a consumer, each told to stop by its pipe."""
+"""The other two processes of `bench`: a driver and a consumer, each stopped through its pipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["run_consumer", "run_driver"]
 def run_driver(
     pipe: Pipe, base_dir: str, aeron_dir: str, stream_id: int, slots: int, strides: tuple[int, ...]
 ) -> None:
-    """Serve until the pipe says or ends; sends the client configuration, or an error's text."""
+    """Send the client configuration, or the text of an error; serve until the pipe ends."""
     from tensor_pool.driver.daemon.embedded import EmbeddedDriver
 
     pools = tuple(Pool(pool_id=n, stride_bytes=stride) for n, stride in enumerate(strides, 1))
@@ -39,7 +39,7 @@ def run_driver(
     )
     try:
         driver = EmbeddedDriver(config)
-    except Exception as error:  # noqa: BLE001 - told to the parent, which says it
+    except Exception as error:  # noqa: BLE001 - sent to the parent, which prints it
         with _parent_may_be_gone():
             pipe.send(str(error))
         return
@@ -51,9 +51,8 @@ def run_driver(
 def run_consumer(pipe: Pipe, config: ClientConfig, stream_id: int, seen: Any) -> None:
     """Receive until the pipe ends; `seen` is how far it is: the latest sequence, and 1.
 
-    Sends "ready" once mapped. A boolean that comes says whether to copy from now on, and begins a
-    measurement; "result" is answered with the latencies in ns and the numbers of frames taken and
-    lost in it.
+    Sends "ready" once mapped. A boolean begins a measurement: true copies each frame. The answer to
+    "result" is the latencies in ns and the numbers of frames taken and lost.
     """
     copies = False
     taken = 0

@@ -130,7 +130,7 @@ namespace = "default"
 
 [policies]
 allow_dynamic_streams = true
-# A client that says nothing for 3 keepalive intervals has lost its lease.
+# A client without a keepalive for 3 intervals loses its lease.
 lease_keepalive_interval_ms = 1000
 lease_expiry_grace_intervals = 3
 # Lets `tensor-pool shutdown --token ...` stop the driver; "" never.

@@ -124,7 +124,7 @@ def _report(stream_id: int, rhythm: Rhythm, lost: int, as_json: bool) -> None:
 
 
 class FrameLine(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What `echo` says of a frame. Numbers that exceed 2^53 are text."""
+    """The fields that `echo` prints of a frame. Numbers above 2^53 are text."""
 
     stream_id: int
     epoch: str

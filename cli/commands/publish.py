@@ -32,7 +32,7 @@ def publish_files(
     """Publish every frame of the files once, or over and over with `loop`."""
     reel = _Reel(files)
     frames = reel.frames()
-    first = next(frames, None)  # before anybody is asked for a lease
+    first = next(frames, None)  # before a lease is requested
     if first is None:
         raise CommandError(f"{files[0]}: nothing to publish in it", USAGE)
     if rate_hz is None:

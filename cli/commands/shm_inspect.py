@@ -141,9 +141,9 @@ def _report(path: Path, status: os.stat_result, superblock: ShmRegionSuperblock)
     except ShmValidationError as error:
         problems.append(f"{error.seen}; wanted {error.wanted}")
     if superblock.layout_version != LAYOUT_VERSION and not problems:
-        problems.append(f"layout version {superblock.layout_version}; wanted {LAYOUT_VERSION}")
+        problems.append(f"layout version {superblock.layout_version}; expected {LAYOUT_VERSION}")
     if status.st_size < region.length_bytes:
-        problems.append(f"{status.st_size} bytes; wanted at least {region.length_bytes}")
+        problems.append(f"{status.st_size} bytes; expected at least {region.length_bytes}")
     return RegionReport(
         path=str(path),
         file_bytes=status.st_size,

@@ -20,7 +20,7 @@ def shut_driver_down(connection: Connection, *, token: str | None, text: str) ->
     """Send the request and wait for the driver's notice; OK once it has come.
 
     A driver never answers a request that it does not carry out, so the absence of the notice only
-    tells that the token was wrong, or that the driver has none.
+    shows that the token was wrong, or that the driver has none.
     """
     config = connection.driver_config()
     secret = token or config.policies.shutdown_token
@@ -39,7 +39,7 @@ def shut_driver_down(connection: Connection, *, token: str | None, text: str) ->
                 forget_after_ns=config.policies.lease_duration_ns,
                 frames=False,
             )
-            # The answer also tells that the driver's notice will be heard.
+            # The answer also shows that the driver's notice will arrive.
             if observer.ask_for_a_sign_of_life(connection.timeout, stop) is None:
                 stop.check()
                 raise CommandError("no driver answers on the control channel")

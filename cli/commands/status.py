@@ -89,7 +89,7 @@ def _look(
 
 def _status(overview: Overview) -> int:
     if overview.driver.responds is False:
-        complain("no driver answers; what is shown, if anything, was said by its clients")
+        complain("no driver answers; the output, if any, comes from messages of its clients")
         return FAILED
     return OK
 

@@ -76,7 +76,7 @@ class Child:
         return self._process.poll()
 
     def tell(self, text: str) -> None:
-        """Write a line to its standard input; one that is gone hears nothing."""
+        """Write a line to its standard input; ignore a child that is gone."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(text + "\n")

@@ -1,46 +1,55 @@
-"""`tensor-pool demo` as the command line sees it.
-
-What it runs is imported when it runs, so that the other commands do not pay for it at start.
-"""
+"""`demo`: run it, print its summary, return its exit status."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from ..media.files import InputError
+from ..support.signals import Stop, StopRequestedError
+from .performance import DemoError, Performance
+from .screen import Screen
+from .sources import load_pictures
+from .verdict import Check, Outcome, judge
 
-__all__ = ["demo_command"]
+__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "run_demo"]
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
 
 
-def demo_command(
-    duration: Annotated[
-        float,
-        typer.Option(min=2.0, help="Seconds of streaming; the producer is killed half-way."),
-    ] = 20.0,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--input",
-            metavar="PATH",
-            help="What to stream: a directory of images, an image, a .npy or .npz file, a video."
-            " Photographs that come with the demo if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    rate: Annotated[
-        float, typer.Option(min=1.0, max=10000.0, help="Frames a second to publish.")
-    ] = 100.0,
-) -> None:
-    """Stream real images through leased shared memory, and survive a crash.
+def run_demo(source: Path | None, *, duration_s: float, rate_hz: float) -> int:
+    """Run the demo and print its summary; return the exit status."""
+    try:
+        pictures = load_pictures(source)
+        with Stop(second_ends=False) as stop:  # the demo always ends its processes in order
+            performance = Performance(pictures, duration_s=duration_s, rate_hz=rate_hz, stop=stop)
+            performance.run()
+            return EXIT_FAILED if _summarize(performance.outcome) else 0
+    except InputError as error:
+        Screen.complain(str(error))
+        return EXIT_BAD_INPUT
+    except DemoError as error:
+        Screen.complain(str(error))
+        return EXIT_FAILED
+    except StopRequestedError as error:
+        Screen.complain(f"{error}; everything is stopped and removed")
+        return error.exit_status
+    except BrokenPipeError:  # the reader of the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:  # while the pictures were read: nothing has been started
+        return 128 + signal.SIGINT
 
-    Starts a driver, a producer and two consumers as processes of their own, kills the producer
-    half-way, shows how its lease expires, the epoch is raised, the consumers remap and a second
-    producer takes over, and checks the content of every frame received.
 
-    Exit status: 0 all of that happened and every frame was intact, 1 it did not, 2 the input cannot
-    be streamed, 130 after Ctrl-C. Nothing is left running in any case.
-    """
-    from .run import run_demo
-
-    raise typer.Exit(run_demo(source, duration_s=duration, rate_hz=rate))
+def _summarize(outcome: Outcome) -> list[Check]:
+    """Print what was verified; return the checks that failed."""
+    checks = judge(outcome)
+    print("\nSummary")
+    for check in checks:
+        print(f"  {'ok  ' if check.passed else 'FAIL'}  {check.text}")
+    failed = [check for check in checks if not check.passed]
+    print(f"\n{len(checks)} checks, {len(failed)} failed", flush=True)
+    return failed

@@ -26,7 +26,7 @@ _TOO_OLD_NS = 150_000_000
 
 
 class Tally:
-    """What one consumer has seen."""
+    """The totals of one consumer."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._source = manifest.frames

@@ -1,7 +1,7 @@
-"""The demo from curtain to curtain: start everything, stream, kill, recover, drain.
+"""The run of the demo: start everything, stream, kill the producer, recover, drain.
 
-One thread. All child processes write into one queue; `_pump` takes from it until what an act waits
-for has come true, and notices whatever goes wrong meanwhile.
+One thread. All child processes write into one queue. `_pump` takes lines from it until the
+condition that a step waits for is true, and raises DemoError when a process fails meanwhile.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import msgspec
 
 from tensor_pool.client.doorbell import sweep_abandoned_bells
 
+from ..support.signals import Stop
 from .children import Child, Line, end_all, python_module, tensor_pool_command
-from .interruption import Interruption
 from .protocol import (
     ConsumerReport,
     ProducerReport,
@@ -54,7 +54,7 @@ _DRIVER_PATIENCE_S = 1.2
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says why."""
+    """The demo cannot go on; the text has the reason."""
 
 
 class _DriverLogLine(msgspec.Struct):
@@ -72,12 +72,12 @@ class Performance:
         *,
         duration_s: float,
         rate_hz: float,
-        interruption: Interruption,
+        stop: Stop,
     ) -> None:
         self._pictures = pictures
         self._duration_s = duration_s
         self._rate_hz = rate_hz
-        self._interruption = interruption
+        self._stop = stop
         self._stage = Stage()
         self._lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
         self._children: dict[str, Child] = {}
@@ -89,8 +89,8 @@ class Performance:
         self.outcome = Outcome(expiry_s=EXPIRY_S, source_frames=len(pictures.pictures))
 
     def run(self) -> None:
-        """Play all acts; `outcome` has what happened. Raises DemoError, InputError (no room for
-        the frames) and EndRequestedError."""
+        """Run all steps; `outcome` has the result. Raises DemoError, InputError (no room for
+        the frames) and StopRequestedError."""
         with self._screen:
             try:
                 self._stage.set_up(self._pictures)
@@ -204,7 +204,7 @@ class Performance:
     # Children
 
     def _start(self, name: str, command: list[str]) -> None:
-        self._interruption.check()
+        self._stop.check()
         self._last_words[name] = deque(maxlen=5)
         self._children[name] = Child(name, command, self._lines)
 
@@ -224,7 +224,7 @@ class Performance:
     def _pump(self, done: Callable[[], bool], timeout_s: float, awaited: str) -> None:
         deadline = time.monotonic() + timeout_s
         while not done():
-            self._interruption.check()
+            self._stop.check()
             with contextlib.suppress(queue.Empty):
                 self._take(self._lines.get(timeout=0.05))
                 while True:

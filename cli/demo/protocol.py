@@ -1,4 +1,4 @@
-"""What the demo and its worker processes say to each other: JSON, one message a line.
+"""Messages between the demo and its worker processes: JSON, one a line.
 
 To a worker: its settings as the first line on standard input, then commands. From a worker: reports
 on standard output.
@@ -31,7 +31,7 @@ def content_digest(content: Buffer) -> str:
 
 
 class SourceFrame(msgspec.Struct, frozen=True):
-    """What a received frame must be: frame `seq` of an epoch is source frame `seq % count`."""
+    """The expected content of a frame: frame `seq` of an epoch is source frame `seq % count`."""
 
     file: str
     shape: tuple[int, ...]
@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a worker finds everything."""
+    """The settings of a worker."""
 
     role: str  # "producer" or "consumer"
     source_folder: str

@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: what each process does, and the state of every machine.
+"""The table that the demo shows: the totals of each process and the state of each machine.
 
 Totals come from the workers' reports; states come from the transitions that the driver's machines
 trace into its log.

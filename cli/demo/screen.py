@@ -1,4 +1,4 @@
-"""Where the demo's output goes: a live table on a terminal, a line a second anywhere else."""
+"""The output of the demo: a live table on a terminal, a line a second anywhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo streams: photographs that come with it, or whatever the user names.
+"""The frames that the demo streams: photographs that come with it, or files of the user.
 
 The photographs are those that the package `mahotas` ships (a department store, its author, cell
 nuclei under a microscope): 1.9 MB as a wheel, MIT licence, nothing but NumPy behind it, still
@@ -28,7 +28,7 @@ _PHOTOGRAPHS = ("DepartmentStore.jpg", "luispedro.jpg", "nuclear.png")
 
 
 class Pictures(msgspec.Struct, frozen=True):
-    """The source: at least one picture, and what the user should know about the reading of it."""
+    """The source: at least one picture, and notes for the user."""
 
     origin: str
     pictures: tuple[Picture, ...]
@@ -38,7 +38,7 @@ class Pictures(msgspec.Struct, frozen=True):
 def load_pictures(path: Path | None) -> Pictures:
     """Read everything there is in `path`; None: the photographs.
 
-    Reads at most MAX_SOURCE_BYTES of pictures and says so when there was more. Raises InputError.
+    Reads at most MAX_SOURCE_BYTES of pictures, with a note when there was more. Raises InputError.
     """
     if path is None:
         return _photographs()

@@ -26,13 +26,13 @@ ANNOUNCE_PERIOD_S = 0.5
 KEEPALIVE_INTERVAL_S = 0.25  # expiry is checked as often
 _GRACE_INTERVALS = 6
 EXPIRY_S = KEEPALIVE_INTERVAL_S * _GRACE_INTERVALS
-"""How long after its last keepalive a lease expires."""
+"""Seconds from the last keepalive of a lease to its expiry."""
 
 _SHARED_MEMORY = Path("/dev/shm")
 _PREFIX = "tensorpool-demo-"
 _SOURCE = "source"
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_EPOCH_BYTES = 256 * 1024 * 1024  # wanted for one epoch
+_EPOCH_BYTES = 256 * 1024 * 1024  # at most for one epoch
 _EPOCHS_AT_ONCE = 3  # current, and retired ones not yet collected
 _MAX_SLOTS = 64
 _MIN_SLOTS = 8
@@ -41,8 +41,7 @@ _MIN_SLOTS = 8
 class Stage:
     """The directory `/dev/shm/tensorpool-demo-…`; `clear()` removes it.
 
-    A lock on its source folder, which ends with this process, tells it from that of a demo that was
-    killed.
+    A lock on its source folder ends with this process. Directories of killed demos have no lock.
     """
 
     def __init__(self) -> None:
@@ -125,7 +124,7 @@ profile = "demo"
 
 
 def _sweep_abandoned() -> None:
-    """Remove the directories of demos that were killed: nobody holds their lock."""
+    """Remove the directories of demos that were killed: their lock is free."""
     for root in _SHARED_MEMORY.glob(f"{_PREFIX}*"):
         try:
             lock = os.open(root / _SOURCE, _OPEN_FOLDER)

@@ -1,4 +1,4 @@
-"""What the demo has proven, in words, and whether that is all it had to prove."""
+"""The checks at the end of the demo, each passed or failed, in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .protocol import ConsumerReport, ProducerReport
 __all__ = ["RECOVERY_MARGIN_S", "Check", "Outcome", "Recovery", "judge", "recovery_of"]
 
 RECOVERY_MARGIN_S = 1.0
-"""How long after the expiry of the killed producer's lease frames may take to flow again."""
+"""Longest time in seconds from the expiry of the killed producer's lease to the next frame."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -36,7 +36,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Recovery(msgspec.Struct, frozen=True):
-    """How one consumer got over the kill, in seconds after it; None: not at all."""
+    """The recovery of one consumer, in seconds after the kill; None if it did not recover."""
 
     frames_before: int
     frames_after: int

@@ -1,7 +1,7 @@
 """A worker process of the demo: one producer or one consumer.
 
 `python -m tensor_pool.cli.demo.worker` reads its settings from standard input, loads the source,
-says it is ready, waits for `go`, and works until told to `stop`, or standard input ends, or
+reports that it is ready, waits for `go`, and works until `stop`, the end of standard input, or
 SIGTERM.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["Orders", "main", "report"]
 
 
 class Orders:
-    """What the demo has told this process so far; set by a thread and by signals."""
+    """The commands that the demo has sent so far; set by a thread and by signals."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -53,7 +53,7 @@ class Orders:
 
 
 def report(message: msgspec.Struct) -> None:
-    """Write one message to the demo; when it no longer listens, nobody misses the message."""
+    """Write one message to the demo; exit if the demo no longer reads."""
     try:
         sys.stdout.write(msgspec.json.encode(message).decode() + "\n")
         sys.stdout.flush()

@@ -1,8 +1,8 @@
-"""Reading what people have as files, one frame at a time: images, arrays and videos.
+"""Read images, arrays and videos from files, one frame at a time.
 
-Everything becomes NumPy arrays of a type that the protocol knows, pixel for pixel as the decoder
-gives them, in a fixed order. Whatever cannot be read is an InputError whose text is one line for
-the user. Nothing is held that was read before, so a long video needs no memory.
+Everything becomes NumPy arrays of a type that the protocol has, pixel for pixel as the decoder
+gives them, in a fixed order. A file that cannot be read raises InputError with one line for the
+user. Frames that were read are not kept, so a long video needs little memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ type Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class InputError(Exception):
-    """The input cannot be streamed; the text says why, in one line."""
+    """The input cannot be streamed; the text is one line with the reason."""
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -49,8 +49,8 @@ def read_pictures(path: Path, notes: list[str]) -> Iterator[Picture]:
     """The frames of a directory of images, an image, a `.npy` or `.npz` file or a video.
 
     Arrays of four and more dimensions are frames along the first axis, as are those of three whose
-    last is not a colour (1 to 4 long); an animated image is its frames. What was left out is
-    appended to `notes`. Raises InputError, also while iterating.
+    last is not a colour (1 to 4 long); an animated image is its frames. Names of skipped files are
+    appended to `notes`. Raise InputError, also while iterating.
     """
     try:
         if not path.exists():
@@ -90,7 +90,7 @@ def read_image(path: Path) -> Iterator[Picture]:
 
 
 def video_rate_hz(path: Path) -> float | None:
-    """Frames a second that a video says it has; None for anything else."""
+    """Return the frame rate of a video in Hz; None for any other file."""
     if path.is_dir() or path.suffix.lower() in {".npy", ".npz"} or _is_image_name(path):
         return None
     try:
@@ -104,7 +104,7 @@ def video_rate_hz(path: Path) -> float | None:
 
 
 def needs_package(package: str, what: str, extra: str = "tools") -> str:
-    """What to say where an optional package is missing."""
+    """Return the error text for a missing optional package."""
     return f"{what} need the package {package}: pip install 'aeron-tensor-pool[{extra}]'"
 
 
@@ -168,7 +168,7 @@ def _video(path: Path) -> Iterator[Picture]:
     except ImportError:
         raise InputError(needs_package("av", "videos")) from None
     with path.open("rb"):
-        pass  # so that a file we may not read is told from one that is no video
+        pass  # raise for a file without permission before FFmpeg does
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:

@@ -1,10 +1,9 @@
-"""What a bystander learns of a pool from the messages on its Aeron streams.
+"""The state of a pool, from the messages on its Aeron streams.
 
-Every participant tells the others what it does: the driver announces epochs and ends of leases,
-clients keep leases alive, producers and consumers say how far they are. Folded together that is
-most of what the driver itself knows, for any driver that speaks the protocol. What has no message
-is not known: states of the driver's machines, streams that have no epoch yet, attachments that
-were silent while this listened.
+The driver announces epochs and ends of leases, clients send keepalives, producers and consumers
+send their positions. Together that is most of the state of the driver, for any driver of the
+protocol. No message has the states of the driver's machines, streams without an epoch, and
+attachments that were silent meanwhile: these are not known.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _REQUESTS_KEPT = 1024
 
 
 class RateMeter:
-    """How many a second, over the last few seconds."""
+    """A rate in Hz over the last few seconds."""
 
     def __init__(self, window_s: float = 2.0) -> None:
         self._window_ns = round(window_s * 1e9)
@@ -116,7 +115,7 @@ class EventSeen(msgspec.Struct, frozen=True):
 
 
 class Observation:
-    """Everything heard so far. `forget_after_ns` is the silence after which a lease is dropped."""
+    """The state from all messages so far. A lease is dropped after `forget_after_ns` of silence."""
 
     def __init__(self, forget_after_ns: int) -> None:
         self._forget_after_ns = forget_after_ns
@@ -172,7 +171,7 @@ class Observation:
             stream.rate.add(now_ns, stream.frames)
 
     def forget_the_silent(self, now_ns: int) -> None:
-        """Drop leases and consumers that were not heard for too long."""
+        """Drop leases and consumers that were silent for too long."""
         limit = now_ns - self._forget_after_ns
         for lease_id, lease in list(self.leases.items()):
             if lease.heard_ns < limit:
@@ -254,7 +253,7 @@ class Observation:
 
     def _hear_driver(self, now_ns: int) -> None:
         self.driver_heard_ns = now_ns
-        self.shutdown = None  # one that has stopped says nothing any more, so this is the next
+        self.shutdown = None  # a stopped driver sends nothing, so this is the next one
 
     def _on_shutdown(self, notice: ShmDriverShutdown) -> None:
         self.shutdown = notice
@@ -278,8 +277,8 @@ class Observation:
 
 
 def _response_alone(response: ShmAttachResponse) -> str:
-    """Of a response whose request was not heard: a client's first message may come before its
-    publication is known here."""
+    """Read a response without its request: a client's first message may come before its
+    publication is connected here."""
     if response.code is ResponseCode.OK:
         return f"stream {response.stream_id}: lease {response.lease_id} granted"
     return f"an attach was refused: {response.error_message}"

@@ -1,4 +1,4 @@
-"""Listening to a pool without holding anybody up, and asking its driver for a sign of life."""
+"""Listen to a pool without slowing it down, and test that its driver answers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Observer:
         return taken
 
     def ask_for_a_sign_of_life(self, timeout_s: float, stop: Stop) -> float | None:
-        """Whether a driver answers: the round trip in ms, None if none does or the user ends it.
+        """Return the round trip of a request in ms; None if no driver answers or a signal came.
 
         The question is one that every driver answers and that changes nothing: a detach of a lease
         that does not exist. It is asked again and again, since the way back from the driver may not

@@ -1,8 +1,8 @@
 """One picture of a pool, whether the driver drew it or a bystander.
 
-The driver's status page knows states, streams that wait for their first producer, and when leases
-expire; the messages on the pool's streams know rates and drops. An overview takes what there is and
-says in `unknown` what nobody told.
+The driver's status page has states, streams that wait for their first producer, and the expiry of
+leases. The messages on the pool's streams have rates and drops. An overview takes both where they
+are there, and lists in `unknown` the values that are missing.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class LeaseView(msgspec.Struct, kw_only=True):
 
 
 class EventView(msgspec.Struct, frozen=True):
-    """Something that changed; `at` is wall-clock time in s, None if it was not told."""
+    """A change; `at` is wall-clock time in s, None if it is not known."""
 
     at: float | None
     text: str
@@ -122,7 +122,7 @@ def overview_of(
     source: str,
     lease_duration_ns: int,
 ) -> Overview:
-    """The overview of a status document, of what was heard, or of both together."""
+    """Return the overview of a status document, of messages, or of both together."""
     now_ns = time.monotonic_ns()
     unknown: list[str] = []
     if document is None:

@@ -58,7 +58,7 @@ class PoolWatcher:
                 time.sleep(_PAUSE_S)
 
     def listen_long_enough(self, stop: Stop) -> None:
-        """Listen until everything that is said regularly was said, and the driver was asked."""
+        """Listen until each periodic message has come, and the driver was sent a request."""
         policies = self._config.policies
         period_ms = max(policies.announce_period_ms, policies.lease_keepalive_interval_ms)
         if self._observer is not None:
@@ -125,7 +125,7 @@ def watch_pool(
     config = connection.driver_config()
     address = http or config.driver.http_address
     if address.endswith(":0"):
-        address = ""  # any free port: the log of the driver says which
+        address = ""  # any free port: the driver logs its number
     client_config = connection.client_config()
     with contextlib.ExitStack() as opened:
         observer = None

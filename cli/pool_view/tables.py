@@ -26,7 +26,7 @@ _WIDTH_OF_A_PIPE = 200
 
 
 def table_console() -> Console:
-    """Where tables are printed: as wide as the terminal, or as a pipe likes them."""
+    """Return a console as wide as the terminal, or as wide as a table needs in a pipe."""
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE, highlight=False)
 
 
@@ -44,7 +44,7 @@ def bytes_text(nbytes: float) -> str:
 
 
 def driver_lines(driver: DriverView, overview: Overview) -> RenderableType:
-    """What there is to say about the driver."""
+    """Return the table of the driver."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     if driver.shutdown is not None:
         answer = f"shut down ({driver.shutdown.lower()})"
@@ -111,7 +111,7 @@ def lease_table(leases: Sequence[LeaseView]) -> RenderableType:
 
 
 def unknown_lines(overview: Overview) -> RenderableType:
-    """What could not be learned, or nothing."""
+    """Return the lines of the values that are not known."""
     return Group(*(Text(f"not known: {text}", style="dim") for text in overview.unknown))
 
 

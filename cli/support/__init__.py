@@ -1,1 +1,1 @@
-"""What commands share: connection options, exit status, signals."""
+"""Shared parts of the commands: connection options, exit status, signals."""

@@ -1,4 +1,4 @@
-"""Which pool a command means: the options that all commands share, and the driver's own settings.
+"""Options that name the pool, shared by all commands, and the driver's own settings.
 
 A command reads the same file and environment variables as the driver, so what reaches one driver
 from one shell reaches it from the next. Options beat the environment, the environment the file.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "connected"]
 
-_LONGEST_BACKOFF_S = 0.4  # somebody sits in front of this and waits
+_LONGEST_BACKOFF_S = 0.4  # a person waits for the command
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 5.0
 
     def driver_config(self) -> DriverConfig:
-        """The configuration of the driver as far as this shell knows it; raises ConfigError."""
+        """Return the driver's configuration from options, environment and file."""
         from tensor_pool.driver.config.load import load_config
 
         given = {
@@ -64,33 +64,22 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         return load_config(self.config, overrides=overrides).config
 
     def client_config(self) -> ClientConfig:
-        """What a client needs to reach that driver."""
-        from tensor_pool.client.config import ClientConfig
+        """Return the configuration of a client of that driver."""
+        from tensor_pool.driver.config.for_clients import client_config_for
 
         config = self.driver_config()
-        driver, policies = config.driver, config.policies
-        fields: dict[str, Any] = {
-            "aeron_dir": driver.aeron_dir or None,
-            "control_channel": driver.control_channel,
-            "control_stream_id": driver.control_stream_id,
-            "announce_channel": driver.announce_channel,
-            "announce_stream_id": driver.announce_stream_id,
-            "qos_channel": driver.qos_channel,
-            "qos_stream_id": driver.qos_stream_id,
-            "allowed_base_dirs": config.shm.allowed_base_dirs,
-            "keepalive_interval": policies.lease_keepalive_interval_ms / 1000,
-            "announce_period": policies.announce_period_ms / 1000,
+        changes: dict[str, Any] = {
             "attach_timeout": self.timeout,
             "response_timeout": min(1.0, self.timeout),
             "backoff_max": _LONGEST_BACKOFF_S,
         }
         for name in ("descriptor_stream_id", "metadata_stream_id"):
             if (value := getattr(self, name)) is not None:
-                fields[name] = value
-        return ClientConfig(**fields)
+                changes[name] = value
+        return client_config_for(config, config.driver.aeron_dir or None, **changes)
 
     def client(self) -> Client:
-        """A connected client; CommandError if there is nothing to connect to."""
+        """Return a connected client; raise CommandError without a media driver."""
         from tensor_pool.client.client import connect
         from tensor_pool.protocol.errors import ConfigError, TransportError
 
@@ -159,12 +148,13 @@ _OPTIONS: dict[str, Any] = {
         list[str] | None,
         typer.Option(
             metavar="DIR",
-            help="Where region files may lie (/dev/shm/tensorpool); may be repeated.",
+            help="Directory of region files (/dev/shm/tensorpool); may be repeated.",
             show_default=False,
         ),
     ],
     "timeout": Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.05, help="Longest wait for the driver.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.05, help="Longest wait for an answer of the driver."),
     ],
 }
 

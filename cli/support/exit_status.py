@@ -1,14 +1,14 @@
-"""How a command ends: one line for a person, one number for a script.
+"""Exit status and error line of a command.
 
 | status | meaning |
 | --- | --- |
 | 0 | done |
 | 1 | not done: no driver answers, the driver refused, nothing came in time, ... |
 | 2 | the command line, the configuration or an input file is wrong |
-| 3 | a driver runs for the directory that the command wants for itself |
+| 3 | another driver uses the directory that the command needs |
 | 4 | done, but frames were lost on the way |
 | 130 | interrupted by Ctrl-C before there was anything to show for it (143 for SIGTERM) |
-| 141 | whoever read the output has gone |
+| 141 | the reader of the output has gone |
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _OUTPUT_CLOSED = 128 + signal.SIGPIPE
 
 
 class CommandError(Exception):
-    """The command cannot do what was asked; the text is one line that says why."""
+    """The command failed; the text is one line with the reason."""
 
     def __init__(self, text: str, status: int = FAILED) -> None:
         super().__init__(text)

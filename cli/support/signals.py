@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as something a command asks about, so that leases and files end in order."""
+"""Signals that end a command, held until it asks for them: leases and files end in order."""
 
 from __future__ import annotations
 
@@ -15,47 +15,49 @@ _PAUSE_S = 0.001
 
 
 class StopRequestedError(KeyboardInterrupt):
-    """The user ended a command that was still waiting for something to begin with."""
+    """A signal ended a command before it was done."""
 
     def __init__(self, number: int) -> None:
-        super().__init__()
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.exit_status = 128 + number
 
 
 class Stop:
-    """Remembers the first signal that asks to end; a second one ends the program at once.
+    """The first of SIGINT, SIGTERM and SIGHUP that came while it was entered.
 
-    A signal never raises by itself here: it could arrive within a callback of the transport.
+    A signal does not raise by itself: it could arrive within a callback of the transport. A second
+    signal ends the program at once, or is ignored with `second_ends=False`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, second_ends: bool = True) -> None:
+        self._second_ends = second_ends
         self._number: int | None = None
         self._before: dict[int, signal._HANDLER] = {}
 
     @property
     def requested(self) -> bool:
-        """Whether the user wants the command to end."""
+        """True once a signal has asked the command to end."""
         return self._number is not None
 
     def check(self) -> None:
-        """Raise StopRequestedError if the user wants the command to end."""
+        """Raise StopRequestedError if a signal has asked the command to end."""
         if self._number is not None:
             raise StopRequestedError(self._number)
 
     def idle(self) -> None:
-        """For calls that wait: a short pause, ended by the user's wish to end."""
+        """Pause for a millisecond; raise StopRequestedError if a signal has come."""
         self.check()
         time.sleep(_PAUSE_S)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, at most until a signal comes; whether one has come."""
+        """Sleep, at most until a signal comes; return true if one has come."""
         deadline = time.monotonic() + seconds
         while not self.requested and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(left, 0.05))
         return self.requested
 
     def __enter__(self) -> Self:
-        # Handlers belong to the main thread; elsewhere (a test) whoever started it stops it.
+        # Only the main thread may set handlers; a test runs commands in other threads.
         if threading.current_thread() is threading.main_thread():
             self._before = {n: signal.signal(n, self._on_signal) for n in _SIGNALS}
         return self
@@ -66,7 +68,8 @@ class Stop:
         self._before = {}
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._number is not None:
+        if self._number is None:
+            self._number = number
+        elif self._second_ends:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        self._number = number

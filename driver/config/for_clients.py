@@ -11,7 +11,7 @@ from ..core.configuration import DriverConfig
 __all__ = ["ClientConfig", "client_config_for"]
 
 
-def client_config_for(config: DriverConfig, aeron_dir: str, **changes: Any) -> ClientConfig:
+def client_config_for(config: DriverConfig, aeron_dir: str | None, **changes: Any) -> ClientConfig:
     """Return the settings of a client; `changes` are fields of ClientConfig.
 
     Raises ConfigError for values that cannot work.

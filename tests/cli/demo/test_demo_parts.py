@@ -18,7 +18,6 @@ import pytest
 from tensor_pool.cli.demo import stage as stage_module
 from tensor_pool.cli.demo.children import Child, end_all
 from tensor_pool.cli.demo.consumer import Tally
-from tensor_pool.cli.demo.interruption import EndRequestedError, Interruption
 from tensor_pool.cli.demo.protocol import (
     ConsumerReport,
     EpochSeen,
@@ -34,6 +33,7 @@ from tensor_pool.cli.demo.sources import Pictures
 from tensor_pool.cli.demo.stage import Stage
 from tensor_pool.cli.demo.verdict import Outcome, judge
 from tensor_pool.cli.media.files import InputError, Picture
+from tensor_pool.cli.support.signals import Stop, StopRequestedError
 from tensor_pool.driver.config.load import load_config
 
 SECOND = 1_000_000_000
@@ -119,13 +119,12 @@ def test_a_child_whose_parent_is_gone_already_does_not_start():
 
 def test_the_first_signal_decides_and_the_old_handlers_come_back():
     before = signal.getsignal(signal.SIGTERM)
-    interruption = Interruption()
-    with interruption.watched():
-        interruption.check()
+    with Stop(second_ends=False) as stop:
+        stop.check()
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(EndRequestedError, match="SIGTERM") as caught:
-            interruption.check()
+        with pytest.raises(StopRequestedError, match="SIGTERM") as caught:
+            stop.check()
     assert caught.value.exit_status == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
 
