@@ -23,7 +23,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # Areas that are not clean yet, with the findings left in each. Areas that are not named have 0.
-ALLOWED: dict[str, int] = {}
+ALLOWED: dict[str, int] = {
+    "README.md": 2,
+    "benchmarks": 30,
+    "cli": 6,
+    "client": 169,
+    "diagrams": 4,
+    "docs": 136,
+    "examples": 7,
+    "hsm": 94,
+    "protocol": 157,
+    "schemas": 5,
+    "tests": 335,
+}
 
 EXCLUDED = (
     "docs/specification/",
