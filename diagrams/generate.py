@@ -28,8 +28,9 @@ from tensor_pool.hsm import Machine  # noqa: E402
 from tensor_pool.hsm._definition.chart import chart_of  # noqa: E402
 from tensor_pool.hsm.diagram import render  # noqa: E402
 from tensor_pool.hsm.diagram.dot import to_dot  # noqa: E402
+from tensor_pool.hsm.diagram.outline import Outline  # noqa: E402
 from tensor_pool.hsm.diagram.reading import outline_of  # noqa: E402
-from tensor_pool.hsm.diagram.svg import hash_in, source_hash, to_svg  # noqa: E402
+from tensor_pool.hsm.diagram.svg import draw, hash_in, source_hash  # noqa: E402
 
 PACKAGES = (tensor_pool.driver, tensor_pool.client)
 EXAMPLES = REPOSITORY / "examples" / "hsm"
@@ -91,8 +92,9 @@ def _readme(classes: list[type[Machine]]) -> str:
         "is a final state, × ends the machine. A label is `event [guard] / handler`; a dashed",
         "arrow without an event is taken on completion. Inside a box stand its entry and exit",
         "behaviours and the events that it handles without leaving its state; `(self)` marks those",
-        "by which it is left and entered again. A small dot in a box means the box itself,",
-        "whatever is active in it.",
+        "by which it is left and entered again. An arrow that starts or ends at the border of a",
+        "box belongs to the box itself, whatever is active in it. The SVG pictures follow the",
+        "light or dark scheme of their reader.",
         "",
     ]
     for cls in classes:
@@ -110,11 +112,10 @@ def _readme(classes: list[type[Machine]]) -> str:
     return "\n".join(lines)
 
 
-def page_source(machine: type[Machine]) -> str:
-    """Graphviz source of the picture on the web page: states and what leads from one to the next.
+def page_outline(machine: type[Machine]) -> Outline:
+    """The outline of the picture on the web page: states, and the events between them.
 
-    What a state does by itself is left out, since the page shows where a machine is and how it got
-    there.
+    Behaviours inside a state are left out: the page shows where a machine is and how it got there.
     """
     full = outline_of(machine)
     nodes = tuple(dataclasses.replace(node, lines=()) for node in full.nodes)
@@ -124,12 +125,12 @@ def page_source(machine: type[Machine]) -> str:
         )
         for arrow in full.arrows
     )
-    return to_dot(dataclasses.replace(full, nodes=nodes, arrows=arrows))
+    return dataclasses.replace(full, nodes=nodes, arrows=arrows)
 
 
 def stale_on_the_page() -> list[str]:
     """The pictures of the web page that are older than their class, missing, or left over."""
-    wanted = {f"{cls.__name__}.svg": source_hash(page_source(cls)) for cls in ON_THE_PAGE}
+    wanted = {f"{cls.__name__}.svg": source_hash(to_dot(page_outline(cls))) for cls in ON_THE_PAGE}
     there = {path.name: hash_in(path.read_text(encoding="utf-8")) for path in PAGE.glob("*")}
     return sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name, ""))
 
@@ -170,14 +171,15 @@ def write(classes: list[type[Machine]]) -> None:
         (PAGE / name).unlink(missing_ok=True)
     for cls in ON_THE_PAGE:
         if f"{cls.__name__}.svg" in left_out:
-            (PAGE / f"{cls.__name__}.svg").write_text(to_svg(page_source(cls)), encoding="utf-8")
+            picture = draw(page_outline(cls), styled=False)
+            (PAGE / f"{cls.__name__}.svg").write_text(picture, encoding="utf-8")
     names += left_out
     print(f"{len(classes)} machines, {len(names)} files written or removed")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only tell what is stale")
+    parser.add_argument("--check", action="store_true", help="only print what is stale")
     options = parser.parse_args()
     classes = machine_classes()
     if options.check:

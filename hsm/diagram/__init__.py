@@ -25,7 +25,7 @@ from ..machine import Machine
 from .dot import to_dot
 from .mermaid import to_mermaid
 from .reading import outline_of
-from .svg import RendererMissingError, to_svg
+from .svg import RendererMissingError, draw
 
 __all__ = ["FORMATS", "Format", "RendererMissingError", "render"]
 
@@ -34,10 +34,10 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def render(machine: type[Machine], format: Format) -> str:  # noqa: A002 - as in the command
-    """The diagram of a machine class as text of that format.
+    """Return the diagram of a machine class as text of that format.
 
-    Mermaid and DOT need nothing but this package and are the same text on every run; SVG is drawn
-    by Graphviz (see `diagram_svg`).
+    Mermaid and DOT need nothing but this package and are the same text on every run. For SVG
+    Graphviz finds the places of boxes and arrows.
 
     Raises:
         ValueError: another format.
@@ -48,5 +48,4 @@ def render(machine: type[Machine], format: Format) -> str:  # noqa: A002 - as in
     outline = outline_of(machine)
     if format == "mermaid":
         return to_mermaid(outline)
-    dot = to_dot(outline)
-    return dot if format == "dot" else to_svg(dot)
+    return to_dot(outline) if format == "dot" else draw(outline)

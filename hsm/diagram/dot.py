@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 
 from .outline import Arrow, Node, Outline
@@ -10,7 +10,7 @@ from .outline import Arrow, Node, Outline
 _FONT = "Helvetica"
 _INK = "#37474f"
 _EDGE_TEXT = "#263238"
-# A nested box is told from the box around it by its fill, deeper is darker.
+# A nested box has a darker fill than the box around it.
 _FILLS = ("#f3f7fb", "#e3edf7", "#d3e2f1", "#c3d7eb")
 
 _HEAD = f"""\
@@ -24,7 +24,7 @@ digraph "{{title}}" {{{{
 
 
 def to_dot(outline: Outline) -> str:
-    """Graphviz source; the same outline always gives the same text.
+    """Return Graphviz source; the same outline always gives the same text.
 
     The machine itself is the graph. An arrow to or from a composite state ends at the border of its
     cluster (`lhead`, `ltail`), which Graphviz can only do from outside. From inside it ends at the
@@ -33,11 +33,11 @@ def to_dot(outline: Outline) -> str:
     """
     lines = [_HEAD.format(title=_quoted(outline.title)).rstrip("\n")]
     lines.append(f'  label={_heading(outline.root)}; labelloc="t"; labeljust="l"')
-    lines += _content(outline, outline.root, depth=0)
+    lines += _content(outline, _anchors(outline), outline.root, depth=0)
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _box(outline: Outline, node: Node, depth: int) -> Iterator[str]:
+def _box(outline: Outline, anchors: Mapping[str, bool], node: Node, depth: int) -> Iterator[str]:
     pad = "  " * depth
     fill = _FILLS[min(depth, len(_FILLS)) - 1]
     yield f'{pad}subgraph "cluster_{node.id}" {{'
@@ -45,25 +45,25 @@ def _box(outline: Outline, node: Node, depth: int) -> Iterator[str]:
         f'{pad}  label={_heading(node)}; labeljust="l"; margin=14; '
         f'style="rounded,filled"; fillcolor="{fill}"; color="{_INK}"; tooltip=" "'
     )
-    yield from _content(outline, node, depth)
+    yield from _content(outline, anchors, node, depth)
     yield f"{pad}}}"
 
 
-def _content(outline: Outline, node: Node, depth: int) -> Iterator[str]:
+def _content(
+    outline: Outline, anchors: Mapping[str, bool], node: Node, depth: int
+) -> Iterator[str]:
     pad = "  " * (depth + 1)
-    anchors = _anchors(outline)
     if node.id in anchors:
         style = "" if anchors[node.id] else ", style=invis"
         yield f'{pad}"{_anchor(node)}" [shape=point, width=0.07, color="{_INK}", label=""{style}]'
     for child in outline.children(node.id):
         if child.kind == "composite":
-            yield from _box(outline, child, depth + 1)
+            yield from _box(outline, anchors, child, depth + 1)
         else:
             yield f'{pad}"{child.id}" [{_shape(child)}]'
     # An arrow is declared in the innermost box around it.
-    for arrow in outline.arrows:
-        if outline.home(arrow) == node.id:
-            yield f"{pad}{_arrow(outline, arrow)}"
+    for arrow in outline.arrows_at_home(node.id):
+        yield f"{pad}{_arrow(outline, arrow)}"
 
 
 def _heading(node: Node) -> str:

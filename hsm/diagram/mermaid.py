@@ -17,7 +17,7 @@ _MARKS = {"final": "◉ ", "terminate": "✕ "}
 
 
 def to_mermaid(outline: Outline) -> str:
-    """Mermaid source; the same outline always gives the same text."""
+    """Return Mermaid source; the same outline always gives the same text."""
     lines = ["---", f"title: {_text(outline.title)}", "---", "stateDiagram-v2"]
     for child in outline.children(outline.root.id):
         lines += _state(outline, child, 1)
