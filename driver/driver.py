@@ -30,6 +30,7 @@ from .core.router import Router
 from .core.services import Services
 from .core.snapshots import DriverSnapshot, state_path, take_snapshot
 from .core.timers import CycleTime, Timers
+from .messages.discovery_endpoints import DiscoveryEndpoints
 from .messages.endpoints import TransportEndpoints
 from .messages.incoming import Adapter
 from .messages.outgoing import Proxy
@@ -77,7 +78,13 @@ class Driver:
         )
         self._router = Router(metrics)
         proxy = Proxy(policies, clock, metrics, self._router.post)
-        self._endpoints = TransportEndpoints(config.driver, transport, proxy, pause)
+        self._endpoints = TransportEndpoints(
+            config,
+            transport,
+            proxy,
+            DiscoveryEndpoints(transport, clock, config.discovery.max_endpoints),
+            pause,
+        )
         self._services = Services(
             config,
             clock=clock,
@@ -93,7 +100,13 @@ class Driver:
         self._lifecycle = DriverLifecycle(self._services, self._endpoints, self._timers)
         self._router.machine = self._lifecycle
         self._adapter = Adapter(
-            self._router, self._lifecycle, proxy, metrics, clock, policies.shutdown_token
+            self._router,
+            self._lifecycle,
+            proxy,
+            metrics,
+            clock,
+            policies.shutdown_token,
+            answers_discovery=config.discovery.enabled,
         )
         self._fragment_limit = config.driver.fragment_limit
         self._longest_cycle_ns = 0
@@ -125,6 +138,7 @@ class Driver:
         if self.is_serving:
             router.dispatch(DriverEvent.TICK, now)
         work = fragments = self._poll()
+        work += self._poll_side_streams()
         if timers.lease_check.fires(now):
             check = LeaseCheck(now, drained=fragments < self._fragment_limit)
             router.dispatch(DriverEvent.LEASE_CHECK_TIMER_FIRED, check)
@@ -270,6 +284,15 @@ class Driver:
             return self._endpoints.poll(self._adapter.on_fragment, self._fragment_limit)
         except Exception as error:  # noqa: BLE001 - without the stream there is nothing to do
             self._router.post(DriverEvent.FATAL_ERROR, f"control subscription: {error}")
+            return 0
+
+    def _poll_side_streams(self) -> int:
+        try:
+            return self._endpoints.poll_side_streams(
+                self._adapter.on_side_fragment, self._fragment_limit
+            )
+        except Exception as error:  # noqa: BLE001 - as for the control stream
+            self._router.post(DriverEvent.FATAL_ERROR, f"metadata subscription: {error}")
             return 0
 
     def _check_process(self) -> None:

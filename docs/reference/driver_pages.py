@@ -51,6 +51,7 @@ TABLES = {
     "driver": "Identity, transport and the ids that are handed out.",
     "shm": "Where region files are and who may open them.",
     "policies": "What the driver grants, keeps and gives up on, and when.",
+    "discovery": "Answers to clients that ask which streams there are.",
 }
 
 PROFILES_AND_STREAMS = """\

@@ -25,7 +25,13 @@ _RANGES = (
     "driver.descriptor_stream_id_range",
     "driver.control_stream_id_range",
 )
-_TRANSPORT_IDS = ("driver.control_stream_id", "driver.announce_stream_id", "driver.qos_stream_id")
+_TRANSPORT_IDS = (
+    "driver.control_stream_id",
+    "driver.announce_stream_id",
+    "driver.qos_stream_id",
+    "driver.metadata_stream_id",
+    "discovery.stream_id",
+)
 _MAX_ANNOUNCE_BYTES = 65535
 
 
@@ -42,7 +48,9 @@ def check_across_keys(
 
 
 def _check_ranges(findings: Findings, streams: Mapping[str, StreamConfig]) -> None:
-    reserved = [findings[key] for key in _TRANSPORT_IDS if findings.sound(key)]
+    reserved = [
+        findings[key] for key in _TRANSPORT_IDS if findings.sound(key) and findings[key] is not None
+    ]
     reserved += [stream.stream_id for stream in streams.values()]
     earlier: dict[str, IdRange] = {}
     for key in _RANGES:

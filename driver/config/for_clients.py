@@ -25,6 +25,8 @@ def client_config_for(config: DriverConfig, aeron_dir: str | None, **changes: An
         "announce_stream_id": driver.announce_stream_id,
         "qos_channel": driver.qos_channel,
         "qos_stream_id": driver.qos_stream_id,
+        "metadata_channel": driver.metadata_channel,
+        "metadata_stream_id": driver.metadata_stream_id,
         "allowed_base_dirs": config.shm.allowed_base_dirs,
         "keepalive_interval": policies.lease_keepalive_interval_ms / 1000,
         "announce_period": policies.announce_period_ms / 1000,

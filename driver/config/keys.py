@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..core.configuration import DriverTable, PoliciesTable, ShmTable
+from ..core.configuration import DiscoveryTable, DriverTable, PoliciesTable, ShmTable
 
 __all__ = [
     "MAX_TRANSPORT_ID",
@@ -30,6 +30,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "driver": DriverTable,
     "shm": ShmTable,
     "policies": PoliciesTable,
+    "discovery": DiscoveryTable,
 }
 
 
@@ -212,6 +213,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("driver.qos_stream_id", "u32", "Aeron stream id of QoS messages.", _PORT),
     Setting(
+        "driver.metadata_channel",
+        "str",
+        "Aeron channel of metadata, from which the driver learns the names of streams and clients.",
+        _CHANNEL,
+        derived="`driver.control_channel`",
+    ),
+    Setting("driver.metadata_stream_id", "u32", "Aeron stream id of metadata.", _PORT),
+    Setting(
         "driver.stream_id_range",
         "range",
         "Ids for streams made on request (`policies.allow_dynamic_streams`).",
@@ -359,6 +368,31 @@ SETTINGS: tuple[Setting, ...] = (
         "u32",
         "How long a response may wait for a slow transport.",
         _within(100, 600_000),
+    ),
+    Setting(
+        "discovery.enabled",
+        "bool",
+        "Answer clients that ask which streams there are.",
+    ),
+    Setting(
+        "discovery.stream_id",
+        "u32",
+        "Another stream of the control channel on which such questions are taken; tools of the "
+        "reference use 7000.",
+        _PORT,
+        derived="none",
+    ),
+    Setting(
+        "discovery.max_results",
+        "u32",
+        "Most streams in one answer.",
+        _within(1, 65534),
+    ),
+    Setting(
+        "discovery.max_endpoints",
+        "u32",
+        "Most endpoints besides the control stream that answers are sent to; 0 is none.",
+        _within(0, 256),
     ),
 )
 

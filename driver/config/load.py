@@ -15,7 +15,13 @@ from typing import Any
 
 import msgspec
 
-from ..core.configuration import DriverConfig, DriverTable, PoliciesTable, ShmTable
+from ..core.configuration import (
+    DiscoveryTable,
+    DriverConfig,
+    DriverTable,
+    PoliciesTable,
+    ShmTable,
+)
 from .check import check_across_keys
 from .findings import ConfigError, Findings, Problem
 from .keys import SETTING_BY_KEY, SETTINGS, TABLES, Setting
@@ -114,6 +120,7 @@ def _load(
         driver=DriverTable(**findings.table("driver")),
         shm=ShmTable(**findings.table("shm")),
         policies=PoliciesTable(**findings.table("policies")),
+        discovery=DiscoveryTable(**findings.table("discovery")),
         profiles=profiles,
         streams=streams,
     )

@@ -18,6 +18,7 @@ from tensor_pool.protocol.wire import (
 from tensor_pool.protocol.wire.attach_refusals import CLIENT_ID_ATTACHED
 
 from .configuration import Profile
+from .descriptions import Descriptions
 from .events import Refusal
 from .lease_machine import LeaseLifecycle
 from .lease_table import LeaseTable
@@ -69,9 +70,16 @@ def _invalid(text: str, hint: str) -> _RefusedError:
 class AdmissionRules:
     """Judges requests against the tables as they are now."""
 
-    __slots__ = ("_config", "_leases", "_services", "_streams")
+    __slots__ = ("_config", "_descriptions", "_leases", "_services", "_streams")
 
-    def __init__(self, services: Services, leases: LeaseTable, streams: StreamTable) -> None:
+    def __init__(
+        self,
+        services: Services,
+        leases: LeaseTable,
+        streams: StreamTable,
+        descriptions: Descriptions,
+    ) -> None:
+        self._descriptions = descriptions
         self._config = services.config
         self._services = services
         self._leases = leases
@@ -175,8 +183,9 @@ class AdmissionRules:
             raise _rejected("stream draining", "the stream is closing; attach again later")
         self._check_layout(request, profile)
         if request.role == Role.PRODUCER and stream.producer is not None:
+            name = self._descriptions.name_of_client(stream.producer.client_id)
             raise _rejected(
-                "producer already attached",
+                f"producer already attached by {name}" if name else "producer already attached",
                 f"client {stream.producer.client_id} produces under lease"
                 f" {stream.producer.lease_id}; wait for it to detach or expire",
             )

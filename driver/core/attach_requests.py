@@ -10,6 +10,7 @@ import logging
 from tensor_pool.protocol.wire import ResponseCode, Role, ShmAttachRequest
 
 from .admission import Admission, AdmissionRules
+from .descriptions import Descriptions
 from .events import (
     Cause,
     DriverEvent,
@@ -50,12 +51,18 @@ class AttachRequests:
 
     __slots__ = ("_leases", "_log_limit", "_rules", "_services", "_streams")
 
-    def __init__(self, services: Services, leases: LeaseTable, streams: StreamTable) -> None:
+    def __init__(
+        self,
+        services: Services,
+        leases: LeaseTable,
+        streams: StreamTable,
+        descriptions: Descriptions,
+    ) -> None:
         self._services = services
         self._log_limit = WarningLimit(services.clock, lines=REFUSALS_LOGGED)
         self._leases = leases
         self._streams = streams
-        self._rules = AdmissionRules(services, leases, streams)
+        self._rules = AdmissionRules(services, leases, streams, descriptions)
 
     def handle(self, request: ShmAttachRequest) -> None:
         """Grant or refuse a request while Running."""

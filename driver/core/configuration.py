@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "DiscoveryTable",
     "DriverConfig",
     "DriverTable",
     "IdRange",
@@ -87,6 +88,8 @@ class DriverTable(msgspec.Struct, frozen=True, kw_only=True):
     announce_stream_id: int = 0
     qos_channel: str = DEFAULT_CHANNEL
     qos_stream_id: int = 1200
+    metadata_channel: str = ""
+    metadata_stream_id: int = 1300
     stream_id_range: IdRange | None = None
     descriptor_stream_id_range: IdRange | None = None
     control_stream_id_range: IdRange | None = None
@@ -97,6 +100,17 @@ class DriverTable(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "announce_channel", self.control_channel)
         if not self.announce_stream_id:
             msgspec.structs.force_setattr(self, "announce_stream_id", self.control_stream_id)
+        if not self.metadata_channel:
+            msgspec.structs.force_setattr(self, "metadata_channel", self.control_channel)
+
+
+class DiscoveryTable(msgspec.Struct, frozen=True, kw_only=True):
+    """`[discovery]`: answers to clients that ask which streams there are."""
+
+    enabled: bool = True
+    stream_id: int | None = None
+    max_results: int = 1000
+    max_endpoints: int = 16
 
 
 class ShmTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +195,7 @@ class DriverConfig(msgspec.Struct, frozen=True, kw_only=True):
     driver: DriverTable = DriverTable()
     shm: ShmTable = ShmTable()
     policies: PoliciesTable = PoliciesTable()
+    discovery: DiscoveryTable = DiscoveryTable()
     profiles: dict[str, Profile] = {}
     streams: dict[str, StreamConfig] = {}
 

@@ -27,6 +27,7 @@ from tensor_pool.hsm import (
 )
 from tensor_pool.protocol.wire import (
     ConsumerHello,
+    DiscoveryRequest,
     ShmAttachRequest,
     ShmDetachRequest,
     ShmLeaseKeepalive,
@@ -35,6 +36,8 @@ from tensor_pool.protocol.wire import (
 
 from .admission import DRAINING
 from .attach_requests import AttachRequests
+from .descriptions import Descriptions
+from .discovery import DiscoveryProvider
 from .events import (
     Cause,
     Condition,
@@ -70,7 +73,12 @@ class DriverLifecycle(Machine):
         self.conditions: set[Condition] = set()
         self.shutdown = Shutdown(ShutdownReason.NORMAL, "")
         self.start_error: Exception | None = None
-        self._attach = AttachRequests(services, self.leases, self.streams)
+        configured = services.config.streams.items()
+        self.descriptions = Descriptions(
+            {stream.stream_id: name for name, stream in configured}, self.streams, self.leases
+        )
+        self._discovery = DiscoveryProvider(services, self.streams, self.descriptions, endpoints)
+        self._attach = AttachRequests(services, self.leases, self.streams, self.descriptions)
         self._lease_requests = LeaseRequests(
             services, self.leases, self.streams, lambda: self.is_in(self.Draining)
         )
@@ -150,6 +158,11 @@ class DriverLifecycle(Machine):
     @on_event(Serving, DriverEvent.CONSUMER_HELLO)
     def _greeted(self, message: ConsumerHello) -> Outcome:
         self._lease_requests.hello(message)
+        return HANDLED
+
+    @on_event(Serving, DriverEvent.DISCOVERY_REQUEST)
+    def _asked_for_streams(self, message: DiscoveryRequest) -> Outcome:
+        self._discovery.handle(message)
         return HANDLED
 
     @on_event(Serving, DriverEvent.ANNOUNCE_TIMER_FIRED)
@@ -302,6 +315,11 @@ class DriverLifecycle(Machine):
         DriverEvent.DRAIN_COMPLETE,
     )
     def _already_stopped(self, _: object) -> Outcome:
+        return HANDLED
+
+    @on_event(Init, DriverEvent.DISCOVERY_REQUEST)
+    @on_event(Stopped, DriverEvent.DISCOVERY_REQUEST)
+    def _serves_nothing(self, _: DiscoveryRequest) -> Outcome:
         return HANDLED
 
     # -- everywhere

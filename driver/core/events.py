@@ -39,6 +39,7 @@ class DriverEvent(enum.StrEnum):
     DETACH_REQUEST = "DetachRequest"  # ShmDetachRequest
     KEEPALIVE = "Keepalive"  # ShmLeaseKeepalive
     CONSUMER_HELLO = "ConsumerHello"  # ConsumerHello
+    DISCOVERY_REQUEST = "DiscoveryRequest"  # DiscoveryRequest
     ANNOUNCE_TIMER_FIRED = "AnnounceTimerFired"  # int: the cycle's time
     LEASE_CHECK_TIMER_FIRED = "LeaseCheckTimerFired"  # LeaseCheck
     REVOKE_LEASE = "RevokeLease"  # Revocation

@@ -45,6 +45,14 @@ class Endpoints(Protocol):
         """Offer waiting messages again; returns how many left."""
         ...
 
+    def answer(self, channel: str, stream_id: int, message: bytes) -> bool:
+        """Send an answer to another endpoint than the control stream; False if refused (S-035)."""
+        ...
+
+    def longest_message_bytes(self, channel: str) -> int:
+        """Return the length of the longest message on a channel; 0 for an illegal one."""
+        ...
+
     def flush_finally(self) -> None:
         """Flush for a while, then drop what remains (D-176)."""
         ...

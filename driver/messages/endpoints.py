@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tensor_pool.protocol.transport.channel import tethered
+from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.transport.channel import Channel, tethered, untethered
 from tensor_pool.protocol.transport.ports import (
     FragmentHandler,
     Publication,
@@ -12,7 +13,8 @@ from tensor_pool.protocol.transport.ports import (
     Transport,
 )
 
-from ..core.configuration import DriverTable
+from ..core.configuration import DriverConfig
+from .discovery_endpoints import DiscoveryEndpoints
 from .outgoing import Proxy
 
 __all__ = ["TransportEndpoints"]
@@ -25,12 +27,16 @@ class TransportEndpoints:
 
     def __init__(
         self,
-        driver: DriverTable,
+        config: DriverConfig,
         transport: Transport,
         proxy: Proxy,
+        discovery: DiscoveryEndpoints,
         pause: Callable[[], None],
     ) -> None:
-        self._driver = driver
+        self._driver = config.driver
+        self._discovery_table = config.discovery
+        self._discovery = discovery
+        self._side_subscriptions: list[Subscription] = []
         self._transport = transport
         self._proxy = proxy
         self._pause = pause
@@ -64,14 +70,30 @@ class TransportEndpoints:
             if where != (driver.control_channel, driver.control_stream_id):
                 announce = transport.add_publication(*where)
                 self._publications.append(announce)
+            for channel, stream_id in self._side_addresses():
+                self._side_subscriptions.append(
+                    transport.add_subscription(untethered(channel), stream_id)
+                )
         except BaseException:
             self.close()
             raise
         self._proxy.connect(control, announce)
 
+    def _side_addresses(self) -> list[tuple[str, int]]:
+        """Return the streams besides the control stream: metadata, requests of discovery."""
+        driver, discovery = self._driver, self._discovery_table
+        found = [(driver.metadata_channel, driver.metadata_stream_id)]
+        if discovery.enabled and discovery.stream_id is not None:
+            found.append((driver.control_channel, discovery.stream_id))
+        control = (driver.control_channel, driver.control_stream_id)
+        return [address for address in dict.fromkeys(found) if address != control]
+
     def close(self) -> None:
         """Close what `open` opened; more than once is harmless."""
         self._proxy.disconnect()
+        self._discovery.close()
+        while self._side_subscriptions:
+            self._side_subscriptions.pop().close()
         while self._publications:
             self._publications.pop().close()
         if self._subscription is not None:
@@ -83,7 +105,7 @@ class TransportEndpoints:
     @property
     def has_backlog(self) -> bool:
         """Return whether messages wait to be offered again."""
-        return self._proxy.has_backlog
+        return self._proxy.has_backlog or self._discovery.has_backlog
 
     def has_arrived(self) -> bool:
         """Return whether there is something to poll; cheap, and nothing is lost by asking.
@@ -112,8 +134,24 @@ class TransportEndpoints:
             handler(memoryview(message))
         return taken + self._subscription.poll(handler, fragment_limit - taken)
 
+    def poll_side_streams(self, handler: FragmentHandler, fragment_limit: int) -> int:
+        """Hand over what has arrived on metadata and discovery streams."""
+        return sum(s.poll(handler, fragment_limit) for s in self._side_subscriptions)
+
+    def answer(self, channel: str, stream_id: int, message: bytes) -> bool:
+        """Send an answer to an endpoint that a discovery request named; False if refused."""
+        return self._discovery.send(channel, stream_id, message)
+
+    def longest_message_bytes(self, channel: str) -> int:
+        """Return the length of the longest message on a channel; 0 for an illegal one."""
+        try:
+            return Channel.parse(channel).max_message_bytes
+        except TransportError:
+            return 0
+
     def flush(self) -> int:
         """Offer waiting messages again; returns how many left."""
+        self._discovery.flush()
         return self._proxy.flush()
 
     def flush_finally(self) -> None:

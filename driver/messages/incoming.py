@@ -16,6 +16,9 @@ from tensor_pool.protocol.clock import Clock
 from tensor_pool.protocol.wire import (
     HEADER_BYTES,
     ConsumerHello,
+    DataSourceAnnounce,
+    DataSourceMeta,
+    DiscoveryRequest,
     Message,
     ResponseCode,
     ShmAttachRequest,
@@ -56,6 +59,7 @@ _HANDLED = (
     ShmLeaseKeepalive,
     ShmDriverShutdownRequest,
     ConsumerHello,
+    DiscoveryRequest,
 )
 _KIND = struct.Struct("<HH")
 _KIND_BYTES = slice(2, 6)  # template and schema id, where they stand in the header
@@ -72,6 +76,8 @@ _FOR_OTHERS = frozenset(_KINDS.values()) - _FOR_US
 _OUR_SCHEMAS = frozenset(kind[2:] for kind in _FOR_US)
 _ANNOUNCE = _KINDS[ShmPoolAnnounce]
 _ATTACH = _KINDS[ShmAttachRequest]
+_DISCOVERY = _KINDS[DiscoveryRequest]
+_METADATA = frozenset({_KINDS[DataSourceAnnounce], _KINDS[DataSourceMeta]})
 _COUNTERS = {
     WireProblem.MALFORMED: "malformed",
     WireProblem.BAD_ENUM: "malformed",
@@ -80,6 +86,7 @@ _COUNTERS = {
 
 _decode = decoder_for(_HANDLED, raw_enums=True)
 _decode_announce = decoder_for([ShmPoolAnnounce])
+_decode_metadata = decoder_for([DataSourceAnnounce, DataSourceMeta])
 _log = logging.getLogger(__name__)
 
 
@@ -94,6 +101,8 @@ class Adapter:
         metrics: Metrics,
         clock: Clock,
         shutdown_token: str,
+        *,
+        answers_discovery: bool = True,
     ) -> None:
         self._router = router
         self._lifecycle = lifecycle
@@ -102,6 +111,7 @@ class Adapter:
         self._warnings = WarningLimit(clock)
         self._shutdown_token = shutdown_token.encode()
         self._accused_streams: set[int] = set()
+        self._handled = _FOR_US if answers_discovery else _FOR_US - {_DISCOVERY}
         self.requests = 0
         """Messages so far that were not plainly for others."""
         self._handlers: dict[type, Callable[[Message], None]] = {
@@ -110,6 +120,9 @@ class Adapter:
             ShmDetachRequest: lambda message: router.dispatch(DriverEvent.DETACH_REQUEST, message),
             ShmDriverShutdownRequest: self._on_shutdown_request,
             ConsumerHello: self._on_hello,
+            DiscoveryRequest: lambda message: router.dispatch(
+                DriverEvent.DISCOVERY_REQUEST, message
+            ),
         }
 
     def on_fragment(self, buffer: memoryview) -> None:
@@ -117,7 +130,7 @@ class Adapter:
         # First, since the driver receives its own answers as often as its clients' requests, and a
         # flood of something else must not cost more than a look at its header.
         kind = bytes(buffer[_KIND_BYTES])
-        if kind not in _FOR_US and len(buffer) >= HEADER_BYTES:
+        if kind not in self._handled and len(buffer) >= HEADER_BYTES:
             self._pass_over(kind, buffer)
             return
         self.requests += 1
@@ -127,6 +140,14 @@ class Adapter:
             self._drop(buffer, error)
         else:
             self._handlers[type(message)](message)
+
+    def on_side_fragment(self, buffer: memoryview) -> None:
+        """Handle one message of the metadata or the discovery stream; never raises (S-031)."""
+        kind = bytes(buffer[_KIND_BYTES])
+        if kind == _DISCOVERY:
+            self.on_fragment(buffer)
+        elif kind in _METADATA:
+            self._learn(buffer)
 
     # -- messages for the driver
 
@@ -160,10 +181,12 @@ class Adapter:
 
     def _pass_over(self, kind: bytes, buffer: memoryview) -> None:
         """Count a message of a kind that the driver does not handle (D-060)."""
-        if kind in _FOR_OTHERS:
+        if kind in _FOR_OTHERS or kind == _DISCOVERY:
             self._metrics.inc("ignored")
             if kind == _ANNOUNCE:
                 self._look_for_other_driver(buffer)
+            elif kind in _METADATA:
+                self._learn(buffer)
         elif kind[2:] in _OUR_SCHEMAS:
             template_id, schema_id = _KIND.unpack(kind)
             self._count("unknown_template", f"template {template_id} of schema {schema_id}")
@@ -213,6 +236,17 @@ class Adapter:
                 announce.stream_id,
                 extra={"epoch": announce.epoch, "uri": announce.header_region_uri},
             )
+
+    def _learn(self, buffer: memoryview) -> None:
+        """Take names and tags; metadata that cannot be decoded is its reader's affair."""
+        try:
+            message = _decode_metadata(buffer)
+        except WireError:
+            return
+        if isinstance(message, DataSourceAnnounce):
+            self._lifecycle.descriptions.on_announce(message)
+        elif isinstance(message, DataSourceMeta):
+            self._lifecycle.descriptions.on_meta(message)
 
     def _count(self, counter: str, what: object) -> None:
         self._metrics.inc(counter)

@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
+    DiscoveryResponse,
     Message,
     ShmAttachResponse,
     ShmDetachResponse,
@@ -24,6 +25,7 @@ class Kind(enum.Enum):
     ATTACH_RESPONSE = "attach_response"
     DETACH_RESPONSE = "detach_response"
     CONFIG = "config"
+    DISCOVERY = "discovery"
     NOTICE = "notice"
     SHUTDOWN = "shutdown"
     ANNOUNCE = "announce"
@@ -33,11 +35,12 @@ KINDS: dict[type, Kind] = {
     ShmAttachResponse: Kind.ATTACH_RESPONSE,
     ShmDetachResponse: Kind.DETACH_RESPONSE,
     ConsumerConfig: Kind.CONFIG,
+    DiscoveryResponse: Kind.DISCOVERY,
     ShmLeaseRevoked: Kind.NOTICE,
     ShmDriverShutdown: Kind.SHUTDOWN,
     ShmPoolAnnounce: Kind.ANNOUNCE,
 }
-_RESPONSES = (Kind.ATTACH_RESPONSE, Kind.DETACH_RESPONSE)
+_RESPONSES = (Kind.ATTACH_RESPONSE, Kind.DETACH_RESPONSE, Kind.DISCOVERY)
 
 
 class Entry:

@@ -45,6 +45,7 @@ _DROPPED = {
     Kind.ATTACH_RESPONSE: "attach_response_drops",
     Kind.DETACH_RESPONSE: "detach_response_drops",
     Kind.CONFIG: "config_drops",
+    Kind.DISCOVERY: "discovery_answer_drops",
     Kind.ANNOUNCE: "announce_drops",
 }
 _RETRY = (OfferResult.BACK_PRESSURED, OfferResult.ADMIN_ACTION)
@@ -175,6 +176,7 @@ class Proxy:
             Kind.ATTACH_RESPONSE,
             Kind.DETACH_RESPONSE,
             Kind.CONFIG,
+            Kind.DISCOVERY,
         ):
             self._drop(entry)
             return PublishOutcome.DROPPED

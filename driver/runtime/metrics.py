@@ -65,6 +65,13 @@ METRIC_GROUPS: dict[str, dict[str, str]] = {
         "configs_declined": "Answers that declined a private stream.",
         "config_drops": "Answers to consumer hellos dropped: too many waiting.",
     },
+    "discovery": {
+        "discovery_requests": "Questions which streams there are, considered.",
+        "discovery_answers": "Answers to them sent or queued.",
+        "discovery_refused": "Questions dropped for the endpoint that they name.",
+        "discovery_shed": "Questions dropped because too many came in one second.",
+        "discovery_answer_drops": "Answers dropped: too old, or too many messages waiting.",
+    },
     "gc": {
         "gc_passes": "Collection passes over old epochs.",
         "gc_removed": "Epoch directories removed.",

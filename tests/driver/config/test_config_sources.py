@@ -65,6 +65,8 @@ NON_DEFAULT = {
     "driver.announce_stream_id": "1004",
     "driver.qos_channel": "aeron:ipc?term-length=1m",
     "driver.qos_stream_id": "1201",
+    "driver.metadata_channel": "aeron:ipc?term-length=2m",
+    "driver.metadata_stream_id": "1301",
     "driver.stream_id_range": "20000-20010",
     "driver.descriptor_stream_id_range": "31000,31010",
     "driver.control_stream_id_range": "32000-32010",
@@ -95,6 +97,10 @@ NON_DEFAULT = {
     "policies.shutdown_token": "secret",
     "policies.outbox_limit": "16",
     "policies.response_ttl_ms": "100",
+    "discovery.enabled": "false",
+    "discovery.stream_id": "7000",
+    "discovery.max_results": "10",
+    "discovery.max_endpoints": "0",
 }
 
 

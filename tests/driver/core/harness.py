@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tensor_pool.driver.core.configuration import (
+    DiscoveryTable,
     DriverConfig,
     DriverTable,
     PoliciesTable,
@@ -23,6 +24,7 @@ from tensor_pool.protocol.testing.memory_network import MemoryNetwork
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
     ConsumerHello,
+    DiscoveryResponse,
     HugepagesPolicy,
     Message,
     Mode,
@@ -56,6 +58,7 @@ FROM_DRIVER = (
     ShmDriverShutdown,
     ShmPoolAnnounce,
     ConsumerConfig,
+    DiscoveryResponse,
 )
 
 
@@ -66,12 +69,14 @@ def make_config(
     policies: dict[str, Any] | None = None,
     shm: dict[str, Any] | None = None,
     profiles: dict[str, Profile] | None = None,
+    discovery: dict[str, Any] | None = None,
 ) -> DriverConfig:
     """A valid configuration with two small pools a stream."""
     return DriverConfig(
         driver=DriverTable(**(driver or {})),
         shm=ShmTable(**(shm or {})),
         policies=PoliciesTable(**(policies or {})),
+        discovery=DiscoveryTable(**(discovery or {})),
         profiles=profiles
         or {
             "camera": Profile(

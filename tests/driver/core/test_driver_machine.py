@@ -16,6 +16,7 @@ from tensor_pool.driver.core.timers import Timers
 from tensor_pool.hsm import Machine
 from tensor_pool.protocol.wire import (
     ConsumerHello,
+    DiscoveryRequest,
     Mode,
     ResponseCode,
     Role,
@@ -43,6 +44,7 @@ RESPONSE = (Target.CONTROL, "ShmAttachResponse")
 DETACH_RESPONSE = (Target.CONTROL, "ShmDetachResponse")
 NOTICE = (Target.CONTROL, "ShmLeaseRevoked")
 CONFIG = (Target.CONTROL, "ConsumerConfig")
+DISCOVERY = (Target.CONTROL, "DiscoveryResponse")
 ANNOUNCE = (Target.ANNOUNCE, "ShmPoolAnnounce")
 SHUTDOWN = (Target.CONTROL, "ShmDriverShutdown")
 FINISH = [SHUTDOWN, "flush_finally", ("close", 0, 0)]
@@ -73,6 +75,13 @@ class FakeEndpoints:
 
     def flush_finally(self) -> None:
         self.log.append("flush_finally")
+
+    def answer(self, channel: str, stream_id: int, message: bytes) -> bool:
+        self.log.append(("answer", channel, stream_id))
+        return True
+
+    def longest_message_bytes(self, channel: str) -> int:
+        return 65536
 
 
 class Scene:
@@ -143,6 +152,11 @@ def hello(scene: Scene) -> ConsumerHello:
     )
 
 
+def discovery(scene: Scene) -> DiscoveryRequest:
+    driver = scene.recorder.config.driver
+    return DiscoveryRequest(1, 7, driver.control_stream_id, response_channel=driver.control_channel)
+
+
 def overdue(scene: Scene) -> LeaseCheck:
     return LeaseCheck(scene.now + scene.recorder.services.lease_duration_ns + 1, drained=True)
 
@@ -155,6 +169,7 @@ EVENTS: dict[str, tuple[DriverEvent, object | Callable[[Scene], object]]] = {
     "DetachRequest": (DriverEvent.DETACH_REQUEST, detach),
     "Keepalive": (DriverEvent.KEEPALIVE, keepalive),
     "ConsumerHello": (DriverEvent.CONSUMER_HELLO, hello),
+    "DiscoveryRequest": (DriverEvent.DISCOVERY_REQUEST, discovery),
     "AnnounceTimerFired": (DriverEvent.ANNOUNCE_TIMER_FIRED, lambda scene: scene.now),
     "LeaseCheckTimerFired": (
         DriverEvent.LEASE_CHECK_TIMER_FIRED,
@@ -190,6 +205,7 @@ RUNNING: dict[str, tuple[str | None, list[Any]]] = {
     "DetachRequest": (None, [NOTICE, DETACH_RESPONSE]),
     "Keepalive": (None, []),
     "ConsumerHello": (None, [CONFIG]),
+    "DiscoveryRequest": (None, [DISCOVERY]),
     "AnnounceTimerFired": (None, REFRESH),
     "LeaseCheckTimerFired": (None, []),
     "LeaseCheckTimerFired, overdue": (None, [NOTICE, NOTICE]),
@@ -204,7 +220,7 @@ RUNNING: dict[str, tuple[str | None, list[Any]]] = {
 }
 COMPLETE = DriverEvent.DRAIN_COMPLETE
 TABLE: dict[str, dict[str, tuple[str | None, list[Any]]]] = {
-    INIT: {"StartOk": (NORMAL, []), "StartFailed": (STOPPED, [])},
+    INIT: {"DiscoveryRequest": (None, []), "StartOk": (NORMAL, []), "StartFailed": (STOPPED, [])},
     NORMAL: RUNNING
     | {
         "HealthRaised": (DEGRADED, []),
@@ -223,6 +239,7 @@ TABLE: dict[str, dict[str, tuple[str | None, list[Any]]]] = {
         "DetachRequest": (None, [NOTICE, DETACH_RESPONSE]),
         "Keepalive": (None, []),
         "ConsumerHello": (None, [CONFIG]),
+        "DiscoveryRequest": (None, [DISCOVERY]),
         "AnnounceTimerFired": (None, REFRESH),
         "LeaseCheckTimerFired": (None, []),
         "LeaseCheckTimerFired, overdue": (None, [NOTICE, NOTICE, COMPLETE]),
@@ -240,11 +257,13 @@ TABLE: dict[str, dict[str, tuple[str | None, list[Any]]]] = {
     },
     STOPPED: {
         "AttachRequest": (None, [RESPONSE]),
+        "DiscoveryRequest": (None, []),
         "ShutdownRequested": (None, []),
         "ShutdownTimeout": (None, []),
         "DrainComplete": (None, []),
     },
     STOPPED_CLOSED: {
+        "DiscoveryRequest": (None, []),
         "ShutdownRequested": (None, []),
         "ShutdownTimeout": (None, []),
         "DrainComplete": (None, []),
@@ -278,7 +297,7 @@ def without_epochs(log: list[Any]) -> list[Any]:
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("state", STATES)
 def test_D_020_every_state_takes_every_event_as_the_table_says(state: str, event: str) -> None:
-    """D-020, D-023, D-050"""
+    """D-020, D-023, D-050, S-030"""
     scene = Scene(state)
     machine, recorder = scene.machine, scene.recorder
     counted = recorder.metrics["driver_unhandled"]

@@ -201,11 +201,16 @@ configs_declined, config_drops, gc_passes, gc_removed, gc_errors, outbox_control
 publish_retries, shutdown_flush_drops, driver_unhandled, degraded, duty_cycles, work_done,
 max_cycle_ns, shutdown_rejected
 """
+S_180 = """
+discovery_requests, discovery_answers, discovery_refused, discovery_shed, discovery_answer_drops
+"""
 
 
 def test_D_185_the_metrics_are_those_listed() -> None:
     rig = Rig()
-    assert set(rig.metrics.snapshot()) == set(D_185.replace(",", " ").split())
+    """D-185, S-180"""
+    listed = f"{D_185} {S_180}"
+    assert set(rig.metrics.snapshot()) == set(listed.replace(",", " ").split())
     assert len(METRIC_NAMES) == len(set(METRIC_NAMES))
     assert set(METRIC_NAMES) > GAUGES
 
