@@ -60,7 +60,7 @@ class LoggingObserver:
 
     A line names the class, the state before and after, and the event.
 
-    >>> import sys
+    >>> import logging, sys
     >>> from tensor_pool.hsm import LoggingObserver, Machine, State, on_event, on_initial, ROOT
     >>> class Lamp(Machine):
     ...     Off = State()
