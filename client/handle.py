@@ -156,6 +156,17 @@ class Handle:
             self._closed = True
             self._client._close_handle(self)
 
+    def begin_close(self) -> None:
+        """As `close`, but returns at once; `is_finished` tells when the lease is back."""
+        if not self._closed:
+            self._closed = True
+            self._client._begin_close_handle(self)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the handle was closed and its lease is back."""
+        return self._attachment.finished.is_set()
+
     def _check_open(self) -> None:
         if self._closed:
             because = f": {self.closed_because}" if self.closed_because is not None else ""

@@ -1,0 +1,1 @@
+"""What a bridge decides, without I/O: machines, and the plain code that moves chunks."""
