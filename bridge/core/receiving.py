@@ -299,8 +299,10 @@ class Receiver:
         self._arm(InboundTimer.OWNER, fresh_ns)
         if looped and self.is_looped(seen):
             _log.warning(
-                "wire id %d: refused, it has come by %s already; stream %d is left alone",
+                "wire id %d: refused, as it has come by %s; stream %d is left alone. If that is"
+                " no circle, give this bridge another instance_id than %s, or raise max_hops (%d)",
                 *(self.entry.wire_id, ">".join(seen.path), self.entry.stream),
+                *(self._settings.instance_id, self._settings.max_hops),
             )
 
     def disown(self) -> None:

@@ -22,6 +22,10 @@ __all__ = ["Host", "Lab", "LabError"]
 
 _NAME = re.compile(r"tpl(\d+)-(\d+)-(\w+)")
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_SET_UP = (
+    "mount -t tmpfs -o size=1g tmpfs /dev/shm && echo $0 > /proc/sys/kernel/hostname"
+    " && echo up && exec cat"
+)
 _labs = 0
 
 
@@ -42,13 +46,14 @@ class Host:
         self.processes: list[subprocess.Popen[str]] = []
         _ip("netns", "add", self.namespace)
         _ip("-n", self.namespace, "link", "set", "lo", "up")
-        time_flags = ["--time", "--monotonic", str(time_offset_s)] if time_offset_s else []
+        shift = str(time_offset_s)
+        time_flags = ["--time", "--monotonic", shift, "--fork"] if time_offset_s else []
         # The anchor keeps the mount namespace; it ends when its input does, so with this process.
         self._anchor = subprocess.Popen(
             [
-                *("ip", "netns", "exec", self.namespace, "unshare", "--mount", *time_flags),
-                *(["--fork"] if time_flags else []),
-                *("sh", "-c", "mount -t tmpfs -o size=1g tmpfs /dev/shm && echo up && exec cat"),
+                *("ip", "netns", "exec", self.namespace, "unshare", "--mount", "--uts"),
+                *time_flags,
+                *("sh", "-c", _SET_UP, name),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -64,7 +69,8 @@ class Host:
         """What makes a command run on this host."""
         pid = str(self._anchor_pid)
         namespaces = [f"--net=/proc/{pid}/ns/net", f"--mount=/proc/{pid}/ns/mnt"]
-        return ["nsenter", *namespaces, f"--time=/proc/{pid}/ns/time"]
+        shared = [f"--{kind}=/proc/{pid}/ns/{kind}" for kind in ("uts", "time")]
+        return ["nsenter", *namespaces, *shared]
 
     def start(self, *command: str, output: str | None = None) -> subprocess.Popen[str]:
         """Start a program; its output goes to the file `output` below the host's home."""
@@ -75,7 +81,7 @@ class Host:
                 stdout=target,
                 stderr=subprocess.STDOUT,
                 text=True,
-                cwd=_REPOSITORY,
+                env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
             )
         self.processes.append(process)
         return process
