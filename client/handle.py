@@ -95,6 +95,8 @@ class HandleClient(Protocol):
 
     def _close_handle(self, handle: Handle) -> None: ...
 
+    def _begin_close_handle(self, handle: Handle) -> None: ...
+
 
 class Handle:
     """A live attachment as the application holds it; close it, or use it in a `with` block."""
