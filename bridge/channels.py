@@ -140,13 +140,13 @@ def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]
 
 
 def is_loopback(text: str) -> bool:
-    """Whether a place is on this host only."""
+    """Return True if a place is on this host only."""
     addresses = _addresses(address_of(text)[0])
     return bool(addresses) and all(address.is_loopback for address in addresses)
 
 
 def refused_address(text: str, *, listening: bool) -> str | None:
-    """What is wrong with a place unless `allow_public` is set (B-131); None if nothing is."""
+    """Return the objection to a place unless `allow_public` is set (B-131), or None."""
     host, _ = address_of(text)
     for address in _addresses(host):
         if address.is_global and not address.is_multicast:

@@ -39,7 +39,7 @@ _SUFFIXES: Final = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 class LinkNote(msgspec.Struct, frozen=True):
-    """What is printed about a link."""
+    """The printed description of a link."""
 
     name: str
     place: str

@@ -27,7 +27,7 @@ _MAX_MESSAGE_BYTES = 128 * 1024
 
 
 class SessionSubscription(AeronSubscription):
-    """A subscription that tells sessions apart; see NetSubscription."""
+    """A subscription that delivers the session of each message; see NetSubscription."""
 
     __slots__ = ("_fragments", "_gone", "_on_message", "_sources")
 
@@ -116,7 +116,7 @@ class AeronNet:
 
     @property
     def error(self) -> str | None:
-        """Why the network side is lost, or None."""
+        """The reason for the loss of the network side, or None."""
         return self._transport.error
 
     def publication(self, channel: str, stream_id: int) -> AeronPublication:

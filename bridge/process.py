@@ -17,7 +17,7 @@ _LONGEST_SLEEP_S = 1e-3
 
 
 def run_bridge(bridge: Bridge, should_stop: Callable[[], bool]) -> None:
-    """Run until `should_stop` and the goodbyes are said; `bridge` was started before."""
+    """Run until `should_stop` and the last goodbye is sent; `bridge` was started before."""
     idle = 0
     sleep_s = _FIRST_SLEEP_S
     stopping = False

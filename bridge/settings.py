@@ -1,4 +1,4 @@
-"""What a bridge is told to do: links, streams and limits, already checked (section 13)."""
+"""Settings of a bridge: links, streams and limits, already checked (section 13)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TimestampPolicy(enum.StrEnum):
 
 
 class CrcPolicy(enum.StrEnum):
-    """Which checksums a receiver verifies (B-061)."""
+    """Checksums that a receiver verifies (B-061)."""
 
     AUTO = "auto"
     REQUIRE = "require"

@@ -32,7 +32,8 @@ Instance = Annotated[
     typer.Option(metavar="NAME", help="Name of this bridge (the host's name).", show_default=False),
 ]
 AllowPublic = Annotated[
-    bool, typer.Option("--allow-public", help="Accept addresses that anyone can reach.")
+    bool,
+    typer.Option("--allow-public", help="Accept addresses that are reachable from any network."),
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The bridge's TOML file.")]
 

@@ -159,14 +159,14 @@ class Handle:
             self._client._close_handle(self)
 
     def begin_close(self) -> None:
-        """As `close`, but returns at once; `is_finished` tells when the lease is back."""
+        """Do as `close`, but return at once; `is_finished` is true once the lease is back."""
         if not self._closed:
             self._closed = True
             self._client._begin_close_handle(self)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the handle was closed and its lease is back."""
+        """True once the handle is closed and its lease is back."""
         return self._attachment.finished.is_set()
 
     def _check_open(self) -> None:

@@ -1,1 +1,1 @@
-"""What a bridge decides, without I/O: machines, and the plain code that moves chunks."""
+"""The decisions of a bridge, without I/O: machines, and the plain code that moves chunks."""

@@ -149,7 +149,7 @@ class Bridge:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether everything is released."""
+        """True once everything is released."""
         return self.machine.is_in(BridgeLifecycle.Stopped)
 
     def request_shutdown(self) -> None:

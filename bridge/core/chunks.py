@@ -111,7 +111,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_well_formed(self) -> bool:
-        """Whether its fields agree with each other: row 6 of B-070, the payload limit aside."""
+        """True if its fields agree with each other: row 6 of B-070, the payload limit aside."""
         first = self.index == 0
         return (
             1 <= self.count <= MAX_CHUNKS

@@ -15,7 +15,7 @@ _INFOS = 10
 
 
 class ClockWindow:
-    """What the latest infos of a sender tell about its clocks."""
+    """Clock differences from the latest infos of a sender."""
 
     def __init__(self, policy: TimestampPolicy, *, clock_synced: bool) -> None:
         self._policy = policy
@@ -43,12 +43,12 @@ class ClockWindow:
 
     @property
     def lacks_sync(self) -> bool:
-        """Whether `wall` is wanted and one side does not promise a disciplined clock."""
+        """True if `wall` is configured and one side does not promise a disciplined clock."""
         return self._policy is TimestampPolicy.WALL and self._wall_offset_ns is None
 
     @property
     def offset_ns(self) -> int:
-        """What is added to a capture time of the sender."""
+        """The ns to be added to a capture time of the sender."""
         if self._policy is TimestampPolicy.WALL and self._wall_offset_ns is not None:
             return self._wall_offset_ns
         return min(self._differences, default=0)

@@ -15,7 +15,7 @@ __all__ = ["BegunFrame", "BridgeEvent", "InboundEvent", "LinkEvent", "OutboundEv
 
 
 class BridgeEvent(enum.Enum):
-    """What happens to a bridge as a whole."""
+    """Events of a bridge as a whole."""
 
     START_OK = enum.auto()
     START_FAILED = enum.auto()
@@ -29,7 +29,7 @@ class BridgeEvent(enum.Enum):
 
 
 class LinkEvent(enum.Enum):
-    """What happens to an outgoing link; REFUSED carries the ns without an accepted offer."""
+    """Events of an outgoing link; REFUSED carries the ns without an accepted offer."""
 
     CONNECTED = enum.auto()
     DISCONNECTED = enum.auto()
@@ -39,7 +39,7 @@ class LinkEvent(enum.Enum):
 
 
 class OutboundEvent(enum.Enum):
-    """What happens to a stream on its way out."""
+    """Events of a stream on its way out."""
 
     SOURCE_MAPPED = enum.auto()
     SOURCE_LOST = enum.auto()
@@ -57,7 +57,7 @@ class OutboundEvent(enum.Enum):
 
 
 class InboundEvent(enum.Enum):
-    """What happens to a stream on its way in."""
+    """Events of a stream on its way in."""
 
     INFO = enum.auto()
     LEASE_READY = enum.auto()

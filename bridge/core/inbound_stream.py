@@ -48,7 +48,7 @@ class InboundTimer(enum.Enum):
 
 
 class InboundPort(Protocol):
-    """What the machine may do to the world."""
+    """Actions of the machine on the world."""
 
     @property
     def lease_is_live(self) -> bool: ...
@@ -59,7 +59,7 @@ class InboundPort(Protocol):
 
     def is_looped(self, seen: SeenInfo) -> bool: ...
     def is_same(self, seen: SeenInfo) -> bool:
-        """Whether instance, source epoch and decimation are as before."""
+        """Return True if instance, source epoch and decimation are as before."""
         ...
 
     def own(self, seen: SeenInfo) -> None: ...

@@ -39,7 +39,7 @@ class BridgeTimer(enum.Enum):
 
 
 class BridgePort(Protocol):
-    """What the machine may do to the world."""
+    """Actions of the machine on the world."""
 
     def open_links(self) -> None: ...
     def close_links(self, why: str) -> None: ...

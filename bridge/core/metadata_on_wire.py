@@ -34,7 +34,7 @@ class BridgeAttribute(msgspec.Struct, frozen=True):
 
 
 class FarMetadata(msgspec.Struct, frozen=True):
-    """What the far producer publishes."""
+    """The metadata of a far producer."""
 
     version: int
     name: str
@@ -76,7 +76,7 @@ def far_metadata(
     path: tuple[str, ...],
     source_stream_id: int,
 ) -> FarMetadata:
-    """What is published at the far side: the source's own words and where they come from."""
+    """Return the metadata of the far stream: the source's own, and where it comes from."""
     attributes: dict[str, tuple[str, bytes]] = {}
     if announce is not None and meta is not None and meta.meta_version == announce.meta_version:
         for item in meta.attributes:
@@ -96,7 +96,7 @@ def far_metadata(
 
 
 def path_in(meta: DataSourceMeta | None) -> tuple[str, ...]:
-    """The path that a stream's metadata tells of; empty for a stream made on this host."""
+    """Return the path in a stream's metadata; empty for a stream made on this host."""
     for attribute in meta.attributes if meta is not None else ():
         if attribute.key == BRIDGE_ATTRIBUTE:
             parsed = _parsed((attribute.format, attribute.value))
@@ -105,7 +105,7 @@ def path_in(meta: DataSourceMeta | None) -> tuple[str, ...]:
 
 
 def within_bounds(meta: DataSourceMeta) -> bool:
-    """Whether a received attribute list is small enough to be kept (B-133)."""
+    """Return True if a received attribute list is small enough to be kept (B-133)."""
     return _attribute_bytes(meta) <= MAX_ATTRIBUTE_BYTES
 
 

@@ -44,13 +44,13 @@ class OutboundTimer(enum.Enum):
 
 
 class OutboundPort(Protocol):
-    """What the machine may do to the world."""
+    """Actions of the machine on the world."""
 
     @property
     def link_is_up(self) -> bool: ...
     @property
     def may_begin(self) -> bool:
-        """Whether `max_rate_hz` lets a frame begin now (B-051)."""
+        """True if `max_rate_hz` lets a frame begin now (B-051)."""
         ...
 
     @property

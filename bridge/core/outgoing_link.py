@@ -30,7 +30,7 @@ __all__ = ["LinkPort", "OutgoingLink"]
 
 
 class LinkPort(Protocol):
-    """What the machine may do to the world."""
+    """Actions of the machine on the world."""
 
     @property
     def choke_ns(self) -> int: ...

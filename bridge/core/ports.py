@@ -1,4 +1,4 @@
-"""What a bridge asks of the world; all of it is replaced by fakes in tests (B-012).
+"""Ports of a bridge to the world; tests replace all of them by fakes (B-012).
 
 Consumer and Producer of the client library have the shapes of Source and Sink: a bridge talks to
 its pool through them and nothing else (B-001).
@@ -157,7 +157,7 @@ class Net(Protocol):
 
     @property
     def error(self) -> str | None:
-        """Why the network side is lost, or None."""
+        """The reason for the loss of the network side, or None."""
         ...
 
     def publication(self, channel: str, stream_id: int) -> NetPublication: ...

@@ -14,7 +14,7 @@ _DEPTH_S = 0.01
 
 
 class TokenBucket:
-    """Bytes that may be handed over now; a rate of 0 is no limit."""
+    """Bytes that may be handed over now; a rate of 0 does not limit them."""
 
     def __init__(self, bytes_per_s: float, depth_bytes: float, clock: Clock) -> None:
         self._bytes_per_s = bytes_per_s
@@ -31,7 +31,7 @@ class TokenBucket:
         return cls(bytes_per_s, max(_DEPTH_S * bytes_per_s, two_chunks), clock)
 
     def may_take(self, nbytes: int) -> bool:
-        """Whether so many bytes may go now."""
+        """Return True if so many bytes may go now."""
         if not self._bytes_per_s:
             return True
         now = self._clock.monotonic_ns()

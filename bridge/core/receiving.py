@@ -1,7 +1,7 @@
 """The receiving half of one entry: chunks into a lent slot, infos, the far stream's lease.
 
-The machine decides, this carries out. Chunks pass the rows of B-070 here; the machine hears of
-frames that begin, are complete or are broken, and of infos.
+The machine decides, this carries out. Chunks pass the rows of B-070 here; the machine gets
+events for infos and for frames that begin, are complete or are broken.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Receiver:
         return self.owner.path if self.owner is not None else ()
 
     def may_own(self, seen: SeenInfo) -> bool:
-        """Whether an info of this session counts (B-082)."""
+        """Return True if an info of this session counts (B-082)."""
         owner = self.owner
         if owner is None or not self.machine.is_in(InboundStream.Bound):
             return True
@@ -300,7 +300,7 @@ class Receiver:
         if looped and self.is_looped(seen):
             _log.warning(
                 "wire id %d: refused, as it has come by %s; stream %d is left alone. If that is"
-                " no circle, give this bridge another instance_id than %s, or raise max_hops (%d)",
+                " not a circle, give this bridge another instance_id than %s, or raise max_hops (%d)",
                 *(self.entry.wire_id, ">".join(seen.path), self.entry.stream),
                 *(self._settings.instance_id, self._settings.max_hops),
             )
@@ -383,7 +383,7 @@ class Receiver:
 
     @property
     def is_dense(self) -> bool:
-        """Whether far frames are numbered from 0 (B-095)."""
+        """True if far frames are numbered from 0 (B-095)."""
         policy = self.entry.sequence
         return policy is SequencePolicy.DENSE or (policy is SequencePolicy.AUTO and self._decimated)
 

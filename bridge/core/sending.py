@@ -39,7 +39,7 @@ _VALUES_LEN = slice(8, 12)  # of a slot
 
 
 class LinkOffer(Protocol):
-    """What a sender asks of its link."""
+    """The link of a sender."""
 
     @property
     def is_up(self) -> bool: ...
@@ -110,7 +110,7 @@ class Sender:
 
     @property
     def goodbye_is_due(self) -> bool:
-        """Whether an info waits to be accepted."""
+        """True while an info waits to be accepted."""
         return self._info_due
 
     def note_metadata(self) -> None:

@@ -294,7 +294,7 @@ class Consumer(Handle):
 
     @property
     def has_producer(self) -> bool:
-        """Whether the stream has a producer, by the latest announce or notice of the driver."""
+        """True if the stream has a producer, by the latest announce or notice of the driver."""
         return self._attachment.has_producer
 
     @property

@@ -1,7 +1,7 @@
 """Two or more hosts on one machine, made of namespaces (B-180).
 
-A host is a network namespace, a mount namespace with a `/dev/shm` of its own, and if wanted a time
-namespace. They are joined by veth pairs; nothing is sent outside. Names carry the pid of the test,
+A host is a network namespace, a mount namespace with a `/dev/shm` of its own, and where a test needs
+it a time namespace. They are joined by veth pairs; nothing is sent outside. Names carry the pid of the test,
 and what a killed test left is removed by the next lab.
 """
 
@@ -66,7 +66,7 @@ class Host:
 
     @property
     def prefix(self) -> list[str]:
-        """What makes a command run on this host."""
+        """Words that make a command run on this host."""
         pid = str(self._anchor_pid)
         namespaces = [f"--net=/proc/{pid}/ns/net", f"--mount=/proc/{pid}/ns/mnt"]
         shared = [f"--{kind}=/proc/{pid}/ns/{kind}" for kind in ("uts", "time")]
@@ -101,7 +101,7 @@ class Host:
         return self.start(sys.executable, "-m", "tensor_pool.cli", *arguments, output=output)
 
     def text(self, output: str) -> str:
-        """What a started program has printed so far."""
+        """Return the output of a started program so far."""
         path = self.home / output
         return path.read_text() if path.exists() else ""
 
@@ -138,7 +138,7 @@ class Host:
 
 
 class Lab:
-    """Hosts on one network, 10.77.x.0/24, seen by nobody else."""
+    """Hosts on one network, 10.77.x.0/24, apart from every other network."""
 
     def __init__(
         self, *names: str, mtu: int = 1500, offsets_s: dict[str, int] | None = None
