@@ -300,7 +300,8 @@ class Receiver:
         if looped and self.is_looped(seen):
             _log.warning(
                 "wire id %d: refused, as it has come by %s; stream %d is left alone. If that is"
-                " not a circle, give this bridge another instance_id than %s, or raise max_hops (%d)",
+                " not a circle, give this bridge another instance_id than %s,"
+                " or raise max_hops (%d)",
                 *(self.entry.wire_id, ">".join(seen.path), self.entry.stream),
                 *(self._settings.instance_id, self._settings.max_hops),
             )

@@ -1,8 +1,8 @@
 """Two or more hosts on one machine, made of namespaces (B-180).
 
-A host is a network namespace, a mount namespace with a `/dev/shm` of its own, and where a test needs
-it a time namespace. They are joined by veth pairs; nothing is sent outside. Names carry the pid of the test,
-and what a killed test left is removed by the next lab.
+A host is a network namespace, a mount namespace with a `/dev/shm` of its own, and where a test
+needs it a time namespace. They are joined by veth pairs; nothing is sent outside. Names carry the
+pid of the test. The next lab removes the leftovers of a killed test.
 """
 
 from __future__ import annotations
