@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.pssm import branching, deferral, simple  # noqa: F401 - they register the cases
+from tests.pssm import (  # noqa: F401 - they register the cases
+    branching,
+    deferral,
+    history,
+    simple,
+)
 
 NAMES = tuple(
     name
@@ -42,7 +47,6 @@ _RESULTS = "a call returns a value; `dispatch` returns an outcome"
 _NO_TRACE = "its admitted trace is not in the sources at hand"
 _NO_CHART = "its chart is not in the sources at hand, and the trace alone does not determine one"
 _REGIONS = "orthogonal regions"
-_HISTORY = "history by UML (H-121, revision 2)"
 
 
 def _reasons(text: str, reason: str) -> dict[str, str]:
@@ -68,10 +72,6 @@ NOT_EXPRESSED: dict[str, str] = {
         "Redefinition 001; Redefinition 002; Redefinition 003; Redefinition 004; "
         "Redefinition 005; Redefinition 006",
         _NO_TRACE,
-    ),
-    **_reasons(
-        "History 001-A; History 001-B; History 001-D; History 002-A; History 002-C; History 002-D",
-        _HISTORY,
     ),
     **_reasons("Transition 016; Transition 020", _NO_CHART),
     **_reasons(
