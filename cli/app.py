@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from .options_bridge import bridge_app
 from .options_pool import add_commands
 
 __all__ = ["app"]
@@ -128,5 +127,4 @@ def driver_command(
     )
 
 
-app.add_typer(bridge_app, name="bridge")
 add_commands(app)

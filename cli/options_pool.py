@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .options_conformance import add_conformance_commands
 from .options_frames import add_frame_commands
 from .options_tools import add_tool_commands
 from .support.connection_options import Connection, connected
@@ -47,6 +48,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("watch", epilog="Example: tensor-pool watch --http 127.0.0.1:9464")(watch_command)
     add_frame_commands(app)
     add_tool_commands(app)
+    add_conformance_commands(app)
 
 
 @connected

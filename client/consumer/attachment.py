@@ -347,8 +347,8 @@ class ConsumerAttachment(Attachment):
             return  # armed again with the next lease
         self.timers.arm(_HELLO, ns(self.config.hello_interval))
         options = self.options
-        descriptor = self._asked(options.descriptor_channel, options.descriptor_token)
-        control = self._asked(options.control_channel, options.control_token)
+        descriptor = self._asked(options.descriptor_channel, options.descriptor_token, 31_000)
+        control = self._asked(options.control_channel, options.control_token, 32_000)
         if descriptor[0] and self.assigned.descriptor[0]:
             descriptor = self.assigned.descriptor
         if control[0] and self.assigned.control[0]:
@@ -390,9 +390,10 @@ class ConsumerAttachment(Attachment):
         else:
             self._own_reports.remove(report)
 
-    @staticmethod
-    def _asked(channel: str, token: int) -> tuple[str, int]:
-        return (channel, token) if channel else ("", 0)
+    def _asked(self, channel: str, token: int | None, first_default: int) -> tuple[str, int]:
+        if not channel:
+            return ("", 0)
+        return channel, first_default + self.client_id % 1000 if token is None else token
 
     # Streams of its own
 

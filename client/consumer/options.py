@@ -17,10 +17,11 @@ _NO_STREAM = 0xFFFFFFFF
 class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a consumer asks for in its hellos (C-097); raises ConfigError for what cannot work.
 
-    A private stream is asked for with a channel and a token that is not 0; the driver chooses the
-    number. Progress hints count only with `supports_progress`. A consumer that stops
-    reading descriptors is dropped by the transport until it reads again; with `tether` it holds up
-    the producer instead, and with it all other consumers.
+    A private stream is asked for with a channel and a token, the stream id that a driver grants if
+    it can. The default token is 31000 (control: 32000) + client id modulo 1000, so that consumers
+    rarely ask for the same one (C-098). Progress hints count only with `supports_progress`. A
+    consumer that stops reading descriptors is dropped by the transport until it reads again; with
+    `tether` it holds up the producer instead, and with it all other consumers.
     """
 
     mode: Mode = Mode.STREAM
@@ -30,9 +31,9 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     progress_bytes_delta: int | None = None
     progress_major_delta_units: int | None = None
     descriptor_channel: str = ""
-    descriptor_token: int = 1
+    descriptor_token: int | None = None
     control_channel: str = ""
-    control_token: int = 1
+    control_token: int | None = None
     tether: bool = False
 
     def __post_init__(self) -> None:
@@ -44,7 +45,7 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"max_rate_hz: {self.max_rate_hz} must be in 0..{_NO_STREAM - 1}")
         for half in ("descriptor", "control"):
             channel, token = getattr(self, f"{half}_channel"), getattr(self, f"{half}_token")
-            if channel and not 0 < token < _NO_STREAM:
+            if channel and token is not None and not 0 < token < _NO_STREAM:
                 raise ConfigError(
                     f"{half}_token: {token} with a channel; it must be in 1..{_NO_STREAM - 1}"
                 )
@@ -60,7 +61,7 @@ class ConsumerOptionFields(TypedDict, total=False):
     progress_bytes_delta: int | None
     progress_major_delta_units: int | None
     descriptor_channel: str
-    descriptor_token: int
+    descriptor_token: int | None
     control_channel: str
-    control_token: int
+    control_token: int | None
     tether: bool

@@ -34,9 +34,12 @@ class StreamAssignments:
         """A copy of the assignments: transport stream id by lease id."""
         return dict(self._by_lease)
 
-    def assign(self, lease_id: int) -> int:
-        """The lease's id, the same each time; 0 when there is none left."""
-        assigned = self._by_lease.get(lease_id) or self._ids.take()
+    def assign(self, lease_id: int, requested: int) -> int:
+        """Return the lease's id, the same each time: the requested one if it is in the range and
+        free, else the next (D-168); 0 when there is none left."""
+        assigned = self._by_lease.get(lease_id) or self._ids.take(
+            requested if self._ids.has_free(requested) else None
+        )
         if assigned is None:
             return 0
         self._by_lease[lease_id] = assigned
@@ -103,7 +106,7 @@ class PrivateStreams:
     ) -> tuple[str, int]:
         if not channel or stream_id > LARGEST_STREAM_ID or not self._carries(channel):
             return _DECLINED
-        assigned = assignments.assign(lease_id)
+        assigned = assignments.assign(lease_id, stream_id)
         return (channel, assigned) if assigned else _DECLINED
 
     def _carries(self, channel: str) -> bool:

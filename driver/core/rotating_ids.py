@@ -43,6 +43,14 @@ class RotatingIds:
             return self._unused
         return next(iter(self._released), None)
 
+    def has_free(self, wanted: int) -> bool:
+        """Return True if an id lies in the range and is not taken."""
+        return (
+            self._range is not None
+            and self._range.start <= wanted <= self._range.end
+            and wanted not in self._used
+        )
+
     def take(self, wanted: int | None = None) -> int | None:
         """Take the next free id, or the requested one, which must be free and in the range."""
         taken = self.peek() if wanted is None else wanted

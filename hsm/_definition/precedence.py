@@ -25,7 +25,6 @@ def assemble(
     report: Report,
     *,
     abstract: bool,
-    strict: bool,
 ) -> Chart:
     """Make the chart of a class.
 
@@ -73,7 +72,6 @@ def assemble(
         defaults=chosen[Role.HISTORY_DEFAULT],
         entries=chosen[Role.ENTRY],
         exits=chosen[Role.EXIT],
-        strict=strict,
     )
 
 

@@ -25,10 +25,9 @@ class _Partial:
 
 
 class Reassembly:
-    """Messages under way, at most one a session; longer ones than `max_bytes` are dropped."""
+    """Messages under way, at most one a session; each at most 16 MiB, Aeron's own limit."""
 
-    def __init__(self, max_bytes: int = 16 << 20) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self) -> None:
         self._partial: dict[int, _Partial] = {}
 
     def add(
@@ -51,11 +50,8 @@ class Reassembly:
         partial = self._partial.get(session_id)
         if partial is None:
             return None
-        if (
-            partial.next_term_offset != term_offset
-            or len(partial.data) + len(fragment) > self._max_bytes
-        ):
-            self._partial.pop(session_id, None)
+        if partial.next_term_offset != term_offset:
+            del self._partial[session_id]
             return None
         partial.data += fragment
         partial.next_term_offset = end

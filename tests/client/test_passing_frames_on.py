@@ -1,4 +1,4 @@
-"""Passing frames on as they are: sequences, headers, late reading."""
+"""What a program needs that passes frames on as they are: sequences, headers, late reading."""
 
 from __future__ import annotations
 

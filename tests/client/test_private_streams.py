@@ -62,15 +62,21 @@ def frames(consumer: Any) -> list[int]:
 def test_W_160_each_half_is_asked_for_by_itself(
     world: World, descriptor: str, control: str
 ) -> None:
-    """W-160, C-098: the four combinations; the token is 1 unless given."""
-    world.client().consumer(STREAM, descriptor_channel=descriptor, control_channel=control)
+    """W-160, C-098: the four combinations; the token comes from the client id unless given."""
+    consumer = world.client().consumer(
+        STREAM, descriptor_channel=descriptor, control_channel=control
+    )
     world.run(0.05)
     [sent] = world.driver.hellos
+    own = consumer.client_id % 1000
     assert (sent.descriptor_channel, sent.descriptor_stream_id) == (
         descriptor,
-        1 if descriptor else 0,
+        31_000 + own if descriptor else 0,
     )
-    assert (sent.control_channel, sent.control_stream_id) == (control, 1 if control else 0)
+    assert (sent.control_channel, sent.control_stream_id) == (
+        control,
+        32_000 + own if control else 0,
+    )
 
 
 def test_C_098_an_assigned_descriptor_stream_replaces_the_shared_one(world: World) -> None:
@@ -141,7 +147,7 @@ def test_C_098_losing_the_lease_reverts_to_the_shared_stream(world: World) -> No
     assert not consumer.uses_private_stream
     producer.publish(DATA)
     assert frames(consumer) == [0]
-    assert world.driver.hellos[-1].descriptor_stream_id == 1
+    assert world.driver.hellos[-1].descriptor_stream_id == 31_000 + consumer.client_id % 1000
 
 
 @pytest.mark.parametrize(

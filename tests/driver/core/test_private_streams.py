@@ -92,12 +92,25 @@ def test_D_168_repeated_hellos_get_the_same_ids_until_the_lease_ends() -> None:
     rig = make_rig()
     lease = rig.granted(1)
     first = ask(rig, (IPC, 9), (IPC, 9))
-    again = ask(rig, (IPC, 31000), (IPC, 32000))
+    again = ask(rig, (IPC, 31001), (IPC, 32001))
     assert given_to(first) == given_to(again) == (IPC, 31000, IPC, 32000)
     assert given_to(ask(rig, ("", 0), (IPC, 1)))[3] == 32000
     rig.detach(lease, 1, Role.CONSUMER)
     rig.granted(1)
     assert given_to(ask(rig, (IPC, 1), (IPC, 1))) == (IPC, 31001, IPC, 32001)
+
+
+def test_D_168_the_requested_number_is_granted_if_it_is_in_the_range_and_free() -> None:
+    """D-168, W-163"""
+    rig = make_rig(descriptor_stream_id_range=IdRange(31000, 31009))
+    leases = {client: rig.granted(client) for client in (1, 2, 3, 4)}
+    assert given_to(ask(rig, (IPC, 31007), (IPC, 32001))) == (IPC, 31007, IPC, 32001)
+    taken = ask(rig, (IPC, 31007), (IPC, 32001), consumer_id=2)
+    assert given_to(taken) == (IPC, 31000, IPC, 32000)
+    outside = ask(rig, (IPC, 31010), ("", 0), consumer_id=3)
+    assert given_to(outside)[1] == 31001
+    rig.detach(leases[1], 1, Role.CONSUMER)
+    assert given_to(ask(rig, (IPC, 31007), ("", 0), consumer_id=4))[1] == 31007
 
 
 def test_D_168_a_half_is_declined_by_itself() -> None:

@@ -1,0 +1,75 @@
+"""The conformance commands, as the command line shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .support.connection_options import Connection, connected
+from .support.exit_status import leave_with
+
+__all__ = ["add_conformance_commands"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a check.")]
+Stream = Annotated[
+    int,
+    typer.Option(
+        "--stream",
+        metavar="ID",
+        min=1,
+        help="Tensor stream id that no other client uses meanwhile.",
+    ),
+]
+
+
+def add_conformance_commands(app: typer.Typer) -> None:
+    """Give the program `conformance driver`."""
+    group = typer.Typer(
+        help="Check a driver, a producer or a consumer against the specification, from outside.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command("driver", epilog="Example: tensor-pool conformance driver --stream 10000")(
+        conformance_driver_command
+    )
+    app.add_typer(group, name="conformance")
+
+
+@connected
+def conformance_driver_command(
+    connection: Connection,
+    stream: Stream = 10_000,
+    announce_period: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0.01, help="Announce period of the driver, in seconds."
+        ),
+    ] = 1.0,
+    token: Annotated[
+        str,
+        typer.Option(
+            help="Shutdown token of the driver. With it the run ends by stopping the driver.",
+            show_default=False,
+        ),
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Check a running driver, ours or any other, requirement by requirement.
+
+    Attaches to a stream as producer and consumer, lets leases expire, sends wrong and mangled
+    requests, reads the region files. One line for each check: holds, broken or not seen.
+
+    Exit status: 0 no check is broken, 1 some are or no driver answers, 2 wrong usage or
+    configuration.
+    """
+    from .commands.conformance import check_driver
+
+    leave_with(
+        check_driver,
+        connection,
+        stream_id=stream,
+        announce_period_s=announce_period,
+        token=token,
+        as_json=json,
+    )
