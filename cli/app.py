@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from .options_bridge import bridge_app
 from .options_pool import add_commands
 
 __all__ = ["app"]
@@ -127,4 +128,5 @@ def driver_command(
     )
 
 
+app.add_typer(bridge_app, name="bridge")
 add_commands(app)

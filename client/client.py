@@ -341,6 +341,11 @@ class Client:
     def _wake(self) -> None:
         self._conductor.wake()
 
+    def _begin_close_handle(self, handle: Handle) -> None:
+        attachment = handle._attachment
+        attachment.request(attachment.begin_close)
+        self._handles.pop(attachment, None)
+
     def _close_handle(self, handle: Handle) -> None:
         attachment = handle._attachment
         if attachment.finished.is_set():

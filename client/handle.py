@@ -95,6 +95,8 @@ class HandleClient(Protocol):
 
     def _close_handle(self, handle: Handle) -> None: ...
 
+    def _begin_close_handle(self, handle: Handle) -> None: ...
+
 
 class Handle:
     """A live attachment as the application holds it; close it, or use it in a `with` block."""
@@ -155,6 +157,17 @@ class Handle:
         if not self._closed:
             self._closed = True
             self._client._close_handle(self)
+
+    def begin_close(self) -> None:
+        """Do as `close`, but return at once; `is_finished` is true once the lease is back."""
+        if not self._closed:
+            self._closed = True
+            self._client._begin_close_handle(self)
+
+    @property
+    def is_finished(self) -> bool:
+        """True once the handle is closed and its lease is back."""
+        return self._attachment.finished.is_set()
 
     def _check_open(self) -> None:
         if self._closed:

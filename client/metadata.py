@@ -180,6 +180,11 @@ class MetadataCache:
             attributes = {a.key: AttributeValue(a.format, a.value) for a in meta.attributes}
         return SourceMetadata(announce.meta_version, announce.name, announce.summary, attributes)
 
+    @property
+    def messages(self) -> tuple[DataSourceAnnounce | None, DataSourceMeta | None]:
+        """The messages behind `current`, as they came."""
+        return self._announce, self._meta
+
     def on_announce(self, announce: DataSourceAnnounce) -> bool:
         """Take an announce; True if anything changed."""
         known = self._announce

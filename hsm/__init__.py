@@ -31,6 +31,7 @@ returns, takes no second event meanwhile, and says so when an exception has left
 """
 
 from ._definition.introspection import Edge, Finding
+from ._definition.paths import Path, paths
 from .coverage import Coverage
 from .declarations import (
     on_completion,
@@ -42,7 +43,7 @@ from .declarations import (
 )
 from .errors import DefinitionError, DispatchError, HsmError, TransitionError
 from .machine import Machine
-from .observers import observed_by
+from .observers import LoggingObserver, observed_by
 from .states import (
     ANY,
     DEEP,
@@ -74,8 +75,10 @@ __all__ = [
     "Finding",
     "History",
     "HsmError",
+    "LoggingObserver",
     "Machine",
     "Outcome",
+    "Path",
     "State",
     "Terminate",
     "TransitionError",
@@ -86,4 +89,5 @@ __all__ = [
     "on_exit",
     "on_history_default",
     "on_initial",
+    "paths",
 ]

@@ -1,4 +1,4 @@
-"""`python -m tensor_pool.hsm`: draw a machine class, or turn it into SCXML and back."""
+"""`python -m tensor_pool.hsm`: look at a machine class, draw it, or turn it into SCXML and back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import listings
 from .diagram import FORMATS, render
 from .errors import HsmError
 from .machine import Machine
@@ -40,6 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     diagram.add_argument("machine", metavar="package.module:Class")
     diagram.add_argument("--format", choices=FORMATS, default="mermaid")
     diagram.set_defaults(run=lambda o: render(load_machine(o.machine), o.format))
+
+    for name, text, run in (
+        ("lint", "print what is legal but probably not meant", listings.findings),
+        ("table", "print every edge: source, event, guard, target, kind", listings.table),
+        ("paths", "print a shortest sequence of events to every edge", listings.ways),
+    ):
+        listing = commands.add_parser(name, help=text)
+        listing.add_argument("machine", metavar="package.module:Class")
+        listing.add_argument("--output", type=Path, help="write to this file, not to the terminal")
+        listing.set_defaults(run=lambda o, run=run: run(load_machine(o.machine)))
 
     scxml = commands.add_parser("scxml", help="SCXML of a machine class, or a class from SCXML")
     directions = scxml.add_subparsers(required=True, metavar="DIRECTION")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar
 
 from ._definition.introspection import Edge, Finding, lint_of, unreachable_of
-from ._engine import choices, snapshots
+from ._engine import choices, inquiry, observation, snapshots
 from ._engine import run_to_completion as steps
 from ._engine.nodes import Activation, Node, Phase
 from ._engine.run_to_completion import BLOCKED
 from .errors import DispatchError
 from .metaclass import MachineType
-from .states import HANDLED, UNHANDLED, EventLike, History, Outcome, State
+from .states import UNHANDLED, EventLike, History, Outcome, State
 from .tracing import UNOBSERVED, Hooks, Observed
 
 
@@ -52,6 +52,8 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     """All states in document order, without `ROOT` (H-001)."""
     edges: ClassVar[tuple[Edge, ...]]
     """All declared edges (H-230)."""
+    events: ClassVar[tuple[Hashable, ...]]
+    """All declared events in document order, without `ANY` (H-260)."""
     _hsm_observer: Observed = UNOBSERVED
     _hsm_node: Node
     _hsm_event: Any
@@ -62,16 +64,10 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     def __init__(self, *, start: bool = True, observer: object = None) -> None:
         if start and observer is None:
             return
-        tables = self._hsm_node.tables
         if observer is not None:
-            if not hasattr(self, "__dict__"):
-                raise TypeError(
-                    f"{type(self).__qualname__} needs __dict__ among its __slots__ to be observed"
-                )
-            tables = type(self)._hsm_traced
-            self.__dict__["_hsm_observer"] = Observed(observer)
-        if self._hsm_node.phase is Phase.NEW:
-            self._hsm_node = tables.new if start else tables.held
+            observation.add(self, observer)
+        if not start and self._hsm_node.phase is Phase.NEW:
+            self._hsm_node = self._hsm_node.tables.held
 
     # Class level --------------------------------------------------------------------------------
 
@@ -110,7 +106,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
 
     @property
     def observer(self) -> Any:
-        """The observer given at construction, or None."""
+        """The observer; one that passes on to all when there are several; None without one."""
         return self._hsm_observer.observer
 
     def is_in(self, state: State) -> bool:
@@ -139,6 +135,38 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     def is_faulted(self) -> bool:
         """Whether an exception has left a transition (H-161)."""
         return self._hsm_node.phase is Phase.FAULTED
+
+    def can(self, event: EventLike, arg: Any = None) -> bool:
+        """Return True if dispatching the event now would find a candidate or defer it (H-260).
+
+        Guards are evaluated, so they must be free of effects. A handler without a guard counts as
+        able, although it may decline. Nothing is traced or changed.
+
+        Raises:
+            DispatchError: a step is active, the event is `ANY`, or an instance of a declared class.
+            TypeError: the event is not hashable.
+        """
+        return inquiry.can(self, event, arg)
+
+    # Observers ----------------------------------------------------------------------------------
+
+    def add_observer(self, observer: object) -> None:
+        """Have `observer` called by the trace hooks from now on (H-262).
+
+        Raises:
+            DispatchError: a step is active.
+            ValueError: it observes this machine already.
+        """
+        observation.add(self, observer)
+
+    def remove_observer(self, observer: object) -> None:
+        """End what `add_observer`, or `observer=` at construction, began.
+
+        Raises:
+            DispatchError: a step is active.
+            ValueError: it does not observe this machine.
+        """
+        observation.remove(self, observer)
 
     # Driving ------------------------------------------------------------------------------------
 
@@ -184,8 +212,10 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
                 self._hsm_event = self._hsm_active = None
                 return result
             return steps.finish(self, event, arg, result)
-        except BaseException:
+        except BaseException as error:
             steps.abort(self)
+            if type(error) is TypeError:
+                inquiry.refuse_unhashable(self, event)
             raise
 
     def post(self, event: EventLike, arg: Any = None) -> None:
@@ -195,6 +225,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             DispatchError: the machine is complete, terminated or faulted; the event is `ANY`.
             TypeError: the event is not hashable.
         """
+        inquiry.check_posted(self, event)
         steps.post(self, event, arg)
 
     def reset(self, *, start: bool = True) -> None:
@@ -204,12 +235,19 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
             DispatchError: a step is active.
         """
         steps.refuse_in_step(self, "reset")
-        self._hsm_node = self._hsm_node.tables.held
-        self._hsm_event = self._hsm_active = None
-        self._hsm_due = HANDLED
-        self._hsm_node.tables.memories.begin(self)
+        steps.renew(self)
         if start:
             self._hsm_node.tables.start(self, None)
+
+    def stop(self) -> None:
+        """Leave every active state, innermost first, and make the machine new again (H-264).
+
+        Exit handlers run; queues and history are discarded. `start()` begins anew.
+
+        Raises:
+            DispatchError: a step is active, or the machine is faulted.
+        """
+        steps.stop(self)
 
     def snapshot(self) -> dict[str, Any]:
         """The configuration as a dict of names and the users' events and arguments (H-220).

@@ -49,6 +49,7 @@ class MachineType(type):
     """The class of machine classes: checks and plans each class when its statement ends."""
 
     _hsm_chart: Chart
+    _hsm_is_extended: bool
     _hsm_new: Node | None
     _hsm_plain: Tables
     _hsm_traced: Tables
@@ -65,17 +66,24 @@ class MachineType(type):
         /,
         *,
         abstract: bool = False,
+        strict: bool | None = None,
         **keywords: Any,
     ) -> MachineType:
         cls = super().__new__(mcs, name, bases, dict(body), **keywords)
         rebound = body.rebound if isinstance(body, _Body) else []
-        chart = define(cls, abstract=abstract, reserved=_public_names(cls), rebound=rebound)
+        if strict is None:  # a family is strict or not as a whole, unless a class says otherwise
+            strict = any(base._hsm_chart.strict for base in bases if isinstance(base, MachineType))
+        chart = define(
+            cls, abstract=abstract, strict=strict, reserved=_public_names(cls), rebound=rebound
+        )
         type.__setattr__(cls, "_hsm_chart", chart)
         type.__setattr__(cls, "states", chart.states)
         type.__setattr__(cls, "edges", edges_of(chart))
+        type.__setattr__(cls, "events", chart.events)
         memories = Memories(chart)
         plain = Tables(chart, memories, traced=False)
         traced = Tables(chart, memories, traced=True)
+        type.__setattr__(cls, "_hsm_is_extended", memories.is_extended)
         type.__setattr__(cls, "_hsm_plain", plain)
         type.__setattr__(cls, "_hsm_traced", traced)
         chosen = traced if overrides_hooks(cls) else plain
@@ -109,7 +117,8 @@ class MachineType(type):
             machine._hsm_node = new
             machine._hsm_event = machine._hsm_active = machine._hsm_memory = None
             machine._hsm_due = HANDLED
-            new.tables.memories.begin(machine)
+            if cls._hsm_is_extended:
+                new.tables.memories.begin(machine)
             machine.__init__(*arguments, **keywords)
             node = machine._hsm_node
             if node is new or node is node.tables.new:

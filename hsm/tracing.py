@@ -69,15 +69,17 @@ class Observed:
     """An observer as the traced plans call it: every hook is there, absent ones do nothing.
 
     Attributes:
-        observer: the user's object, None for the machines without one.
+        observer: what the hooks are passed to, None for the machines without one.
+        observers: the users' objects.
         edge_taken: called with source, event and declared target of every edge taken; only
             `Coverage` has it.
     """
 
-    __slots__ = ("edge_taken", "observer", *HOOK_NAMES)
+    __slots__ = ("edge_taken", "observer", "observers", *HOOK_NAMES)
 
-    def __init__(self, observer: Any) -> None:
+    def __init__(self, observer: Any, observers: tuple[object, ...] = ()) -> None:
         self.observer = observer
+        self.observers = observers
         for name in HOOK_NAMES:
             setattr(self, name, getattr(observer, name, _ignore))
         self.edge_taken: Callable[..., None] = getattr(observer, "_hsm_edge_taken", _ignore)

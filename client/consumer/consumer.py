@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import overload
 
 from tensor_pool.protocol.errors import ConcurrentUseError, FrameOverwrittenError, StaleFrameError
-from tensor_pool.protocol.wire import Mode
+from tensor_pool.protocol.wire import DataSourceAnnounce, DataSourceMeta, Mode
 
 from ..handle import Handle, HandleClient
 from ..metadata import SourceMetadata
@@ -294,13 +294,18 @@ class Consumer(Handle):
 
     @property
     def has_producer(self) -> bool:
-        """Whether the stream has a producer, by the latest announce or notice of the driver."""
+        """True if the stream has a producer, by the latest announce or notice of the driver."""
         return self._attachment.has_producer
 
     @property
     def metadata(self) -> SourceMetadata | None:
         """What the producer says its source is; None before it was heard."""
         return self._attachment.metadata.current
+
+    @property
+    def metadata_messages(self) -> tuple[DataSourceAnnounce | None, DataSourceMeta | None]:
+        """The latest announce and attribute list of the source, as they came."""
+        return self._attachment.metadata.messages
 
     def ask_for(self, options: ConsumerOptions) -> None:
         """Change mode, rate, progress hints or private streams; told to the driver at once."""

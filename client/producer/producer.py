@@ -563,6 +563,18 @@ class Producer(Handle):
             sent[held.seq] = self._send(state, held.seq, held.meta_version, held.trace_id, now)
         return sent
 
+    @property
+    def epoch(self) -> int:
+        """Epoch that is published into; 0 without a lease."""
+        state = self._state
+        return state.epoch if state is not None else 0
+
+    @property
+    def largest_frame_bytes(self) -> int:
+        """Bytes of the largest slot; 0 without a lease."""
+        state = self._state
+        return state.largest_stride_bytes if state is not None else 0
+
     # Metadata
 
     def set_metadata(

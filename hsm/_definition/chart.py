@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..declarations import Role
-from ..states import ROOT, Final, History, State, Terminate
+from ..states import ANY, ROOT, Final, History, State, Terminate
 
 if TYPE_CHECKING:
     from ..machine import Machine
@@ -76,6 +76,7 @@ class Chart:
         completions: per state, its completion candidates.
         defaults: the history defaults by owner and kind.
         entries, exits: the entry and exit handlers; the key None holds the one for `ANY`.
+        strict: whether undeclared events are refused (H-261).
     """
 
     name: str
@@ -88,6 +89,28 @@ class Chart:
     defaults: dict[tuple[State, History], Rule]
     entries: dict[State | None, Rule]
     exits: dict[State | None, Rule]
+    strict: bool = False
+
+    @cached_property
+    def events(self) -> tuple[Hashable, ...]:
+        """All declared events in document order, without `ANY` (H-260)."""
+        found = (rule.event for rule in self.rules if rule.role is Role.EVENT)
+        return tuple(dict.fromkeys(event for event in found if event is not ANY))
+
+    @cached_property
+    def vocabulary(self) -> frozenset[Hashable]:
+        """The declared events and the deferred ones."""
+        return frozenset(self.events).union(*(state.defer for state in self.states))
+
+    @cached_property
+    def has_any(self) -> bool:
+        """Whether some state takes every event."""
+        return any(ANY in events for events in self.candidates.values())
+
+    @property
+    def checks_events(self) -> bool:
+        """Whether an event that is not found may be a mistake to report (H-261)."""
+        return self.strict or any(isinstance(event, type) for event in self.vocabulary)
 
     @cached_property
     def passes_argument(self) -> bool:

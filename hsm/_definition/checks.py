@@ -29,17 +29,20 @@ from .signatures import (
 _Place = tuple[str, int]
 
 
-def define(cls: type, *, abstract: bool, reserved: frozenset[str], rebound: list[str]) -> Chart:
+def define(
+    cls: type, *, abstract: bool, strict: bool, reserved: frozenset[str], rebound: list[str]
+) -> Chart:
     """Check a class and return its chart.
 
     Args:
+        strict: whether undeclared events are refused (H-261).
         reserved: the public names of `Machine`, which no state and no handler may take (H-014).
         rebound: mistakes that only the class body could see (H-015).
 
     Raises:
         DefinitionError: naming every mistake.
     """
-    definition = _Definition(cls, abstract=abstract, reserved=reserved)
+    definition = _Definition(cls, abstract=abstract, strict=strict, reserved=reserved)
     definition.problems.extend(rebound)
     chart = definition.chart()
     if definition.problems:
@@ -48,8 +51,11 @@ def define(cls: type, *, abstract: bool, reserved: frozenset[str], rebound: list
 
 
 class _Definition:
-    def __init__(self, cls: type, *, abstract: bool, reserved: frozenset[str]) -> None:
+    def __init__(
+        self, cls: type, *, abstract: bool, strict: bool, reserved: frozenset[str]
+    ) -> None:
         self.cls = cls
+        self.strict = strict
         self.abstract = abstract
         self.reserved = reserved
         self.family = family_of(cls)
@@ -67,7 +73,12 @@ class _Definition:
             (member.rank, rule) for member in self.family.members for rule in self._rules(member)
         ]
         chart = assemble(
-            self.cls.__qualname__, self.states, rules, self._say, abstract=self.abstract
+            self.cls.__qualname__,
+            self.states,
+            rules,
+            self._say,
+            abstract=self.abstract,
+            strict=self.strict,
         )
         if not self.abstract:
             self._check_completeness(chart)

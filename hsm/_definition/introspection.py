@@ -42,10 +42,10 @@ class Finding(NamedTuple):
 
 def edges_of(chart: Chart) -> tuple[Edge, ...]:
     """All edges in the order of their declaration, those of base classes first."""
-    return tuple(edge for rule in chart.rules for edge in _edges_of_rule(chart, rule))
+    return tuple(edge for rule in chart.rules for edge in edges_of_rule(chart, rule))
 
 
-def _edges_of_rule(chart: Chart, rule: Rule) -> list[Edge]:
+def edges_of_rule(chart: Chart, rule: Rule) -> list[Edge]:
     source = rule.state
     if source is None or rule.role in (Role.ENTRY, Role.EXIT):
         return []

@@ -25,6 +25,7 @@ def assemble(
     report: Report,
     *,
     abstract: bool,
+    strict: bool,
 ) -> Chart:
     """Make the chart of a class.
 
@@ -72,6 +73,7 @@ def assemble(
         defaults=chosen[Role.HISTORY_DEFAULT],
         entries=chosen[Role.ENTRY],
         exits=chosen[Role.EXIT],
+        strict=strict,
     )
 
 

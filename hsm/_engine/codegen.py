@@ -67,12 +67,14 @@ class Script(Lines):
 
     Attributes:
         argument: the text of the event's argument, for entry and exit handlers that take it.
+        stores_source: whether a line stores another source than that at the beginning.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._indent = ""
         self.argument = "arg"
+        self.stores_source = False
         self._node: Any = None
         self._source: Any = None
 
@@ -86,6 +88,7 @@ class Script(Lines):
         if self._source is not None:
             source, self._source = self._source, None
             self.add("m._hsm_active = {}", source)
+            self.stores_source = True
         self.add(template, *operands)
 
     def at(self, node: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from .._definition.chart import Chart, Rule
 from ..states import ANY, HANDLED, ROOT, UNHANDLED, Final, Outcome, State
+from . import inquiry
 from . import run_to_completion as steps
 from .codegen import Lines, Plan
 from .history import Memories
@@ -103,9 +104,14 @@ class Tables:
         table: dict[Hashable, Plan] = {ANY: steps.refuse_any}
         for event in visible:
             table[event] = self._plan(node, event)
+        checks = self.chart.checks_events
         if has_any or self.traced:
             other = self._whole_search(leaf, path, object())
+            if checks:
+                other = _checking(other, has_any=has_any)
             node.find = _OpenTable(table, other).__getitem__
+        elif checks:
+            node.find = _OpenTable(table, _checking(_take_nothing, has_any=False)).__getitem__
         else:
             node.find = table.get
 
@@ -264,6 +270,21 @@ def _without_event(plan: Plan) -> Plan:
         return plan(m, arg)
 
     return begin
+
+
+def _take_nothing(m: Any, arg: Any) -> Outcome:
+    return UNHANDLED
+
+
+def _checking(plan: Plan, *, has_any: bool) -> Plan:
+    """Report an event that the class does not declare, if it is a mistake (H-261)."""
+    refuse = inquiry.refuse_message_object if has_any else inquiry.refuse_unknown
+
+    def check(m: Any, arg: Any) -> Outcome:
+        refuse(m, m.event)
+        return plan(m, arg)
+
+    return check
 
 
 def _keeping_argument(plan: Plan, cell: int) -> Plan:

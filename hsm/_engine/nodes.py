@@ -139,7 +139,10 @@ class Activation:
         self.taken = self
         self.spent = False
         if leaf is not None:
-            refusal = "this handler has taken its transition; a handler takes one at most"
+            refusal = (
+                "this handler has taken its transition; a handler takes one at most, and guards, "
+                "effects, entry and exit handlers take none"
+            )
             self.taken = Activation(source, refusal, rule=rule)
             self.taken.spent = True
 

@@ -284,6 +284,31 @@ def post(m: Any, event: EventLike, arg: Any) -> None:
         drive(m, event, arg, "post")
 
 
+def stop(m: Any) -> None:
+    """`Machine.stop` (H-264)."""
+    refuse_in_step(m, "stop")
+    node = m._hsm_node
+    if node.phase is Phase.FAULTED:
+        raise DispatchError(f"{_class(m)}.stop: the machine is faulted; reset() begins anew")
+    m._hsm_event = NO_EVENT
+    try:
+        if node.phase is Phase.RUNNING:
+            node.tables.routes.stop(node.state)(m, None)
+    except BaseException:
+        abort(m)
+        raise
+    renew(m)
+
+
+def renew(m: Any) -> None:
+    """Make a machine new; it waits for `start()`."""
+    tables = m._hsm_node.tables
+    m._hsm_node = tables.held
+    m._hsm_event = m._hsm_active = None
+    m._hsm_due = HANDLED
+    tables.memories.begin(m)
+
+
 def finish_start(m: Any) -> None:
     """The end of an initial step that left something to do."""
     try:

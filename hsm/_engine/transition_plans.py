@@ -66,6 +66,7 @@ class Routes:
         self.traced = traced
         self.memories = memories
         self.marks = {state: Activation(state, BEHAVIOR) for state in nodes}
+        self._stops: dict[State, Plan] = {}
         self._choice_ends: dict[tuple[State, State], Plan] = {}
         self._defers = any(state.defer for state in chart.states)
         cell = memories.argument
@@ -112,12 +113,12 @@ class Routes:
             script.source(self.marks[source])
         else:
             script.argument = self._kept_argument
-            script.add("m._hsm_active = {}", self.marks[source])
+            script.add("m._hsm_active = {}", activation.taken)
         return script
 
     def _finish(self, script: Script, leaf: State, activation: Activation | None) -> Plan:
         cleanup: Call = ()
-        if activation is not None:
+        if activation is not None and script.stores_source:
             cleanup = ("m._hsm_active = {}", activation.taken)
         script.protect(steps.fault_at(self.nodes[leaf]), *cleanup)
         script.add("return {}", HANDLED)
@@ -206,6 +207,17 @@ class Routes:
         script.add("return {}", HANDLED)
         return script.compile()
 
+    def stop(self, leaf: State) -> Plan:
+        """Leave every state from the leaf outwards (H-264)."""
+        plan = self._stops.get(leaf)
+        if plan is None:
+            script = self._script(leaf, None)
+            script.argument = "None"
+            script.commit()
+            self._leave(script, leaf, ROOT)
+            plan = self._stops[leaf] = self._finish(script, leaf, None)
+        return plan
+
     def choice(self, leaf: State, source: State, owner: State, activation: Activation) -> Plan:
         """The plan of a choice (H-140); its argument is a `Decision`."""
         script = self._script(source, activation)
@@ -227,7 +239,8 @@ class Routes:
         script.user("if effect is not None: effect()")
         script.user("{}({}, target)(m, arg)", self._choice_end, owner)
         if self.traced:
-            script.source(self.marks[source])
+            if script.stores_source:
+                script.source(self.marks[source])
             trace(script, "choice_end", leaf, names="{0}, target")
         return self._finish(script, leaf, activation)
 
@@ -391,7 +404,8 @@ class Routes:
 
     def _end(self, script: Script, leaf: State, source: State, target: State) -> None:
         if self.traced:
-            script.source(self.marks[source])
+            if script.stores_source:
+                script.source(self.marks[source])
             trace(script, "transition_end", leaf, target)
 
 

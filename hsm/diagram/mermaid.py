@@ -2,7 +2,7 @@
 
 Mermaid has no symbols for history, named final states and terminate: a history is a small state
 named (H) or (H*), a final state carries ◉ before its name, a terminate vertex ✕. Nor can it draw
-an arrow between a box and what is inside of it: such transitions stand as text at their source.
+an arrow between a box and a state inside it: such transitions stand as text at their source.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def to_mermaid(outline: Outline) -> str:
         lines.append(f'    state "(whole machine)" as {root.id}')
         lines += [f"    {root.id} : {_text(line)}" for line in root.lines]
     lines += _arrows(outline, root, 1)
+    lines += _arrows_between_depths(outline)
     return "\n".join(lines) + "\n"
 
 
@@ -59,11 +60,26 @@ def _state(outline: Outline, node: Node, depth: int) -> Iterator[str]:
 
 
 def _arrows(outline: Outline, owner: Node, depth: int) -> Iterator[str]:
-    """The arrows whose innermost common box is `owner`."""
+    """The arrows to write in the block of `owner`.
+
+    Mermaid moves a state into the innermost block that mentions it. So a block has only the arrows
+    between its own children; an arrow between different depths stands at the very end.
+    """
     pad = "    " * depth
     for arrow in outline.arrows_at_home(owner.id):
-        if not _crosses_its_box(outline, arrow):
+        if _is_level(outline, arrow) and not _crosses_its_box(outline, arrow):
             yield f"{pad}{_arrow(outline, arrow)}"
+
+
+def _arrows_between_depths(outline: Outline) -> Iterator[str]:
+    for arrow in outline.arrows:
+        if not _is_level(outline, arrow) and not _crosses_its_box(outline, arrow):
+            yield f"    {_arrow(outline, arrow)}"
+
+
+def _is_level(outline: Outline, arrow: Arrow) -> bool:
+    """Return True if both ends are children of one box."""
+    return outline.node(arrow.source).parent == outline.node(arrow.target).parent
 
 
 def _crosses_its_box(outline: Outline, arrow: Arrow) -> bool:

@@ -67,7 +67,7 @@ class AeronPublication:
     def __init__(self, transport: AeronTransport, raw: Any, channel: str, stream_id: int) -> None:
         self.raw = raw
         self._transport = transport
-        self._offer: Callable[[bytes | bytearray], object] = raw.offer
+        self._offer: Callable[[bytes | bytearray | memoryview], object] = raw.offer
         self._channel = channel
         self._stream_id = stream_id
         self._session_id = int(raw.session_id)
@@ -98,7 +98,7 @@ class AeronPublication:
     def quick_offer(self) -> Callable[[bytes | bytearray], object]:
         return self._offer
 
-    def offer(self, message: bytes | bytearray) -> OfferResult:
+    def offer(self, message: bytes | bytearray | memoryview) -> OfferResult:
         """See the port. A message longer than the channel's terms allow is an ERROR."""
         try:
             result = self._offer(message)
@@ -360,8 +360,11 @@ class AeronTransport:
 
     def add_subscription(self, channel: str, stream_id: int) -> AeronSubscription:
         """Waits for the media driver's answer; raises TransportError."""
-        subscription = AeronSubscription(self, channel, stream_id)
-        with self._adding("subscription", channel, stream_id):
+        return self.add(AeronSubscription(self, channel, stream_id))
+
+    def add[S: AeronSubscription](self, subscription: S) -> S:
+        """Open a subscription of a class of the caller's own; as `add_subscription`."""
+        with self._adding("subscription", subscription.channel, subscription.stream_id):
             subscription.open(self.raw)
             self._subscriptions.add(subscription)
         return subscription

@@ -137,11 +137,13 @@ class EmbeddedMediaDriver:
 
     Raises TransportError when a media driver is active there, when the directory holds anything
     that is not Aeron's, or when it cannot be made. What a dead media driver left is removed first.
+    `threading_mode` is Aeron's word for its threads, such as `shared` or `dedicated`; empty: its
+    default.
     """
 
     is_embedded = True
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, threading_mode: str = "") -> None:
         self.directory = directory
         parent = Path(directory).parent
         try:
@@ -155,7 +157,10 @@ class EmbeddedMediaDriver:
                 _remove_leftovers(directory)
                 with _environment_default("AERON_TIMER_INTERVAL", _TIMER_INTERVAL):
                     self._raw: Any = pyaeron.MediaDriver(
-                        dir=directory, dir_delete_on_start=False, dir_delete_on_shutdown=False
+                        dir=directory,
+                        dir_delete_on_start=False,
+                        dir_delete_on_shutdown=False,
+                        **({"threading": threading_mode} if threading_mode else {}),
                     )
             self._identity = _identity(directory)
         except (OSError, pyaeron.AeronError) as error:

@@ -25,9 +25,10 @@ class _Partial:
 
 
 class Reassembly:
-    """Messages under way, at most one a session; each at most 16 MiB, Aeron's own limit."""
+    """Messages under way, at most one a session; longer ones than `max_bytes` are dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = 16 << 20) -> None:
+        self._max_bytes = max_bytes
         self._partial: dict[int, _Partial] = {}
 
     def add(
@@ -50,8 +51,11 @@ class Reassembly:
         partial = self._partial.get(session_id)
         if partial is None:
             return None
-        if partial.next_term_offset != term_offset:
-            del self._partial[session_id]
+        if (
+            partial.next_term_offset != term_offset
+            or len(partial.data) + len(fragment) > self._max_bytes
+        ):
+            self._partial.pop(session_id, None)
             return None
         partial.data += fragment
         partial.next_term_offset = end

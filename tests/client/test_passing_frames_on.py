@@ -1,4 +1,4 @@
-"""What a program needs that passes frames on as they are: sequences, headers, late reading."""
+"""Passing frames on as they are: sequences, headers, late reading."""
 
 from __future__ import annotations
 

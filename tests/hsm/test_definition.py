@@ -17,6 +17,7 @@ from tensor_pool.hsm import (
     SHALLOW,
     UNHANDLED,
     DefinitionError,
+    DispatchError,
     Final,
     Machine,
     State,
@@ -175,7 +176,8 @@ def test_H_006_events_match_by_equality_and_hash_only() -> None:
     assert machine.dispatch(("tuple", 1)) is HANDLED
     assert machine.dispatch(frozenset({1})) is HANDLED
     assert machine.dispatch(Special) is UNHANDLED
-    assert machine.dispatch(Message()) is UNHANDLED
+    with pytest.raises(DispatchError, match=r"dispatch\(type\(message\), message\)"):
+        machine.dispatch(Message())  # H-261
 
 
 def test_H_006_none_is_an_event_like_others() -> None:

@@ -67,7 +67,7 @@ class Rich(Machine):
     def _never(self) -> None: ...
 
     to_end = on_event(A1, "end", target=AEnd)
-    stop = on_event(ROOT, "stop", target=Gone)
+    halt = on_event(ROOT, "stop", target=Gone)
 
     @on_event(A2, "history", targets=B)
     @on_event(B, "history", targets=A)

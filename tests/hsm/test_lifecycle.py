@@ -33,7 +33,7 @@ class Life(Logged):
     b_initial = on_initial(B, target=B1)
     to_b = on_event(A, "b", target=B)
     finish = on_event(A, "finish", target=Done)
-    stop = on_event(A, "stop", target=Gone)
+    halt = on_event(A, "stop", target=Gone)
 
     @on_event(A, "fault", target=B)
     def _fault(self, arg: Any) -> None:

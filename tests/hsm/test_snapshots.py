@@ -41,7 +41,7 @@ class Kept(Logged):
     back = on_event(B, "back", target=A, history=DEEP)
     end = on_event(A, "end", target=AEnd)
     done = on_event(ROOT, "done", target=Done)
-    stop = on_event(ROOT, "stop", target=Gone)
+    halt = on_event(ROOT, "stop", target=Gone)
     passed = on_completion(Passing, target=B)
 
     @on_event(B, "later")

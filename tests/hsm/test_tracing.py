@@ -37,7 +37,7 @@ class Traced(Logged):
     to_b = on_event(A, "b", target=B)
     recall = on_event(B, "recall", target=A, history=DEEP)
     end = on_event(A1, "end", target=AEnd)
-    stop = on_event(ROOT, "stop", target=Gone)
+    halt = on_event(ROOT, "stop", target=Gone)
     completed = on_completion(A, target=B1)
     later = on_event(A, "later", target=A2)
 

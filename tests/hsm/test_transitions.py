@@ -662,7 +662,7 @@ def test_H_111_final_terminate_and_root_have_no_behaviors() -> None:
         a_initial = on_initial(A, target=A1)
         inner = on_event(A1, "inner", target=Inner)
         leave = on_event(A, "leave", target=End)
-        stop = on_event(A, "stop", target=Gone)
+        halt = on_event(A, "stop", target=Gone)
 
     machine = Ending()
     machine.dispatch("inner")

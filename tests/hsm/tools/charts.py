@@ -84,7 +84,7 @@ class Everything(Machine):
     back = on_event(Inner, "back", target=Busy)
     again = on_event(Busy, "again", target=Busy)
     inside = on_event(Busy, "inside", target=Other)
-    stop = on_completion(Busy, target=Idle)
+    halt = on_completion(Busy, target=Idle)
     kill = on_event(ROOT, "kill", target=Dead)
     rest = on_event(ROOT, "rest", target=Rest)
 

@@ -40,7 +40,7 @@ def _gallery() -> list[type[Machine]]:
     return found
 
 
-def _random(seed: int) -> type[Machine]:
+def random_machine(seed: int) -> type[Machine]:
     return machine_class(draw_chart(seed, 1, common=False)[0])
 
 
@@ -49,7 +49,9 @@ MACHINES = {cls.__name__: cls for cls in [*_gallery(), Everything]}
 
 @pytest.fixture(scope="module", params=[*MACHINES, *range(12)], ids=str)
 def layout(request: pytest.FixtureRequest) -> Layout:
-    machine = MACHINES[request.param] if request.param in MACHINES else _random(request.param)
+    machine = (
+        MACHINES[request.param] if request.param in MACHINES else random_machine(request.param)
+    )
     return lay_out(outline_of(machine), run_graphviz)
 
 
