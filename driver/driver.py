@@ -49,7 +49,8 @@ class Driver:
     may call. In a forked child every call raises ForkedProcessError.
 
     `config` must be valid (`load_config` sees to that). `transport` and its media driver stay the
-    caller's. `observer` gets the trace hooks of all machines, each of which has a `label`. `pause`
+    caller's. After its loss `reconnect` opens another one, or raises; without it the loss is fatal
+    (D-146). `observer` gets the trace hooks of all machines, each of which has a `label`. `pause`
     lets about a millisecond pass; a simulation passes its own.
     """
 
@@ -63,12 +64,12 @@ class Driver:
         metrics: Metrics,
         observer: object | None = None,
         pause: Callable[[], None] = _pause,
+        reconnect: Callable[[], Transport] | None = None,
     ) -> None:
         self._pid = os.getpid()
         self._config = config
         self._metrics = metrics
         self._clock = clock
-        self._transport = transport
         self._pause = pause
         self._time = CycleTime(clock)
         policies = config.policies
@@ -84,6 +85,7 @@ class Driver:
             proxy,
             DiscoveryEndpoints(transport, clock, config.discovery.max_endpoints),
             pause,
+            reconnect,
         )
         self._services = Services(
             config,
@@ -133,8 +135,8 @@ class Driver:
         self._check_process()
         now = self._time.read()
         router, timers, metrics = self._router, self._timers, self._metrics
-        if self._transport.is_closed and self.is_serving:
-            router.dispatch(DriverEvent.FATAL_ERROR, self._transport.error or "transport closed")
+        if (failure := self._endpoints.failure) is not None and self.is_serving:
+            router.dispatch(DriverEvent.TRANSPORT_LOST, failure)
         if self.is_serving:
             router.dispatch(DriverEvent.TICK, now)
         work = fragments = self._poll()
@@ -283,7 +285,7 @@ class Driver:
         try:
             return self._endpoints.poll(self._adapter.on_fragment, self._fragment_limit)
         except Exception as error:  # noqa: BLE001 - without the stream there is nothing to do
-            self._router.post(DriverEvent.FATAL_ERROR, f"control subscription: {error}")
+            self._router.post(DriverEvent.TRANSPORT_LOST, f"control subscription: {error}")
             return 0
 
     def _poll_side_streams(self) -> int:
@@ -292,7 +294,7 @@ class Driver:
                 self._adapter.on_side_fragment, self._fragment_limit
             )
         except Exception as error:  # noqa: BLE001 - as for the control stream
-            self._router.post(DriverEvent.FATAL_ERROR, f"metadata subscription: {error}")
+            self._router.post(DriverEvent.TRANSPORT_LOST, f"metadata subscription: {error}")
             return 0
 
     def _check_process(self) -> None:

@@ -106,6 +106,15 @@ class DriverLifecycle(Machine):
     def _has_no_lease(self, _: object) -> bool:
         return not self.leases
 
+    def _can_reopen(self, _: object) -> bool:
+        return self._endpoints.can_reopen
+
+    def _transport_is_lost(self, _: object) -> bool:
+        return Condition.TRANSPORT_LOST in self.conditions
+
+    def _only_transport_is_lost(self, _: object) -> bool:
+        return self.conditions == {Condition.TRANSPORT_LOST}
+
     def _can_answer(self, _: object) -> bool:
         return self._endpoints.is_open
 
@@ -189,6 +198,7 @@ class DriverLifecycle(Machine):
         self._lease_requests.revoke(revocation)
         return HANDLED
 
+    @on_event(Serving, DriverEvent.TRANSPORT_LOST, target=Stopped)
     @on_event(Serving, DriverEvent.FATAL_ERROR, target=Stopped)
     def _fail(self, text: str) -> None:
         self.shutdown = Shutdown(ShutdownReason.ERROR, text)
@@ -234,8 +244,13 @@ class DriverLifecycle(Machine):
     def _degrade(self, condition: Condition) -> None:
         self.conditions.add(condition)
 
+    @on_event(Normal, DriverEvent.TRANSPORT_LOST, target=Degraded, guard=_can_reopen)
+    def _degrade_by_loss(self, text: str) -> None:
+        self._lose_transport(text)
+
+    @on_event(Normal, DriverEvent.TRANSPORT_BACK)
     @on_event(Normal, DriverEvent.HEALTH_CLEARED)
-    def _already_normal(self, _: Condition) -> Outcome:
+    def _already_normal(self, _: object) -> Outcome:
         return HANDLED
 
     # -- Serving: Running: Degraded
@@ -249,6 +264,32 @@ class DriverLifecycle(Machine):
     def _note_recovered(self) -> None:
         self._services.metrics.set("degraded", 0)
         _log.info("no longer degraded: %s", ", ".join(sorted(self.conditions)) or "all clear")
+
+    @on_event(Degraded, DriverEvent.TRANSPORT_LOST, guard=_transport_is_lost)
+    @on_event(Degraded, DriverEvent.LEASE_CHECK_TIMER_FIRED, guard=_transport_is_lost)
+    def _cannot_be_heard(self, _: object) -> Outcome:
+        return HANDLED
+
+    @on_event(Degraded, DriverEvent.TRANSPORT_LOST, guard=_can_reopen)
+    def _lost_as_well(self, text: str) -> Outcome:
+        self._lose_transport(text)
+        return HANDLED
+
+    @on_event(Degraded, DriverEvent.TICK, guard=_transport_is_lost)
+    def _tick_without_transport(self, now: int) -> Outcome:
+        self._lease_requests.tick(now)
+        if self._endpoints.reopen(now):
+            self._services.post(DriverEvent.TRANSPORT_BACK, None)
+        return HANDLED
+
+    @on_event(Degraded, DriverEvent.TRANSPORT_BACK, target=Normal, guard=_only_transport_is_lost)
+    def _recover_by_return(self, _: object) -> None:
+        self._transport_back()
+
+    @on_event(Degraded, DriverEvent.TRANSPORT_BACK, guard=_transport_is_lost)
+    def _back_but_degraded(self, _: object) -> Outcome:
+        self._transport_back()
+        return HANDLED
 
     @on_event(Degraded, DriverEvent.HEALTH_CLEARED, target=Normal, guard=_was_last)
     def _recover(self, condition: Condition) -> None:
@@ -277,7 +318,9 @@ class DriverLifecycle(Machine):
             stream.announce()
         timeout_ns = services.config.policies.shutdown_timeout_ms * 1_000_000
         self._timers.drain.arm(services.time.now + timeout_ns)
-        if not self.leases:
+        if Condition.TRANSPORT_LOST in self.conditions:
+            services.post(DriverEvent.SHUTDOWN_TIMEOUT, None)  # no client can detach
+        elif not self.leases:
             services.post(DriverEvent.DRAIN_COMPLETE, None)
 
     @on_exit(Draining)
@@ -294,6 +337,11 @@ class DriverLifecycle(Machine):
     def _already_draining(self, _: object) -> Outcome:
         return HANDLED
 
+    @on_event(Draining, DriverEvent.TRANSPORT_BACK)
+    def _back_too_late(self, _: object) -> Outcome:
+        return HANDLED
+
+    @on_event(Draining, DriverEvent.TRANSPORT_LOST, target=Stopped)
     @on_event(Draining, DriverEvent.SHUTDOWN_TIMEOUT, target=Stopped)
     def _drain_timed_out(self, _: object) -> None:
         self._finish()
@@ -313,6 +361,8 @@ class DriverLifecycle(Machine):
         DriverEvent.SHUTDOWN_REQUESTED,
         DriverEvent.SHUTDOWN_TIMEOUT,
         DriverEvent.DRAIN_COMPLETE,
+        DriverEvent.TRANSPORT_LOST,
+        DriverEvent.TRANSPORT_BACK,
     )
     def _already_stopped(self, _: object) -> Outcome:
         return HANDLED
@@ -341,6 +391,18 @@ class DriverLifecycle(Machine):
         self._attach.refuse(request, refusal)
 
     # -- effects
+
+    def _lose_transport(self, text: str) -> None:
+        _log.error("transport lost: %s; leases and regions are kept, reconnecting", text)
+        self.conditions.add(Condition.TRANSPORT_LOST)
+        self._endpoints.lose()
+
+    def _transport_back(self) -> None:
+        _log.info("transport back: %d leases go on", len(self.leases))
+        self.conditions.discard(Condition.TRANSPORT_LOST)
+        self._lease_requests.transport_back()
+        for stream in self.streams:
+            stream.announce()
 
     def _finish(self) -> None:
         finish(self._services, self._endpoints, self.streams, self._lease_requests, self.shutdown)

@@ -48,6 +48,8 @@ class DriverEvent(enum.StrEnum):
     SHUTDOWN_TIMEOUT = "ShutdownTimeout"
     DRAIN_COMPLETE = "DrainComplete"
     FATAL_ERROR = "FatalError"  # str
+    TRANSPORT_LOST = "TransportLost"  # str: the transport's error
+    TRANSPORT_BACK = "TransportBack"
     HEALTH_RAISED = "HealthRaised"  # Condition
     HEALTH_CLEARED = "HealthCleared"  # Condition
 
@@ -74,6 +76,7 @@ class LeaseEvent(enum.StrEnum):
     KEEPALIVE = "Keepalive"
     DETACH = "Detach"
     LEASE_TIMEOUT = "LeaseTimeout"
+    TRANSPORT_BACK = "TransportBack"
     REVOKE = "Revoke"  # str: text of the notice
     CLOSE = "Close"
 
@@ -93,6 +96,7 @@ class Condition(enum.StrEnum):
     SHM_SPACE = "SHM_SPACE"
     CONTROL_BACKPRESSURE = "CONTROL_BACKPRESSURE"
     GC_FAILED = "GC_FAILED"
+    TRANSPORT_LOST = "TRANSPORT_LOST"
 
 
 class NoSuccessor(enum.Enum):

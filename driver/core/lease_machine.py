@@ -116,11 +116,17 @@ class LeaseLifecycle(Machine):
                 regions.header_uri,
             ),
         )
+        self._extend()  # the process may have been stopped before the answer left (D-087)
 
     @on_event(Active, LeaseEvent.KEEPALIVE)
     def _kept_alive(self, _: object) -> Outcome:
         self._extend()
         self._services.metrics.inc("keepalives")
+        return HANDLED
+
+    @on_event(Active, LeaseEvent.TRANSPORT_BACK)
+    def _could_not_be_heard(self, _: object) -> Outcome:
+        self._extend()
         return HANDLED
 
     _detach = on_event(Active, LeaseEvent.DETACH, target=Detached)
@@ -185,8 +191,9 @@ class LeaseLifecycle(Machine):
     # -- effects
 
     def _extend(self) -> None:
+        """Set the expiry by a reading of the clock after the message was polled (D-014)."""
         services = self._services
-        self.expiry_ns = services.time.now + services.lease_duration_ns
+        self.expiry_ns = services.time.read() + services.lease_duration_ns
 
     def _end(self, counter: str, reason: LeaseRevokeReason, text: str) -> None:
         """Publish the notice, then inform the stream: the notice precedes the epoch (D-092)."""

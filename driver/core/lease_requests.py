@@ -106,6 +106,12 @@ class LeaseRequests:
         for lease in self._leases.overdue(before_ns):
             self._end(lease, LeaseEvent.LEASE_TIMEOUT)
 
+    def transport_back(self) -> None:
+        """Extend every lease: no keepalive could be received meanwhile (D-146)."""
+        for lease in self._leases.by_expiry():
+            lease.dispatch(LeaseEvent.TRANSPORT_BACK)
+            self._leases.extended(lease)
+
     def revoke(self, revocation: Revocation) -> None:
         """End a lease on the driver's own account (D-089)."""
         lease = self._leases.get(revocation.lease_id)

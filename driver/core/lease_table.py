@@ -78,6 +78,10 @@ class LeaseTable:
         """The lease has just got a new expiry."""
         self._by_id.move_to_end(lease.lease_id)
 
+    def by_expiry(self) -> list[LeaseLifecycle]:
+        """Return all leases, the first to expire first."""
+        return list(self._by_id.values())
+
     def overdue(self, before_ns: int) -> list[LeaseLifecycle]:
         """Leases whose expiry lies before the given time, by ascending id."""
         found = []

@@ -39,6 +39,19 @@ class Endpoints(Protocol):
         holds nothing then."""
         ...
 
+    @property
+    def can_reopen(self) -> bool:
+        """Return whether a lost transport can be opened anew."""
+        ...
+
+    def lose(self) -> None:
+        """Close what is left of a lost transport; notices wait for the next one (D-146)."""
+        ...
+
+    def reopen(self, now: int) -> bool:
+        """Try to open everything anew, if a try is due; return whether it is open again."""
+        ...
+
     def close(self) -> None: ...
 
     def flush(self) -> int:

@@ -82,6 +82,10 @@ class DiscoveryEndpoints:
             del self._open[address]
             oldest.publication.close()
 
+    def use(self, transport: Transport) -> None:
+        """Open endpoints on this transport from now on; those of a former one must be closed."""
+        self._transport = transport
+
     def close(self) -> None:
         """Close all of them."""
         while self._open:

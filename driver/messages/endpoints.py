@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import random
 from collections.abc import Callable
 
 from tensor_pool.protocol.errors import TransportError
@@ -20,10 +22,18 @@ from .outgoing import Proxy
 __all__ = ["TransportEndpoints"]
 
 _DISCARD_LIMIT = 256
+_FIRST_RETRY_NS = 100_000_000
+_LONGEST_RETRY_NS = 1_000_000_000
+
+_log = logging.getLogger(__name__)
 
 
 class TransportEndpoints:
-    """`start_stop.Endpoints` on a transport, which stays its owner's."""
+    """`start_stop.Endpoints` on a transport, which stays its owner's.
+
+    `reconnect` opens another transport after the loss of this one. It raises on failure, and owns
+    all transports that it returns.
+    """
 
     def __init__(
         self,
@@ -32,12 +42,18 @@ class TransportEndpoints:
         proxy: Proxy,
         discovery: DiscoveryEndpoints,
         pause: Callable[[], None],
+        reconnect: Callable[[], Transport] | None = None,
     ) -> None:
         self._driver = config.driver
         self._discovery_table = config.discovery
         self._discovery = discovery
         self._side_subscriptions: list[Subscription] = []
-        self._transport = transport
+        self.transport = transport
+        self._reconnect = reconnect
+        self._failures = 0
+        self._retry_ns = 0
+        # Seeded, so that a simulation can replay it.
+        self._random = random.Random(config.driver.instance_id)
         self._proxy = proxy
         self._pause = pause
         self._subscription: Subscription | None = None
@@ -49,7 +65,44 @@ class TransportEndpoints:
     @property
     def is_open(self) -> bool:
         """Return whether messages can still be sent."""
-        return self._subscription is not None and not self._transport.is_closed
+        return self._subscription is not None and not self.transport.is_closed
+
+    @property
+    def failure(self) -> str | None:
+        """The error of a transport that closed by itself under open endpoints, or None."""
+        if self._subscription is None or not self.transport.is_closed:
+            return None
+        return self.transport.error or "transport closed"
+
+    @property
+    def can_reopen(self) -> bool:
+        """Return whether a lost transport can be opened anew."""
+        return self._reconnect is not None
+
+    def lose(self) -> None:
+        """Close what is left of a lost transport; notices wait for the next one (D-146)."""
+        self._proxy.lose()
+        self._failures = self._retry_ns = 0
+        self._close_all()
+
+    def reopen(self, now: int) -> bool:
+        """Try to open everything anew, if a try is due; return whether it is open again.
+
+        The delays between tries are those of C-032: 100 ms at first, at most 1 s.
+        """
+        if self._reconnect is None or now < self._retry_ns:
+            return False
+        try:
+            self.transport = self._reconnect()
+            self.open()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is tried again
+            if not self._failures:
+                _log.warning("the transport cannot be opened yet: %s", error)
+            delay_ns = min(_LONGEST_RETRY_NS, _FIRST_RETRY_NS << min(self._failures, 10))
+            self._failures += 1
+            self._retry_ns = now + round(delay_ns * self._random.uniform(0.5, 1.0))
+            return False
+        return True
 
     @property
     def control_backlog(self) -> int:
@@ -58,7 +111,8 @@ class TransportEndpoints:
 
     def open(self) -> None:
         """Subscribe first, so that no answer to an announce can be missed (D-101)."""
-        driver, transport = self._driver, self._transport
+        driver, transport = self._driver, self.transport
+        self._discovery.use(transport)
         try:
             self._subscription = transport.add_subscription(
                 tethered(driver.control_channel), driver.control_stream_id
@@ -75,7 +129,7 @@ class TransportEndpoints:
                     transport.add_subscription(untethered(channel), stream_id)
                 )
         except BaseException:
-            self.close()
+            self._close_all()
             raise
         self._proxy.connect(control, announce)
 
@@ -91,6 +145,9 @@ class TransportEndpoints:
     def close(self) -> None:
         """Close what `open` opened; more than once is harmless."""
         self._proxy.disconnect()
+        self._close_all()
+
+    def _close_all(self) -> None:
         self._discovery.close()
         while self._side_subscriptions:
             self._side_subscriptions.pop().close()
@@ -160,7 +217,7 @@ class TransportEndpoints:
 
     def _make_room(self) -> None:
         # The driver receives its own messages: unread they would hold its publication back.
-        if not self._transport.is_closed:
+        if not self.transport.is_closed:
             self.poll(_discard, _DISCARD_LIMIT)
         self._pause()
 

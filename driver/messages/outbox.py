@@ -111,6 +111,13 @@ class Outbox:
             self._count_off_notice(entry.stream_id)
         return entry
 
+    def take_all(self) -> list[Entry]:
+        """Remove and return all entries, the oldest first."""
+        taken = []
+        while self._entries:
+            taken.append(self.pop())
+        return taken
+
     def pop_response_queued_before(self, time_ns: int) -> Entry | None:
         """Remove the oldest response, if it was queued before the given time."""
         while self._responses and self._responses[0][0] < time_ns:

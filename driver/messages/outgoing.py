@@ -72,12 +72,30 @@ class Proxy:
         self._announce = self._control
         self._held: dict[int, Entry] = {}  # announces that wait for a notice, by stream
         self._has_failed = False
+        self._is_lost = False
 
     def connect(self, control: Publication, announce: Publication) -> None:
         """Publish from now on; both may be the same publication."""
         self._control_publication = control
         self._announce_publication = announce
         self._announce = self._control if announce is control else Outbox()
+        self._is_lost = self._has_failed = False
+
+    def lose(self) -> None:
+        """Drop all waiting messages but notices, which `connect` sends later (D-146)."""
+        self._is_lost = True
+        self.disconnect()
+        waiting = [*self._control.take_all(), *self._held.values()]
+        if self._announce is not self._control:
+            waiting += self._announce.take_all()
+            self._announce = self._control
+        self._held.clear()
+        for entry in waiting:
+            if entry.kind is Kind.NOTICE:
+                self._control.append(entry)
+            else:
+                self._drop(entry)
+        self._gauge()
 
     def disconnect(self) -> None:
         """Drop everything from now on."""
@@ -108,6 +126,8 @@ class Proxy:
         event has happened.
         """
         entry = Entry(KINDS[type(message)], message, self._clock.monotonic_ns())
+        if self._is_lost:
+            return self._publish_later(entry)
         if target is Target.ANNOUNCE:
             return self._publish_announce(entry)
         return self._publish_in_order(entry, self._control, self._control_publication)
@@ -122,7 +142,7 @@ class Proxy:
 
         Returns how many messages left.
         """
-        if not self.has_backlog:
+        if self._is_lost or not self.has_backlog:
             return 0
         self._drop_stale_responses()
         left = self._flush(self._control, self._control_publication)
@@ -141,7 +161,7 @@ class Proxy:
         give_up_ns = self._clock.monotonic_ns() + FINAL_FLUSH_NS
         for _ in range(FINAL_FLUSH_NS // FINAL_PAUSE_NS):
             self.flush()
-            if not self._waiting() or self._clock.monotonic_ns() >= give_up_ns:
+            if self._is_lost or not self._waiting() or self._clock.monotonic_ns() >= give_up_ns:
                 break
             pause()
         remaining = self._waiting()
@@ -154,6 +174,15 @@ class Proxy:
         )
         self._held.clear()
         self._gauge()
+
+    def _publish_later(self, entry: Entry) -> PublishOutcome:
+        """Keep a notice for the time when the transport is back; drop anything else."""
+        if entry.kind is not Kind.NOTICE:
+            self._drop(entry)
+            return PublishOutcome.DROPPED
+        self._control.append(entry)
+        self._gauge()
+        return PublishOutcome.QUEUED
 
     def _publish_announce(self, entry: Entry) -> PublishOutcome:
         if self._announce is not self._control and self._control.has_notice(entry.stream_id):
@@ -256,7 +285,7 @@ class Proxy:
             text = (
                 f"publication {publication.channel} stream {publication.stream_id}: {result.value}"
             )
-            self._post(DriverEvent.FATAL_ERROR, text)
+            self._post(DriverEvent.TRANSPORT_LOST, text)
 
     def _waiting(self) -> int:
         return self.control_backlog + self.announce_backlog

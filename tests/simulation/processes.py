@@ -177,7 +177,7 @@ class DriverProcess:
     def kill(self) -> None:
         """SIGKILL: the system frees the lock, everything else stays as it is."""
         if self.driver is not None:
-            transport = self.driver._transport
+            transport = self.driver._endpoints.transport
             self._let_go()
             if not transport.is_closed:
                 self._network.kill(DRIVER, liveness_timeout_ns=1000 * MS)
@@ -188,8 +188,8 @@ class DriverProcess:
         assert self.driver is not None
         self.checks += self.watch.checks
         self.events += self.watch.events
-        if self.driver.is_stopped and not self.driver._transport.is_closed:
-            self.driver._transport.close()
+        if self.driver.is_stopped and not self.driver._endpoints.transport.is_closed:
+            self.driver._endpoints.transport.close()
         self.driver = self.watch = None
         self._disk.locked = False
 

@@ -34,11 +34,12 @@ from tests.driver.core.machine_parts import Recorder, where
 INIT = "Init"
 NORMAL = "Serving.Running.Normal"
 DEGRADED = "Serving.Running.Degraded"
+LOST = "Serving.Running.Degraded, transport lost"
 DRAINING = "Serving.Draining"
 DRAINING_EMPTY = "Serving.Draining, without leases"
 STOPPED = "Stopped"
 STOPPED_CLOSED = "Stopped, endpoints closed"
-STATES = [INIT, NORMAL, DEGRADED, DRAINING, DRAINING_EMPTY, STOPPED, STOPPED_CLOSED]
+STATES = [INIT, NORMAL, DEGRADED, LOST, DRAINING, DRAINING_EMPTY, STOPPED, STOPPED_CLOSED]
 
 RESPONSE = (Target.CONTROL, "ShmAttachResponse")
 DETACH_RESPONSE = (Target.CONTROL, "ShmDetachResponse")
@@ -60,6 +61,15 @@ class FakeEndpoints:
         self.is_open = True
         self.control_backlog = 0
         self.fails = False
+
+    can_reopen = True
+
+    def lose(self) -> None:
+        self.log.append("lose endpoints")
+
+    def reopen(self, now: int) -> bool:
+        self.log.append("reopen endpoints")
+        return True
 
     def open(self) -> None:
         self.log.append("open endpoints")
@@ -115,6 +125,8 @@ class Scene:
             self.lease_id = self.recorder.published[0].lease_id  # type: ignore[union-attr]
         if state == DEGRADED:
             dispatch(DriverEvent.HEALTH_RAISED, SPACE)
+        if state == LOST:
+            dispatch(DriverEvent.TRANSPORT_LOST, "gone")
         if state in (DRAINING, DRAINING_EMPTY):
             dispatch(DriverEvent.SHUTDOWN_REQUESTED, Shutdown(ShutdownReason.ADMIN, "first"))
         if state in (STOPPED, STOPPED_CLOSED):
@@ -187,6 +199,8 @@ EVENTS: dict[str, tuple[DriverEvent, object | Callable[[Scene], object]]] = {
     "ShutdownTimeout": (DriverEvent.SHUTDOWN_TIMEOUT, None),
     "DrainComplete": (DriverEvent.DRAIN_COMPLETE, None),
     "FatalError": (DriverEvent.FATAL_ERROR, "broken"),
+    "TransportLost": (DriverEvent.TRANSPORT_LOST, "gone"),
+    "TransportBack": (DriverEvent.TRANSPORT_BACK, None),
     "HealthRaised": (DriverEvent.HEALTH_RAISED, GC),
     "HealthCleared": (DriverEvent.HEALTH_CLEARED, SPACE),
     "HealthCleared, of another": (DriverEvent.HEALTH_CLEARED, Condition.CONTROL_BACKPRESSURE),
@@ -218,19 +232,35 @@ RUNNING: dict[str, tuple[str | None, list[Any]]] = {
     "DrainComplete": (None, []),
     "FatalError": (STOPPED, FINISH),
 }
+LOSE = "lose endpoints"
 COMPLETE = DriverEvent.DRAIN_COMPLETE
 TABLE: dict[str, dict[str, tuple[str | None, list[Any]]]] = {
     INIT: {"DiscoveryRequest": (None, []), "StartOk": (NORMAL, []), "StartFailed": (STOPPED, [])},
     NORMAL: RUNNING
     | {
+        "TransportLost": (DEGRADED, [LOSE]),
+        "TransportBack": (None, []),
         "HealthRaised": (DEGRADED, []),
         "HealthCleared": (None, []),
         "HealthCleared, of another": (None, []),
     },
     DEGRADED: RUNNING
     | {
+        "TransportLost": (None, [LOSE]),
         "HealthRaised": (None, []),
         "HealthCleared": (NORMAL, []),
+        "HealthCleared, of another": (None, []),
+    },
+    # Nothing is received, nothing expires; the fakes record what the machine publishes (D-146).
+    LOST: RUNNING
+    | {
+        "Tick": (None, ["reopen endpoints", DriverEvent.TRANSPORT_BACK]),
+        "LeaseCheckTimerFired, overdue": (None, []),
+        "ShutdownRequested": (DRAINING, [ANNOUNCE, ANNOUNCE, DriverEvent.SHUTDOWN_TIMEOUT]),
+        "TransportLost": (None, []),
+        "TransportBack": (NORMAL, [ANNOUNCE, ANNOUNCE]),
+        "HealthRaised": (None, []),
+        "HealthCleared": (None, []),
         "HealthCleared, of another": (None, []),
     },
     DRAINING: {
@@ -251,6 +281,8 @@ TABLE: dict[str, dict[str, tuple[str | None, list[Any]]]] = {
         "ShutdownTimeout": (STOPPED, FINISH),
         "DrainComplete": (None, []),
         "FatalError": (STOPPED, FINISH),
+        "TransportLost": (STOPPED, FINISH),
+        "TransportBack": (None, []),
         "HealthRaised": (None, []),
         "HealthCleared": (None, []),
         "HealthCleared, of another": (None, []),
@@ -261,12 +293,16 @@ TABLE: dict[str, dict[str, tuple[str | None, list[Any]]]] = {
         "ShutdownRequested": (None, []),
         "ShutdownTimeout": (None, []),
         "DrainComplete": (None, []),
+        "TransportLost": (None, []),
+        "TransportBack": (None, []),
     },
     STOPPED_CLOSED: {
         "DiscoveryRequest": (None, []),
         "ShutdownRequested": (None, []),
         "ShutdownTimeout": (None, []),
         "DrainComplete": (None, []),
+        "TransportLost": (None, []),
+        "TransportBack": (None, []),
     },
 }
 TABLE[DRAINING_EMPTY] = TABLE[DRAINING] | {
@@ -317,7 +353,11 @@ def test_D_020_every_state_takes_every_event_as_the_table_says(state: str, event
 
 
 def check_conditions(scene: Scene, state: str, event: str) -> None:
-    expected = {SPACE} if state == DEGRADED else set()
+    expected = {DEGRADED: {SPACE}, LOST: {Condition.TRANSPORT_LOST}}.get(state, set())
+    if event == "TransportLost" and state in (NORMAL, DEGRADED):
+        expected |= {Condition.TRANSPORT_LOST}
+    if event == "TransportBack":
+        expected -= {Condition.TRANSPORT_LOST}
     if event == "HealthRaised" and state != STOPPED:
         expected |= {GC}
     if event == "HealthCleared":
@@ -335,8 +375,12 @@ def check_leases(scene: Scene, state: str, event: str) -> None:
                 expected += state != DRAINING
             case "DetachRequest" | "RevokeLease":
                 expected -= 1
-            case "LeaseCheckTimerFired, overdue" | "FatalError":
+            case "FatalError":
                 expected = 0
+            case "LeaseCheckTimerFired, overdue":
+                expected = expected if state == LOST else 0
+            case "TransportLost":
+                expected = 0 if state == DRAINING else expected
             case "ShutdownTimeout":
                 expected = 0 if state == DRAINING else expected
     assert len(scene.machine.leases) == expected

@@ -130,7 +130,7 @@ def test_D_171_outcome_by_status(
     message = refusal() if target is CONTROL else announce(1, 2)
     expected = control if target is CONTROL else announced
     assert bench.proxy.publish(target, message) is expected
-    assert [event for event, _ in bench.posted] == ([DriverEvent.FATAL_ERROR] if fatal else [])
+    assert [event for event, _ in bench.posted] == ([DriverEvent.TRANSPORT_LOST] if fatal else [])
     name = "attach_responses" if target is CONTROL else "announces"
     drops = "attach_response_drops" if target is CONTROL else "announce_drops"
     assert bench.metrics[name] == (expected is SENT)
@@ -273,7 +273,9 @@ def test_one_transport_failure_is_reported_once() -> None:
     bench.control.result = OfferResult.CLOSED
     for number in range(5):
         bench.proxy.publish(CONTROL, refusal(number))
-    assert bench.posted == [(DriverEvent.FATAL_ERROR, "publication aeron:ipc stream 1000: closed")]
+    assert bench.posted == [
+        (DriverEvent.TRANSPORT_LOST, "publication aeron:ipc stream 1000: closed")
+    ]
 
 
 def test_D_176_the_final_flush_ends_in_time() -> None:

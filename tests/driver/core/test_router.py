@@ -317,7 +317,7 @@ def test_D_063_last_lease_of_a_draining_driver_completes_the_drain() -> None:
     assert rig.driver.is_stopped
 
 
-def test_D_063_lost_transport_is_a_fatal_error() -> None:
+def test_D_063_lost_transport_that_cannot_be_opened_anew_stops_the_driver() -> None:
     """D-063, D-141, D-186"""
     watcher = Watcher()
     rig = Rig(observer=watcher)
@@ -325,7 +325,7 @@ def test_D_063_lost_transport_is_a_fatal_error() -> None:
     rig.network.fail("driver", "media driver lost")
     watcher.take()
     rig.driver.do_work()
-    assert watcher.take()[0] == ("driver", "FatalError")
+    assert watcher.take()[0] == ("driver", "TransportLost")
     assert rig.driver.is_stopped
     assert rig.driver.shutdown == (ShutdownReason.ERROR, "media driver lost")
     assert not rig.store.is_open
