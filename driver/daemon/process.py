@@ -1,7 +1,7 @@
 """The daemon: one process that runs one driver until a signal stops it (D-192).
 
-Signals only count; the loop turns the count into requests (D-144). The first SIGTERM or SIGINT
-lets clients detach, a second one stops the driver at once.
+Signals only count; the loop turns the count into requests (D-144). The first SIGTERM, SIGINT or
+SIGHUP lets clients detach, a second one stops the driver at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class StopSignals:
-    """Counts SIGTERM and SIGINT while installed."""
+    """Counts SIGTERM, SIGINT and SIGHUP while installed."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -43,10 +43,11 @@ class StopSignals:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        before = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        # A hangup that is ignored already, by nohup for instance, stays ignored.
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield
         finally:

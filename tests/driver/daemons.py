@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class Daemon:
         environ: dict[str, str] | None = None,
         preexec: Callable[[], None] | None = None,
         control_stream_id: int | None = None,
+        program: Iterable[str] = ("-m", "tensor_pool.cli"),
     ) -> None:
         self.control_stream_id = control_stream_id or next(_control_stream_ids)
         values: dict[str, object] = {
@@ -91,7 +92,7 @@ class Daemon:
         self.stderr_path = directory / f"driver-{self.control_stream_id}.log"
         with open(self.stderr_path, "ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tensor_pool.cli", "driver", "--config", str(config)],
+                [sys.executable, *program, "driver", "--config", str(config)],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,

@@ -14,7 +14,6 @@ import pyaeron
 import pytest
 
 from tensor_pool.protocol.transport.media_driver import (
-    MediaDriverProcess,
     is_media_driver_active,
     unique_aeron_dir,
 )
@@ -76,7 +75,7 @@ def test_D_192_one_line_on_stdout_says_that_the_driver_is_ready(daemons: Daemons
     ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_D_144_a_signal_lets_clients_detach_and_ends_with_status_0(
     daemons: Daemons, number: int
 ) -> None:
@@ -143,18 +142,6 @@ def test_D_192_a_held_lock_ends_the_start_with_status_3(daemons: Daemons) -> Non
     assert second.wait() == 3
     assert second.stdout == []
     assert "another driver is running for" in second.stderr
-
-
-def test_D_192_the_loss_of_the_media_driver_ends_with_status_1(
-    daemons: Daemons, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """D-192, D-186, D-141."""
-    with MediaDriverProcess() as own:
-        daemon = daemons.start(aeron_dir=own.directory).ready()
-        own.close()
-        assert daemon.wait() == 1
-    assert "stopped by a fatal error" in daemon.stderr
-    assert daemon.transitions("driver")[-1] == "Stopped"
 
 
 @pytest.mark.parametrize(
