@@ -105,7 +105,7 @@ def driver_command(
     """Run the driver: it owns the memory, the leases and the epochs.
 
     Prints one line that starts with "driver ready" once it serves clients; logs go to stderr.
-    SIGTERM or SIGINT let clients detach and stop it, a second one stops it at once.
+    SIGTERM, SIGINT or SIGHUP let clients detach and stop it; a second one stops it at once.
 
     Exit status: 0 stopped as asked, 1 fatal error, 2 configuration error, 3 another driver runs
     for the same directory.
