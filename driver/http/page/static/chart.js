@@ -80,10 +80,9 @@ export class ChartView {
     }
     // The browser would show them as tooltips.
     for (const title of svg.querySelectorAll("title")) title.remove();
-    for (const link of svg.querySelectorAll("a")) link.removeAttributeNS("http://www.w3.org/1999/xlink", "title");
     this.#svg = svg;
     this.place.replaceChildren(svg);
-    // Graphviz places text by the widths of a font that need not be the one at hand.
+    // Text was placed by the widths of a font that need not be the one at hand.
     for (const group of svg.querySelectorAll("g.node")) {
       const box = group.querySelector("path")?.getBBox();
       for (const text of box ? group.querySelectorAll("text") : []) {
