@@ -16,6 +16,7 @@ from tensor_pool.protocol.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tensor_pool.protocol.errors import (
+        AmbiguousStreamError,
         AttachRejectedError,
         AttachTimeoutError,
         ClosedError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         StaleLoanError,
         TensorPoolError,
         TransportError,
+        UnknownStreamError,
         UnsupportedPlatformError,
     )
     from tensor_pool.protocol.wire import Dtype, HugepagesPolicy, MajorOrder, Mode, PublishMode
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from .consumer.frame import Frame
     from .consumer.options import ConsumerOptions
     from .consumer.progress import ProgressUpdate
+    from .discovery.changes import Appeared, Changed, StreamChanges, Vanished
+    from .discovery.stream_info import StreamInfo
     from .metadata import AttributeValue, SourceMetadata
     from .producer.loan import Loan
     from .producer.payload_layout import FrameHeader
@@ -53,9 +57,12 @@ if TYPE_CHECKING:
     from .producer.results import PublishResult, PublishStatus
 
 __all__ = [
+    "AmbiguousStreamError",
+    "Appeared",
     "AttachRejectedError",
     "AttachTimeoutError",
     "AttributeValue",
+    "Changed",
     "Client",
     "ClientConfig",
     "ClosedError",
@@ -88,9 +95,13 @@ __all__ = [
     "SourceMetadata",
     "StaleFrameError",
     "StaleLoanError",
+    "StreamChanges",
+    "StreamInfo",
     "TensorPoolError",
     "TransportError",
+    "UnknownStreamError",
     "UnsupportedPlatformError",
+    "Vanished",
     "__version__",
     "connect",
 ]
@@ -108,6 +119,13 @@ __getattr__, __dir__ = lazy_names(
         "tensor_pool.client.consumer.frame": ("Frame",),
         "tensor_pool.client.consumer.options": ("ConsumerOptions",),
         "tensor_pool.client.consumer.progress": ("ProgressUpdate",),
+        "tensor_pool.client.discovery.changes": (
+            "Appeared",
+            "Changed",
+            "StreamChanges",
+            "Vanished",
+        ),
+        "tensor_pool.client.discovery.stream_info": ("StreamInfo",),
         "tensor_pool.client.metadata": (
             "AttributeValue",
             "SourceMetadata",
@@ -120,6 +138,7 @@ __getattr__, __dir__ = lazy_names(
             "PublishStatus",
         ),
         "tensor_pool.protocol.errors": (
+            "AmbiguousStreamError",
             "AttachRejectedError",
             "AttachTimeoutError",
             "ClosedError",
@@ -139,6 +158,7 @@ __getattr__, __dir__ = lazy_names(
             "StaleLoanError",
             "TensorPoolError",
             "TransportError",
+            "UnknownStreamError",
             "UnsupportedPlatformError",
         ),
         "tensor_pool.protocol.wire": (

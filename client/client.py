@@ -6,15 +6,19 @@ import atexit
 import contextlib
 import logging
 import os
+import socket
+import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import NoReturn, Self, Unpack
 
 import msgspec
 
 from tensor_pool.protocol.clock import Clock, SystemClock
 from tensor_pool.protocol.errors import (
+    AmbiguousStreamError,
     AttachRejectedError,
     AttachTimeoutError,
     ClosedError,
@@ -29,6 +33,7 @@ from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.ports import Transport
 from tensor_pool.protocol.wire import PublishMode
 from tensor_pool.protocol.wire.attach_refusals import PERMANENT_REFUSALS
+from tensor_pool.protocol.wire.names import ClientName
 
 from .attachment.attachment import Attachment
 from .blobs import Blob
@@ -39,6 +44,9 @@ from .consumer.attachment import ConsumerAttachment
 from .consumer.consumer import Consumer
 from .consumer.options import ConsumerOptionFields, ConsumerOptions
 from .consumer.progress import ProgressUpdate
+from .discovery.changes import StreamChanges, matches
+from .discovery.names import checked_stream
+from .discovery.stream_info import StreamInfo
 from .doorbell import sweep_abandoned_bells
 from .handle import Handle, disown_after_fork
 from .metadata import SourceMetadata
@@ -92,6 +100,9 @@ class Client:
                 self.clock,
                 AllowedBaseDirs.of(self.config.allowed_base_dirs),
                 reconnect=reconnect,
+                client_name=ClientName(
+                    self.config.client_name or _program_name(), os.getpid(), socket.gethostname()
+                ),
             )
         except BaseException:
             if owns_transport:
@@ -150,7 +161,7 @@ class Client:
 
     def producer(
         self,
-        stream_id: int,
+        stream_id: int | str,
         *,
         client_id: int = 0,
         publish_mode: PublishMode = PublishMode.EXISTING_OR_CREATE,
@@ -166,9 +177,10 @@ class Client:
     ) -> Producer:
         """Become the producer of a stream; waits until frames can be published (C-030).
 
-        `stream_id` 0 asks the driver to choose. Raises AttachRejectedError, AttachTimeoutError,
-        ProtocolViolationError or ShmError, each saying what to do (C-031). `idle` is called in each
-        round of the wait when no conductor thread runs.
+        `stream_id` is an id or a name; 0 asks the driver to choose. A name is looked up at every
+        attempt (S-021). Raises AttachRejectedError, AttachTimeoutError, UnknownStreamError,
+        AmbiguousStreamError, ProtocolViolationError or ShmError, with the remedy (C-031). `idle` is
+        called in each round of the wait when no conductor thread runs.
         """
         producer = self.begin_attach_producer(
             stream_id,
@@ -187,7 +199,7 @@ class Client:
 
     def begin_attach_producer(
         self,
-        stream_id: int,
+        stream_id: int | str,
         *,
         client_id: int = 0,
         publish_mode: PublishMode = PublishMode.EXISTING_OR_CREATE,
@@ -201,9 +213,11 @@ class Client:
     ) -> Producer:
         """Begin to attach as `producer` does, and return at once; see `poll_ready()`."""
         self._check_open()
+        number, name = _id_or_name(stream_id)
         attachment = ProducerAttachment(
             self._conductor,
-            stream_id=_checked_stream_id(stream_id),
+            stream_id=number,
+            stream_name=name,
             client_id=client_id,
             publish_mode=publish_mode,
             desired_node_id=desired_node_id,
@@ -219,7 +233,7 @@ class Client:
 
     def consumer(
         self,
-        stream_id: int,
+        stream_id: int | str,
         *,
         client_id: int = 0,
         publish_mode: PublishMode = PublishMode.REQUIRE_EXISTING,
@@ -265,7 +279,7 @@ class Client:
 
     def begin_attach_consumer(
         self,
-        stream_id: int,
+        stream_id: int | str,
         *,
         client_id: int = 0,
         publish_mode: PublishMode = PublishMode.REQUIRE_EXISTING,
@@ -288,9 +302,11 @@ class Client:
             options = ConsumerOptions(**wishes)
         elif wishes:
             options = msgspec.structs.replace(options, **wishes)
+        number, name = _id_or_name(stream_id)
         attachment = ConsumerAttachment(
             self._conductor,
-            stream_id=_checked_stream_id(stream_id),
+            stream_id=number,
+            stream_name=name,
             client_id=client_id,
             publish_mode=publish_mode,
             desired_node_id=desired_node_id,
@@ -309,6 +325,81 @@ class Client:
         )
         self._begin(attachment, consumer, attachment.serve)
         return consumer
+
+    # Streams by name
+
+    def streams(
+        self,
+        pattern: str | None = None,
+        *,
+        tags: Collection[str] = (),
+        timeout: float = 1.0,
+    ) -> list[StreamInfo]:
+        """Return the streams of the pool by ascending id (S-022).
+
+        `pattern` is that of `fnmatch` and applies to names; all `tags` must be there. The driver
+        answers; from one that does not, announces and metadata are listened to for a little more
+        than an announce period, at most `timeout` s beyond that. Raises AttachTimeoutError if
+        nothing answers.
+
+        >>> pool.streams("camera/*", tags=["calibrated"])  # doctest: +SKIP
+        [StreamInfo(stream_id=10000, name='camera/left', ...)]
+        """
+        self._check_open()
+        wanted = frozenset([tags] if isinstance(tags, str) else tags)
+        answer: list[list[StreamInfo]] = []
+        self._conductor.request(lambda: self._conductor.directory.ask(answer.append))
+        listening_s = 0.5 + 1.1 * self.config.announce_period
+        deadline_ns = self.clock.monotonic_ns() + ns(timeout + listening_s)
+        while not answer:
+            if self.clock.monotonic_ns() >= deadline_ns:
+                raise AttachTimeoutError(
+                    f"no answer which streams there are within {timeout + listening_s:g} s on"
+                    f" {self.config.control_channel} stream {self.config.control_stream_id}; is"
+                    " `tensor-pool driver` running?"
+                )
+            self.run_once()
+        return [info for info in answer[0] if matches(info, pattern, wanted)]
+
+    def watch_streams(
+        self,
+        pattern: str | None = None,
+        *,
+        tags: Collection[str] = (),
+        max_pending: int = 1000,
+    ) -> StreamChanges:
+        """Iterate over streams that come, change and go (S-042); first those that are there.
+
+        It listens to announces and metadata, so names of the configuration do not show. At most
+        `max_pending` changes wait, then the oldest are dropped and counted as `missed`.
+
+        >>> with pool.watch_streams("camera/*") as changes:  # doctest: +SKIP
+        ...     for change in changes:
+        ...         print(change)
+        """
+        self._check_open()
+        directory = self._conductor.directory
+
+        def run_once() -> None:
+            self._check_open()
+            if self.is_threaded:
+                changes.wait()
+            else:
+                self.run_once()
+
+        def end(changes: StreamChanges) -> None:
+            if not self._closed:
+                self._conductor.request(lambda: directory.remove_listener(changes))
+
+        changes = StreamChanges(
+            pattern,
+            frozenset([tags] if isinstance(tags, str) else tags),
+            max_pending=max_pending,
+            run_once=run_once,
+            end=end,
+        )
+        self._conductor.request(lambda: directory.add_listener(changes))
+        return changes
 
     def _begin(self, attachment: Attachment, handle: Handle, serve: Callable[[], None]) -> None:
         if any(a.client_id == attachment.client_id for a in self._handles):
@@ -422,7 +513,7 @@ def connect(
     endpoints are used. Raises ConfigError, and TransportError if no media driver runs there.
 
     >>> with connect() as pool:  # doctest: +SKIP
-    ...     with pool.consumer(stream_id=10_000) as viewer:
+    ...     with pool.consumer("camera/left") as viewer:
     ...         for frame in viewer:
     ...             show(frame.array)
     """
@@ -465,6 +556,8 @@ def _wait_until_ready(
                 failure.code in PERMANENT_REFUSALS or not config.retry_refused
             ):
                 _refuse(handle, failure)
+            if isinstance(failure, AmbiguousStreamError):
+                raise failure
             if client.clock.monotonic_ns() >= deadline_ns:
                 _refuse(handle, failure or _silence(client, handle, seconds))
             client.run_once(idle)
@@ -496,10 +589,17 @@ def _silence(client: Client, handle: Handle, seconds: float) -> AttachTimeoutErr
     )
 
 
-def _checked_stream_id(stream_id: int) -> int:
-    if not 0 <= stream_id <= 0xFFFFFFFE:
-        raise ConfigError(f"stream_id: {stream_id} must be in 0..{0xFFFFFFFE}")
-    return stream_id
+def _id_or_name(stream: int | str) -> tuple[int, str]:
+    """Return the id and "", or 0 and the name. Raises ConfigError."""
+    checked = checked_stream(stream)
+    return (0, checked) if isinstance(checked, str) else (checked, "")
+
+
+def _program_name() -> str:
+    program = Path(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-", "-c") else None
+    if program is None:
+        return "python"
+    return program.parent.name if program.name == "__main__.py" else program.name
 
 
 def _leave_all() -> None:

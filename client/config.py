@@ -35,6 +35,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     6.0
     """
 
+    client_name: str = ""  # "": the name of the program
     aeron_dir: str | None = None  # None: the Aeron library's default directory
     media_driver_timeout: float = 10.0  # silence of the media driver after which it counts as lost
     control_channel: str = DEFAULT_CHANNEL
@@ -208,6 +209,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
 class ClientSettings(TypedDict, total=False):
     """The fields of ClientConfig as keyword arguments of `connect()`."""
 
+    client_name: str
     aeron_dir: str | None
     media_driver_timeout: float
     control_channel: str

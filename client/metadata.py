@@ -165,6 +165,11 @@ class MetadataCache:
         self._meta_epoch = 0
 
     @property
+    def announce(self) -> DataSourceAnnounce | None:
+        """The newest announce, None before the first."""
+        return self._announce
+
+    @property
     def current(self) -> SourceMetadata | None:
         """What is known now; None before the first announce."""
         announce = self._announce

@@ -8,6 +8,7 @@ wanted. They never hold payload bytes or tokens (W-224).
 from __future__ import annotations
 
 __all__ = [
+    "AmbiguousStreamError",
     "AttachRejectedError",
     "AttachTimeoutError",
     "ClosedError",
@@ -26,6 +27,7 @@ __all__ = [
     "StaleLoanError",
     "TensorPoolError",
     "TransportError",
+    "UnknownStreamError",
     "UnsupportedPlatformError",
 ]
 
@@ -36,6 +38,45 @@ class TensorPoolError(Exception):
 
 class ConfigError(TensorPoolError, ValueError):
     """Arguments or configuration that cannot work together."""
+
+
+class UnknownStreamError(TensorPoolError, LookupError):
+    """No stream has the name that was asked for.
+
+    `name` is that name, `near` the names that are like it, `streams` a text with what there is.
+    """
+
+    def __init__(self, name: str, near: tuple[str, ...] = (), streams: str = "") -> None:
+        super().__init__(name, near, streams)
+        self.name = name
+        self.near = near
+        self.streams = streams
+
+    def __str__(self) -> str:
+        text = f"no stream has the name {self.name!r}"
+        if self.near:
+            text += f"; did you mean {' or '.join(map(repr, self.near))}?"
+        return (
+            f"{text} There are: {self.streams}"
+            if self.near
+            else (f"{text}; there are: {self.streams or 'no streams'}")
+        )
+
+
+class AmbiguousStreamError(TensorPoolError, LookupError):
+    """Several streams have the name that was asked for; attach by one of `stream_ids`."""
+
+    def __init__(self, name: str, stream_ids: tuple[int, ...], streams: str = "") -> None:
+        super().__init__(name, stream_ids, streams)
+        self.name = name
+        self.stream_ids = stream_ids
+        self.streams = streams
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.stream_ids)} streams have the name {self.name!r}; attach by one of their"
+            f" ids: {self.streams or ', '.join(map(str, self.stream_ids))}"
+        )
 
 
 class UnsupportedPlatformError(TensorPoolError):

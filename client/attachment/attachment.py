@@ -16,7 +16,12 @@ from typing import Protocol
 from tensor_pool.hsm import Machine
 from tensor_pool.protocol.clock import Clock
 from tensor_pool.protocol.counters import Counters
-from tensor_pool.protocol.errors import AttachRejectedError, LeaseLostError, ProtocolViolationError
+from tensor_pool.protocol.errors import (
+    AmbiguousStreamError,
+    AttachRejectedError,
+    LeaseLostError,
+    ProtocolViolationError,
+)
 from tensor_pool.protocol.transport.ports import OfferResult, Transport
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
@@ -38,9 +43,13 @@ from tensor_pool.protocol.wire import (
     ShmLeaseRevoked,
     ShmPoolAnnounce,
 )
+from tensor_pool.protocol.wire.names import ClientName
 
 from ..conductor.shared_streams import LogicalStream
-from ..config import ClientConfig
+from ..config import ClientConfig, ns
+from ..discovery.directory import Directory
+from ..discovery.names import one_of, unknown_stream
+from ..discovery.stream_info import StreamInfo
 from .announce_filter import AcceptedAnnounce, AnnounceFilter
 from .connection_machine import ConnectionTimer, DriverConnection
 from .counter_names import lease_loss_counter
@@ -54,6 +63,8 @@ __all__ = ["Attachment", "AttachmentConductor", "Callbacks"]
 
 _log = logging.getLogger("tensor_pool.client")
 _MAX_ERROR_TEXT = 1024
+_NAME = "client name"
+_NAME_PERIODS = 5  # announce periods between two messages that name the client
 
 type Callbacks = dict[str, Callable[..., object]]
 
@@ -65,6 +76,8 @@ class AttachmentConductor(Protocol):
     clock: Clock
     counters: Counters
     mapping_rules: MappingRules
+    directory: Directory
+    client_name: ClientName
 
     @property
     def transport(self) -> Transport:
@@ -100,6 +113,7 @@ class Attachment(ABC):
         client_id: int,
         publish_mode: PublishMode,
         desired_node_id: int | None,
+        stream_name: str = "",
         counters: Counters,
     ) -> None:
         self.conductor = conductor
@@ -121,6 +135,7 @@ class Attachment(ABC):
             role=role,
             publish_mode=publish_mode,
             desired_node_id=desired_node_id,
+            stream_name=stream_name,
         )
         self.last_error: Exception | None = None
         self.attach_failure: Exception | None = None  # what the latest attempt failed of
@@ -130,6 +145,7 @@ class Attachment(ABC):
         self._callbacks: Callbacks = {}
         self._requests: deque[Callable[[], object]] = deque()
         self._heard_driver_ns = 0
+        self._lookups = 0
 
     @property
     @abstractmethod
@@ -229,6 +245,8 @@ class Attachment(ABC):
     def _on_timer(self, name: Hashable) -> None:
         if isinstance(name, ConnectionTimer):
             self.connection.dispatch(name.value)
+        elif name == _NAME:
+            self._send_name()
         else:
             self.on_role_timer(name)
 
@@ -380,7 +398,39 @@ class Attachment(ABC):
     def disarm(self, timer: Hashable) -> None:
         self.timers.disarm(timer)
 
+    def resolve(self, name: str) -> None:
+        self._lookups += 1
+        lookup = self._lookups
+        connection, directory = self.connection, self.conductor.directory
+
+        def waits() -> bool:
+            return lookup == self._lookups and connection.is_in(DriverConnection.Attaching)
+
+        def fail(error: Exception) -> None:
+            self._fail_attach(error)
+            connection.dispatch(ConnectionEvent.STREAM_UNRESOLVED)
+
+        def explain(there_are: list[StreamInfo]) -> None:
+            if waits():
+                fail(unknown_stream(name, there_are))
+
+        def answer(found: list[StreamInfo]) -> None:
+            if not waits():
+                return
+            try:
+                info = one_of(name, found)
+            except AmbiguousStreamError as error:
+                fail(error)
+                return
+            if info is not None:
+                connection.dispatch(ConnectionEvent.STREAM_RESOLVED, info.stream_id)
+            else:
+                directory.ask(explain)
+
+        directory.ask(answer, name=name)
+
     def start_mapping(self, grant: Grant) -> None:
+        self.timers.arm(_NAME, 0)
         self.announces.highest_epoch = grant.regions.epoch  # C-047
         try:
             mapping = self.map_granted(grant)
@@ -391,6 +441,12 @@ class Attachment(ABC):
             self.machine.post(RoleEvent.MAP_FAILED, error)
         else:
             self.machine.post(RoleEvent.MAP_OK, mapping)
+
+    def _send_name(self) -> None:
+        """Name the program that holds the lease; dropped if it cannot be sent (S-047)."""
+        if self.connection.is_attached:
+            self.timers.arm(_NAME, _NAME_PERIODS * ns(self.config.announce_period))
+            self.send(self.conductor.client_name.announce(self.client_id))
 
     @abstractmethod
     def map_granted(self, grant: Grant) -> StreamMapping:

@@ -75,6 +75,10 @@ class ConnectionPort(Protocol):
         """Offer a message on the control stream."""
         ...
 
+    def resolve(self, name: str) -> None:
+        """Look up a stream; StreamResolved or StreamUnresolved comes back (S-021)."""
+        ...
+
     def arm(self, timer: ConnectionTimer, delay_ns: int) -> None: ...
     def disarm(self, timer: ConnectionTimer) -> None: ...
 
@@ -123,6 +127,7 @@ class DriverConnection(Machine):
         role: Role,
         publish_mode: PublishMode,
         desired_node_id: int | None = None,
+        stream_name: str = "",
         jitter: Callable[[], float] = jitter,
     ) -> None:
         super().__init__()
@@ -130,6 +135,7 @@ class DriverConnection(Machine):
         self.config = config
         self.identity = identity
         self.correlations = Correlations()
+        self.stream_name = stream_name  # looked up at every attempt, if not empty
         self.requested_stream_id = stream_id  # 0: the driver chooses
         self.stream_id = stream_id  # of the lease, once there is one
         self.role = role
@@ -187,6 +193,22 @@ class DriverConnection(Machine):
     # Attaching
 
     @on_entry(Attaching)
+    def _begin_attempt(self) -> None:
+        if self.stream_name:
+            self.port.resolve(self.stream_name)
+        else:
+            self._request()
+
+    @on_event(Attaching, Event.STREAM_RESOLVED)
+    def _resolve(self, stream_id: int) -> Outcome:
+        self.requested_stream_id = self.stream_id = stream_id
+        self._request()
+        return HANDLED
+
+    @on_event(Attaching, Event.STREAM_UNRESOLVED, target=Backoff)
+    def _miss(self, _: object) -> None:
+        self.last_refusal = None
+
     def _request(self) -> None:
         request = ShmAttachRequest(
             correlation_id=self.correlations.begin_attach(self.identity.client_id),

@@ -30,6 +30,8 @@ class ConnectionEvent(enum.Enum):
     DETACH_TIMEOUT = enum.auto()
     BACKOFF_ELAPSED = enum.auto()
     DRIVER_SHUTDOWN = enum.auto()
+    STREAM_RESOLVED = enum.auto()  # id of the stream that has the name
+    STREAM_UNRESOLVED = enum.auto()
 
 
 class RoleEvent(enum.Enum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from tensor_pool.protocol.clock import Clock
@@ -21,6 +22,7 @@ from tensor_pool.protocol.wire import (
     ConsumerHello,
     DataSourceAnnounce,
     DataSourceMeta,
+    DiscoveryResponse,
     FrameProgress,
     HugepagesPolicy,
     Message,
@@ -38,10 +40,12 @@ from tensor_pool.protocol.wire import (
     peek_correlation_id,
     peek_header,
 )
+from tensor_pool.protocol.wire.names import ClientName
 
 from ..attachment.attachment import Attachment
 from ..attachment.epoch_mapping import MappingRules
 from ..config import ClientConfig
+from ..discovery.directory import Directory
 from .shared_streams import Endpoints, LogicalStream
 
 __all__ = ["Conductor"]
@@ -56,6 +60,7 @@ _decode = decoder_for(
         ConsumerHello,
         DataSourceAnnounce,
         DataSourceMeta,
+        DiscoveryResponse,
         FrameProgress,
         MetaBlobAnnounce,
         MetaBlobChunk,
@@ -85,8 +90,10 @@ class Conductor:
         allowed_base_dirs: AllowedBaseDirs,
         *,
         reconnect: Callable[[], Transport] | None = None,
+        client_name: ClientName | None = None,
     ) -> None:
         self.config = config
+        self.client_name = client_name or ClientName(config.client_name)
         self.clock = clock
         self.counters = Counters(["bad_message", "callback_errors", "reconnects"])
         self.mapping_rules = MappingRules(
@@ -105,6 +112,8 @@ class Conductor:
         self._endpoints.open()
         self._reconnect = reconnect
         self._reconnect_due_ns = 0
+        self.directory = Directory(self)
+        self._requests: deque[Callable[[], object]] = deque()
         self._received: list[Message | tuple[int, str]] = []
         self._callback_errors: list[Exception] = []
         self._in_cycle = threading.Lock()
@@ -120,8 +129,9 @@ class Conductor:
             ConsumerHello: self._to_stream("on_consumer_hello"),
             QosConsumer: self._to_stream("on_qos_consumer"),
             FrameProgress: self._to_stream("on_frame_progress"),
-            DataSourceAnnounce: self._to_stream("on_data_source_announce"),
-            DataSourceMeta: self._to_stream("on_data_source_meta"),
+            DataSourceAnnounce: self._to_stream("on_data_source_announce", self.directory),
+            DataSourceMeta: self._to_stream("on_data_source_meta", self.directory),
+            DiscoveryResponse: self.directory.on_response,
             MetaBlobAnnounce: self._to_stream("on_blob"),
             MetaBlobChunk: self._to_stream("on_blob"),
             MetaBlobComplete: self._to_stream("on_blob"),
@@ -142,7 +152,9 @@ class Conductor:
     @property
     def wants_low_latency(self) -> bool:
         """Whether a message on the control stream should be handled within a millisecond."""
-        return any(attachment.wants_low_latency for attachment in self.attachments)
+        return self.directory.is_asking or any(
+            attachment.wants_low_latency for attachment in self.attachments
+        )
 
     def add(self, attachment: Attachment, serve: Callable[[], None]) -> None:
         """Run `serve`, then work for the attachment from the next cycle on.
@@ -159,6 +171,15 @@ class Conductor:
     def wake(self) -> None:
         """Have a sleeping conductor thread start its next cycle now."""
         self.on_wake()
+
+    def request(self, action: Callable[[], object]) -> None:
+        """Run `action` in the next cycle; safe from any thread."""
+        self._requests.append(action)
+        self.wake()
+
+    def listen_to_metadata(self) -> None:
+        """Poll the metadata stream from now on."""
+        self.subscribe(LogicalStream.METADATA)
 
     def subscribe(self, stream: LogicalStream) -> None:
         """Poll a shared stream from now on."""
@@ -216,7 +237,11 @@ class Conductor:
         if self._endpoints is not None:
             work += self._endpoints.poll(self._on_fragment, self.config.fragment_limit)
             self._handle_received()
+        while self._requests:
+            self._requests.popleft()()
+            work += 1
         now = self.clock.monotonic_ns()
+        work += self.directory.do_work(now)
         for attachment in attachments:
             work += attachment.do_work(now)
             if attachment.is_gone:
@@ -260,9 +285,15 @@ class Conductor:
 
         return deliver
 
-    def _to_stream(self, method: str) -> Callable[[Message], None]:
+    def _to_stream(
+        self, method: str, directory: Directory | None = None
+    ) -> Callable[[Message], None]:
         def deliver(message: Message) -> None:
+            if directory is not None and directory.listens:
+                getattr(directory, method)(message)
             stream_id = message.stream_id  # type: ignore[union-attr]
+            if not stream_id:
+                return  # of no stream: the name of a client (S-046)
             for attachment in self.attachments:
                 if attachment.stream_id == stream_id:
                     getattr(attachment, method)(message)
@@ -276,6 +307,7 @@ class Conductor:
 
     def _on_announce(self, announce: ShmPoolAnnounce) -> None:
         assert self._endpoints is not None
+        self.directory.on_announce(announce)
         join_time_ns = self._endpoints.subscribe(LogicalStream.ANNOUNCE).join_time_ns
         for attachment in self.attachments:
             attachment.on_announce(announce, join_time_ns)
@@ -317,6 +349,8 @@ class Conductor:
             endpoints = Endpoints(transport, self.config)
             endpoints.open()
             self._endpoints = endpoints
+            if self.directory.listens:
+                self.listen_to_metadata()
             for attachment in self.attachments:
                 attachment.on_transport(transport)
         except TransportError as error:

@@ -69,6 +69,7 @@ class ConsumerAttachment(Attachment):
         client_id: int,
         publish_mode: PublishMode,
         desired_node_id: int | None,
+        stream_name: str = "",
         options: ConsumerOptions,
     ) -> None:
         super().__init__(
@@ -78,6 +79,7 @@ class ConsumerAttachment(Attachment):
             client_id=client_id,
             publish_mode=publish_mode,
             desired_node_id=desired_node_id,
+            stream_name=stream_name,
             counters=Counters(CONSUMER_COUNTERS),
         )
         self.options = options

@@ -82,6 +82,7 @@ class ProducerAttachment(Attachment):
         client_id: int,
         publish_mode: PublishMode,
         desired_node_id: int | None,
+        stream_name: str = "",
     ) -> None:
         super().__init__(
             conductor,
@@ -90,6 +91,7 @@ class ProducerAttachment(Attachment):
             client_id=client_id,
             publish_mode=publish_mode,
             desired_node_id=desired_node_id,
+            stream_name=stream_name,
             counters=Counters(PRODUCER_COUNTERS),
         )
         self._machine = ProducerMachine(self)

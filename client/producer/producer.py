@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import numpy as np
@@ -18,6 +18,7 @@ from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layou
 from tensor_pool.protocol.transport.ports import OfferResult, Publication
 from tensor_pool.protocol.wire import Dtype
 from tensor_pool.protocol.wire.in_place import NULL_U64
+from tensor_pool.protocol.wire.names import format_tags
 
 from ..attachment.connection_machine import NEVER
 from ..blobs import blob_messages
@@ -583,16 +584,23 @@ class Producer(Handle):
         summary: str = "",
         attributes: dict[str, MetadataValue] | None = None,
         *,
+        tags: Iterable[str] = (),
         version: int | None = None,
     ) -> None:
         """Describe the source to consumers: a name, a summary, and attributes by key (C-081).
 
+        Consumers attach by the name, if it is 1 to 256 visible ASCII characters (S-020). `tags` are
+        words of `A-Z a-z 0-9 . _ : / -` that streams are found by (S-023).
+
         Values are str, int or bytes, or a pair (format, value) with a media type. `version` is for
         one that passes on the metadata of another source: at least the current version, 1 more if
-        not given. Raises ValueError for a lower one.
+        not given. Raises ValueError for a lower one, and for what is not a tag.
         """
         self._check_open()
-        self.metadata.set(name, summary, attributes or {}, version=version)
+        described = dict(attributes or {})
+        if words := tuple(tags):
+            described["tags"] = format_tags(words)
+        self.metadata.set(name, summary, described, version=version)
 
     def set_attribute(self, key: str, format: str, value: str | int | bytes) -> None:  # noqa: A002
         """Set or replace one attribute; `format` is a media type (W-195)."""

@@ -7,12 +7,13 @@ not a stream: the producer id is the client id, the summary holds process and ho
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
 from .generated.control_messages import DataSourceAnnounce
 
-__all__ = ["ClientName", "is_name", "is_tag", "parse_tags"]
+__all__ = ["ClientName", "format_tags", "is_name", "is_tag", "parse_tags"]
 
 _NAME = re.compile(r"[\x21-\x7e]{1,256}")
 _TAG = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
@@ -43,6 +44,15 @@ def parse_tags(value: bytes) -> tuple[str, ...]:
     """
     words = value.decode(errors="replace").split(" ")
     return tuple(dict.fromkeys(word for word in words if is_tag(word)))
+
+
+def format_tags(tags: Iterable[str]) -> str:
+    """Return the value of a `tags` attribute; ValueError for what is not a tag (S-023)."""
+    words = tuple(dict.fromkeys(tags))
+    for word in words:
+        if not is_tag(word):
+            raise ValueError(f"tag {word!r} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    return " ".join(words)
 
 
 class ClientName(msgspec.Struct, frozen=True):

@@ -79,6 +79,9 @@ class ConnectionRecorder:
         if self.armed.pop(timer, None) is not None:
             self.log.append(f"disarm {timer.name}")
 
+    def resolve(self, name: str) -> None:
+        self.log.append(f"resolve {name}")
+
     def start_mapping(self, _: Grant) -> None:
         self.log.append("map")
 
@@ -96,7 +99,11 @@ class ConnectionRecorder:
 
 
 def connection(
-    port: ConnectionRecorder, *, client_id: int = CLIENT_ID, **settings: Any
+    port: ConnectionRecorder,
+    *,
+    client_id: int = CLIENT_ID,
+    stream_name: str = "",
+    **settings: Any,
 ) -> DriverConnection:
     return DriverConnection(
         port,
@@ -105,6 +112,7 @@ def connection(
         stream_id=STREAM,
         role=Role.PRODUCER,
         publish_mode=PublishMode.EXISTING_OR_CREATE,
+        stream_name=stream_name,
         jitter=lambda: 1.0,
     )
 

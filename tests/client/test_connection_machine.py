@@ -34,6 +34,7 @@ ARGUMENTS: dict[E, Any] = {
     E.LEASE_REVOKED: "REVOKED: told so",
     E.REATTACH: "a reason",
     E.MAPPING_FAILED: ValueError("bad"),
+    E.STREAM_RESOLVED: 10_000,
 }
 
 
@@ -73,6 +74,8 @@ TABLE: dict[tuple[str, E], tuple[str, list[Any]]] = {
     ("Attaching", E.ATTACH_INVALID): ("Backoff", ["disarm RESPONSE", ORPHAN_9, "arm BACKOFF"]),
     ("Attaching", E.ATTACH_TIMEOUT): ("Backoff", ["disarm RESPONSE", "arm BACKOFF"]),
     ("Attaching", E.ATTACH_SEND_FAILED): ("Backoff", ["disarm RESPONSE", "arm BACKOFF"]),
+    ("Attaching", E.STREAM_RESOLVED): ("Attaching", ["arm RESPONSE", "attach"]),
+    ("Attaching", E.STREAM_UNRESOLVED): ("Backoff", ["disarm RESPONSE", "arm BACKOFF"]),
     ("Attaching", E.DETACH_REQUESTED): ("Unattached", ["disarm RESPONSE"]),
     ("Attaching", E.DRIVER_SHUTDOWN): ("Unattached", ["disarm RESPONSE", "arm REATTACH"]),
     ("Attached", E.KEEPALIVE_DUE): ("Attached", ["keepalive", "arm KEEPALIVE"]),
@@ -348,3 +351,21 @@ def test_backoff_is_always_left_by_a_timer() -> None:
     for (state, event), (target, log) in TABLE.items():
         if target == "Backoff" and state != "Backoff":
             assert log[-1] == "arm BACKOFF", (state, event)
+
+
+def test_S_021_a_name_is_looked_up_at_every_attempt() -> None:
+    port = ConnectionRecorder()
+    machine = connection(port, stream_name="camera/left")
+    machine.dispatch(E.ATTACH_REQUESTED)
+    assert port.log == ["resolve camera/left"]
+    machine.dispatch(E.STREAM_UNRESOLVED)
+    machine.dispatch(E.BACKOFF_ELAPSED)
+    machine.dispatch(E.STREAM_RESOLVED, 10_007)
+    assert port.log[1:] == [
+        "arm BACKOFF",
+        "disarm BACKOFF",
+        "resolve camera/left",
+        "arm RESPONSE",
+        "attach",
+    ]
+    assert port.sent[-1].stream_id == machine.stream_id == 10_007

@@ -52,7 +52,7 @@ def wrong(client: Client) -> None:
     client.consumer(10_000, max_rate="10")  # error
     client.consumer(10_000, max_rate_hz="10")  # error
     client.consumer(10_000, mode=2)  # error
-    client.consumer("10000")  # error
+    client.consumer(1.5)  # error
     client.producer(10_000, max_rate_hz=10)  # error
     client.producer(10_000, on_refused=on_frame)  # error
     connect(aeron_directory="/dev/shm/aeron")  # error

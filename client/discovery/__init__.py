@@ -1,0 +1,1 @@
+"""Streams by name: questions to the driver, listening, and changes as they happen."""
