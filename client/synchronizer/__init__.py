@@ -1,0 +1,1 @@
+"""Pairs and larger sets of frames that belong together, by sequence or by time."""
