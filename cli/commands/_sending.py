@@ -12,6 +12,7 @@ from typing import Any
 from tensor_pool.client.client import Client
 from tensor_pool.client.producer.producer import Producer
 from tensor_pool.client.producer.results import PublishResult, PublishStatus
+from tensor_pool.protocol.shm.geometry import stride_for
 
 from ..pool_view.listener import Observer
 from ..pool_view.tables import bytes_text
@@ -104,7 +105,7 @@ class Sender:
 
     def _too_large(self, name: str, data: Any) -> str:
         nbytes = data.nbytes if hasattr(data, "nbytes") else len(data)
-        stride = 1 << (nbytes - 1).bit_length()
+        stride = stride_for(nbytes)
         return (
             f"{name}: {bytes_text(nbytes)} do not fit into a slot of stream"
             f" {self.producer.stream_id}; start the driver with larger ones, such as"

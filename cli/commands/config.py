@@ -14,6 +14,7 @@ from tensor_pool.driver.config.load import load_config, parse_override
 from tensor_pool.driver.core.configuration import IdRange
 from tensor_pool.driver.daemon.command import DriverCommand, run_driver_command
 from tensor_pool.driver.daemon.log import configure_logging
+from tensor_pool.protocol.shm.geometry import stride_for
 
 from ..support.exit_status import OK, USAGE, CommandError
 
@@ -107,7 +108,7 @@ def configuration_text(
     """The text of a configuration file, with what people change first."""
     if slots < 1 or slots & (slots - 1):
         raise CommandError(f"--slots {slots}: must be a power of two", USAGE)
-    stride = max(64, 1 << (frame_bytes - 1).bit_length())
+    stride = stride_for(frame_bytes)
     total = (stride + 256) * slots
     named = "\n".join(
         f'[streams.{name}]\nstream_id = {stream_id}\nprofile = "frames"\n'

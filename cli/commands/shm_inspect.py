@@ -27,7 +27,7 @@ from tensor_pool.protocol.shm.slot import (
 from tensor_pool.protocol.shm.superblock import check_superblock, decode_superblock
 from tensor_pool.protocol.shm.uri import parse_region_uri
 from tensor_pool.protocol.wire import RegionType, ShmRegionSuperblock
-from tensor_pool.protocol.wire.in_place import SLOT_BYTES, SUPERBLOCK_BYTES
+from tensor_pool.protocol.wire.in_place import NULL_U32, SLOT_BYTES, SUPERBLOCK_BYTES
 
 from ..pool_view.tables import bytes_text
 from ..support.exit_status import FAILED, OK, USAGE, CommandError
@@ -66,7 +66,7 @@ class RegionReport(msgspec.Struct, kw_only=True):
     pool_id: int
     layout_version: int
     nslots: int
-    slot_bytes: int
+    slot_bytes: int | None  # other writers leave it null in a pool (W-054)
     stride_bytes: int
     pid: str
     owner_is_alive: bool
@@ -155,7 +155,7 @@ def _report(path: Path, status: os.stat_result, superblock: ShmRegionSuperblock)
         pool_id=superblock.pool_id,
         layout_version=superblock.layout_version,
         nslots=superblock.nslots,
-        slot_bytes=superblock.slot_bytes,
+        slot_bytes=None if superblock.slot_bytes == NULL_U32 else superblock.slot_bytes,
         stride_bytes=superblock.stride_bytes,
         pid=str(superblock.pid),
         owner_is_alive=process_is_alive(superblock.pid),
@@ -229,7 +229,7 @@ def _as_text(report: RegionReport) -> str:
         report.path,
         f"  {of} of stream {report.stream_id} epoch {report.epoch}, {report.region_type},"
         f" layout {report.layout_version}",
-        f"  {report.nslots} slots of {bytes_text(report.slot_bytes)},"
+        f"  {report.nslots} slots of {bytes_text(report.slot_bytes or report.stride_bytes)},"
         f" {bytes_text(report.file_bytes)}, mode {report.mode}",
         f"  process {report.pid} ({owner}), made {report.started_s_ago:.1f} s ago,"
         f" last sign of life {report.activity_s_ago:.1f} s ago",

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from tensor_pool.protocol.file_lock import try_lock
+from tensor_pool.protocol.shm.geometry import stride_for
 
 from ..media.files import InputError
 from .protocol import Manifest, SourceFrame, content_digest
@@ -54,7 +55,7 @@ class Stage:
 
     def set_up(self, pictures: Pictures) -> Manifest:
         """Write the source and the driver's configuration; InputError when there is no room."""
-        strides = sorted({_stride(picture.array.nbytes) for picture in pictures.pictures})
+        strides = sorted({stride_for(picture.array.nbytes) for picture in pictures.pictures})
         slots = _slots(strides, sum(picture.array.nbytes for picture in pictures.pictures))
         _sweep_abandoned()
         self.root.mkdir(mode=0o700)
@@ -135,11 +136,6 @@ def _sweep_abandoned() -> None:
                 shutil.rmtree(root, ignore_errors=True)
         finally:
             os.close(lock)
-
-
-def _stride(nbytes: int) -> int:
-    """The smallest payload slot that holds a frame."""
-    return max(64, 1 << (nbytes - 1).bit_length())
 
 
 def _slots(strides: list[int], source_bytes: int) -> int:

@@ -72,6 +72,10 @@ class StreamMapping:
         freshness = self._freshness()
         return freshness is None or self.stream.header_is_fresh(freshness)
 
+    def refresh_activity(self) -> None:
+        """Store the time in the activity stamps of a producer's regions (W-053)."""
+        self.stream.refresh_activity(_now(self.clock, self.clock_domain))
+
     def revalidate(self, geometry: StreamGeometry, clock_domain: ClockDomain) -> RoleEvent | None:
         """Check against a new announce of the same epoch (C-066); the event to post, or None."""
         self.clock_domain = clock_domain

@@ -11,9 +11,10 @@ import msgspec
 from tensor_pool.protocol.errors import ProtocolViolationError, ShmUriError
 from tensor_pool.protocol.shm.geometry import (
     LAYOUT_VERSION,
-    MIN_STRIDE_BYTES,
+    STRIDE_UNIT_BYTES,
     StreamGeometry,
     is_power_of_two,
+    is_stride,
 )
 from tensor_pool.protocol.shm.uri import MAX_URI_BYTES, parse_region_uri
 from tensor_pool.protocol.wire import ResponseCode, ShmAttachResponse
@@ -100,9 +101,9 @@ def check_grant(
     for pool in pools:
         _rule(
             9,
-            pool.stride_bytes >= MIN_STRIDE_BYTES and is_power_of_two(pool.stride_bytes),
-            f"strideBytes {pool.stride_bytes} of pool {pool.pool_id} is not a power of two"
-            f" of at least {MIN_STRIDE_BYTES}",
+            is_stride(pool.stride_bytes),
+            f"strideBytes {pool.stride_bytes} of pool {pool.pool_id} is not a multiple of"
+            f" {STRIDE_UNIT_BYTES}",
         )
     _check_uri(10, "headerRegionUri", r.header_region_uri)
     for pool in pools:

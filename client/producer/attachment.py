@@ -41,6 +41,7 @@ __all__ = ["ProducerAttachment"]
 
 _DEFAULT_MAX_LOANS = 8
 _STALE_INTERVALS = 5  # of W-166
+_ACTIVITY = "activity"
 _QOS = "qos"
 _METADATA = "metadata"
 _BLOBS = "blobs"
@@ -171,6 +172,9 @@ class ProducerAttachment(Attachment):
             or (announce.epoch == self._epoch and announce.producer_id != self.client_id)
         ):
             self._machine.dispatch(RoleEvent.STALE_EPOCH)
+        state = self.producer._state
+        if state is not None and announce.epoch == self._epoch:
+            state.mapping.clock_domain = announce.clock_domain
 
     def on_foreign_notice(self, notice: ShmLeaseRevoked) -> None:
         if notice.role is Role.CONSUMER and notice.reason in LeaseRevokeReason:
@@ -204,6 +208,7 @@ class ProducerAttachment(Attachment):
 
     def start_publishing(self, mapping: StreamMapping) -> None:
         self._epoch = mapping.epoch
+        self.timers.arm(_ACTIVITY, ns(self.config.announce_period))
         max_loans = min(self.config.max_loans, max(1, mapping.nslots // 2))
         self.producer._install(WriteState(mapping), max_loans)
         if self.producer.metadata.version:
@@ -218,6 +223,8 @@ class ProducerAttachment(Attachment):
         if name == _QOS:
             self.timers.arm(_QOS, ns(self.config.qos_interval))
             self._send_qos()
+        elif name == _ACTIVITY:
+            self._refresh_activity()
         elif name == _METADATA:
             self._send_metadata()
         elif name == _BLOBS:
@@ -227,6 +234,14 @@ class ProducerAttachment(Attachment):
             now = self.now()
             self.consumers.drop_stale(now)
             self._close_loose_ropes(now)
+
+    def _refresh_activity(self) -> None:
+        """Refresh the stamps, which some drivers leave to the producer (W-053)."""
+        state = self.producer._state
+        if not self.is_ready or state is None:
+            return  # armed again with the next mapping
+        self.timers.arm(_ACTIVITY, ns(self.config.announce_period))
+        state.mapping.refresh_activity()
 
     def _send_qos(self) -> None:
         state = self.producer._state

@@ -68,7 +68,7 @@ streams have no environment form, but `--set` reaches them:
 | `header_slot_bytes` | integer, u16 | 256 | Must be 256. |
 | `payload_pools` | list of tables | required | 1 to 64 pools. |
 | `payload_pools[].pool_id` | integer, u16 | required | 1 to 65534, unique within the profile. |
-| `payload_pools[].stride_bytes` | integer, u32 | required | Slot size; a power of two from 64. |
+| `payload_pools[].stride_bytes` | integer, u32 | required | Slot size; a multiple of 64. |
 
 A frame goes into the pool with the smallest stride that holds it. The memory of a stream is
 `64 + 256 × header_nslots` and, for each pool, `64 + stride_bytes × header_nslots`.

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tensor_pool.protocol.shm.geometry import is_stride
+
 from ..core.configuration import IdRange, Pool, Profile, StreamConfig
 from .findings import Findings
 
@@ -214,8 +216,8 @@ def _read_pools(
                 entry.refuse("pool_id", f"duplicate pool_id {pool_id}")
             seen.add(pool_id)
         stride = entry.take("stride_bytes", "u32")
-        if stride is not None and (stride < 64 or stride.bit_count() != 1):
-            entry.refuse("stride_bytes", "must be a power-of-two multiple of 64")
+        if stride is not None and not is_stride(stride):
+            entry.refuse("stride_bytes", "must be a multiple of 64")
         entry.warn_of_others(("pool_id", "stride_bytes"))
         if pool_id is not None and stride is not None:
             yield Pool(pool_id, stride)

@@ -18,20 +18,41 @@ from .uri import parse_region_uri
 
 __all__ = [
     "LAYOUT_VERSION",
-    "MIN_STRIDE_BYTES",
+    "STRIDE_UNIT_BYTES",
     "PoolGeometry",
     "RegionGeometry",
     "StreamGeometry",
     "is_power_of_two",
+    "is_stride",
+    "stride_for",
 ]
 
 LAYOUT_VERSION = 1
-MIN_STRIDE_BYTES = 64
+STRIDE_UNIT_BYTES = 64
+"""Strides are multiples of this, and at least one of it (W-012)."""
 
 
 def is_power_of_two(number: int) -> bool:
     """True for 1, 2, 4, 8 and so on."""
     return number > 0 and number & (number - 1) == 0
+
+
+def is_stride(nbytes: int) -> bool:
+    """Return True for a stride that a payload pool may have (W-012).
+
+    >>> is_stride(640 * 1024), is_stride(96)
+    (True, False)
+    """
+    return nbytes >= STRIDE_UNIT_BYTES and nbytes % STRIDE_UNIT_BYTES == 0
+
+
+def stride_for(nbytes: int) -> int:
+    """Return the smallest stride, in bytes, of slots that hold frames of `nbytes` bytes.
+
+    >>> stride_for(0), stride_for(64), stride_for(1000)
+    (64, 64, 1024)
+    """
+    return max(1, -(-nbytes // STRIDE_UNIT_BYTES)) * STRIDE_UNIT_BYTES
 
 
 class RegionGeometry(msgspec.Struct, frozen=True):
@@ -179,10 +200,10 @@ class StreamGeometry(msgspec.Struct, frozen=True):
                 f"{self.header_nslots} as in the header ring",
             )
             self._require(
-                pool.stride_bytes >= MIN_STRIDE_BYTES and is_power_of_two(pool.stride_bytes),
+                is_stride(pool.stride_bytes),
                 name,
                 f"stride of {pool.stride_bytes} bytes",
-                f"a power of two of at least {MIN_STRIDE_BYTES}",
+                f"a multiple of {STRIDE_UNIT_BYTES}",
             )
         for region, uri in self.regions():
             try:

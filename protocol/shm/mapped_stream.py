@@ -14,7 +14,7 @@ from .faults_and_forks import MappingGroup
 from .geometry import RegionGeometry, StreamGeometry
 from .region import Freshness, MappedRegion, map_region
 from .safe_open import AllowedBaseDirs, FilePolicy
-from .superblock import activity_is_fresh
+from .superblock import activity_is_fresh, set_activity
 
 __all__ = ["MappedStream", "Revalidation", "map_stream"]
 
@@ -97,6 +97,14 @@ class MappedStream:
         """Whether the header ring's activity stamp is recent: the check without announces
         (W-145)."""
         return _is_fresh(self.header, freshness)
+
+    def refresh_activity(self, now_ns: int) -> None:
+        """Store the activity stamp in every region (W-053), for a producer's mapping.
+
+        `now_ns` is ns of the announces' clock.
+        """
+        for region in self.regions():
+            set_activity(region.words, now_ns)
 
     def retire(self) -> bool:
         """Refuse new frames and unmap; True when all memory is gone now.

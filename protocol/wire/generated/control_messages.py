@@ -48,7 +48,7 @@ class PayloadPool(Struct, frozen=True, gc=False):
     pool_nslots: int
     """Slots; equals headerNslots."""
     stride_bytes: int
-    """Bytes of a slot; a power of two, at least 64."""
+    """Bytes of a slot; a multiple of 64."""
     region_uri: str = ""
     """Region URI of the pool file."""
 
