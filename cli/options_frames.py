@@ -38,6 +38,17 @@ Stream = Annotated[
         show_default=False,
     ),
 ]
+OptionalStream = Annotated[
+    int | None,
+    typer.Argument(
+        metavar="STREAM",
+        min=1,
+        max=0xFFFFFFFE,
+        help="Tensor stream id, such as 10000.",
+        autocompletion=_stream_ids,
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 Idle = Annotated[
     float | None,
@@ -245,8 +256,11 @@ def publish_command(
 @connected
 def record_command(
     connection: Connection,
-    stream: Stream,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, such as run.mcap.")],
+    stream: OptionalStream = None,
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT", help="File to write, such as run.mcap.", show_default=False),
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="End after N frames.", show_default=False),
@@ -268,17 +282,34 @@ def record_command(
         Compression, typer.Option(help="All are lossless; lz4 is fast, zstd is small.")
     ] = Compression.LZ4,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    repair: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Complete FILE, a recording without an end, and exit.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Record every frame of a stream into a file, bit for bit.
 
     The file is an MCAP file, the recording container of robotics. Ctrl-C ends the recording in
-    order.
+    order. With --force, the old file stays until the new one is complete.
+
+    A recorder that was killed, or whose disk was full, leaves a file without an end. `replay` reads
+    it up to the last whole frame, and --repair completes it.
 
     Exit status: 0 everything since the first frame was recorded, 1 no frame came, or the driver
     refused, 2 wrong usage, 4 recorded, but frames were lost on the way.
     """
-    from .commands.record import record_stream
+    from .commands.record import record_stream, repair_recording
 
+    if repair is not None:
+        if stream is not None or out is not None:
+            raise typer.BadParameter("--repair FILE takes no STREAM and no OUT")
+        leave_with(repair_recording, repair, compression=compression.value)
+    if stream is None or out is None:
+        raise typer.BadParameter("STREAM and OUT are needed, such as 10000 run.mcap")
     leave_with(
         record_stream,
         connection,

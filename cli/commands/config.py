@@ -17,6 +17,7 @@ from tensor_pool.driver.daemon.log import configure_logging
 from tensor_pool.protocol.shm.geometry import stride_for
 
 from ..support.exit_status import OK, USAGE, CommandError
+from ..support.replacing import replaced
 
 __all__ = ["check_config", "init_config", "show_config"]
 
@@ -74,7 +75,8 @@ def init_config(
         return OK
     if out.exists() and not force:
         raise CommandError(f"{out}: exists; --force overwrites it", USAGE)
-    out.write_text(text, encoding="utf-8")
+    with replaced(out) as file:
+        file.write(text.encode())
     load_config(out, environ={})
     print(f"wrote {out}; start the driver with: tensor-pool driver --config {out}")
     return OK

@@ -11,6 +11,7 @@ from tensor_pool.hsm import Machine
 from tensor_pool.hsm.diagram import Format, RendererMissingError, render
 
 from ..support.exit_status import OK, USAGE, CommandError
+from ..support.replacing import replaced
 
 __all__ = ["draw_machine"]
 
@@ -32,11 +33,10 @@ def draw_machine(machine: enum.StrEnum, format_: enum.StrEnum, output: Path | No
     try:
         text = render(cls, formats[format_.value])
     except RendererMissingError as error:
-        raise CommandError(
-            f"SVG needs Graphviz: pip install 'aeron-tensor-pool[diagrams]' ({error})", USAGE
-        ) from None
+        raise CommandError(str(error), USAGE) from None
     if output is None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     else:
-        output.write_text(text, encoding="utf-8")
+        with replaced(output) as file:
+            file.write(text.encode())
     return OK

@@ -7,7 +7,12 @@ a checksum each, and an index at the end. A recording holds
 - one channel `/tensorpool/<stream id>` with schema `tensorpool.Frame` and message encoding
   `msgpack`; each message is a map with the fields of `RecordedFrame`, its log time the time of
   recording (strictly rising), its publish time the time of capture, both in ns since 1970;
-- a metadata record `tensorpool.recording` with what is known of the source, at the end the counts.
+- a metadata record `tensorpool.metadata` for each version of the source's metadata, with the epoch
+  and version that frames name;
+- a metadata record `tensorpool.recording.end` with the counts.
+
+The writer ends a chunk at least once a second, so a recorder that is killed loses at most the
+frames of that second.
 
 The payload is the frame's bytes as they were in shared memory, so a replayed frame equals the
 recorded one bit for bit, padding included.
@@ -15,16 +20,15 @@ recorded one bit for bit, padding included.
 
 from __future__ import annotations
 
-import contextlib
+import base64
 import importlib
 import importlib.metadata
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from tensor_pool.protocol.clock import SystemClock
+from tensor_pool.client.metadata import AttributeValue
+from tensor_pool.protocol.clock import Clock, SystemClock
 from tensor_pool.protocol.shm.tensor import NUMPY_DTYPES
 from tensor_pool.protocol.wire import Dtype
 
@@ -34,14 +38,28 @@ from ..support.exit_status import USAGE, CommandError
 if TYPE_CHECKING:
     from tensor_pool.client.consumer.frame import Frame
 
-__all__ = ["COMPRESSIONS", "RecordedFrame", "Recording", "RecordingWriter"]
+__all__ = [
+    "COMPRESSIONS",
+    "ENCODING",
+    "METADATA",
+    "SCHEMA",
+    "RecordedFrame",
+    "RecordedMetadata",
+    "RecordingWriter",
+    "mcap_module",
+]
 
 COMPRESSIONS = ("lz4", "zstd", "none")
 PROFILE = "tensorpool"
 SCHEMA = "tensorpool.Frame"
 ENCODING = "msgpack"
-METADATA = "tensorpool.recording"
+METADATA = "tensorpool.metadata"
+_ABOUT = "tensorpool.recording"
 _CHUNK_BYTES = 4 << 20
+_FLUSH_PERIOD_S = 1.0
+
+_YEAR_2000_NS = 946_684_800 * 10**9
+_SAME_CLOCK_NS = 3600 * 10**9
 
 
 class RecordedFrame(msgspec.Struct, kw_only=True):
@@ -95,19 +113,73 @@ class RecordedFrame(msgspec.Struct, kw_only=True):
         return recorded if frame.valid else None
 
 
+class RecordedMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """The metadata of the source in one version; frames name its epoch and version."""
+
+    epoch: int
+    version: int
+    name: str
+    summary: str
+    attributes: dict[str, AttributeValue]
+
+    def entries(self) -> dict[str, str]:
+        """Return the entries of the MCAP record; values that are not text become base64."""
+        attributes = {key: _attribute_entry(value) for key, value in self.attributes.items()}
+        return {
+            "epoch": str(self.epoch),
+            "version": str(self.version),
+            "name": self.name,
+            "summary": self.summary,
+            "attributes": msgspec.json.encode(attributes).decode(),
+        }
+
+    @classmethod
+    def of(cls, entries: dict[str, str]) -> RecordedMetadata:
+        """Return the metadata of an MCAP record; KeyError or ValueError if it is not one."""
+        attributes = msgspec.json.decode(entries["attributes"], type=dict[str, dict[str, str]])
+        return cls(
+            epoch=int(entries["epoch"]),
+            version=int(entries["version"]),
+            name=entries["name"],
+            summary=entries["summary"],
+            attributes={key: _attribute_of(entry) for key, entry in attributes.items()},
+        )
+
+
+def _attribute_entry(attribute: AttributeValue) -> dict[str, str]:
+    try:
+        return {"format": attribute.format, "text": attribute.value.decode()}
+    except UnicodeDecodeError:
+        return {
+            "format": attribute.format,
+            "base64": base64.b64encode(attribute.value).decode(),
+        }
+
+
+def _attribute_of(entry: dict[str, str]) -> AttributeValue:
+    value = entry["text"].encode() if "text" in entry else base64.b64decode(entry["base64"])
+    return AttributeValue(entry["format"], value)
+
+
 class RecordingWriter:
     """Writes a recording into a file that is open for writing."""
 
     def __init__(
-        self, file: IO[bytes], stream_id: int, *, compression: str, about: dict[str, str]
+        self,
+        file: IO[bytes],
+        stream_id: int,
+        *,
+        compression: str,
+        about: dict[str, str],
+        clock: Clock | None = None,
     ) -> None:
-        writer_module = _mcap("mcap.writer")
+        writer_module = mcap_module("mcap.writer")
         kinds = writer_module.CompressionType
         kind = {"lz4": kinds.LZ4, "zstd": kinds.ZSTD, "none": kinds.NONE}[compression]
         self._writer = writer_module.Writer(file, chunk_size=_CHUNK_BYTES, compression=kind)
         version = importlib.metadata.version("aeron-tensor-pool")
         self._writer.start(profile=PROFILE, library=f"aeron-tensor-pool {version}")
-        self._writer.add_metadata(METADATA, {"stream_id": str(stream_id), **about})
+        self._writer.add_metadata(_ABOUT, {"stream_id": str(stream_id), **about})
         schema_id = self._writer.register_schema(SCHEMA, encoding="", data=b"")
         self._channel_id = self._writer.register_channel(
             f"/tensorpool/{stream_id}",
@@ -116,154 +188,65 @@ class RecordingWriter:
             {"stream_id": str(stream_id), **about},
         )
         self._encoder = msgspec.msgpack.Encoder()
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
+        # Fixed for the whole recording: a step of the wall clock must not stretch the replay.
         self._wall_offset_ns = self._clock.realtime_ns() - self._clock.monotonic_ns()
         self._log_time_ns = 0
+        self._flushed_ns = self._clock.monotonic_ns()
         self.frames = 0
 
-    def add(self, frame: RecordedFrame) -> None:
-        """Append one frame."""
-        now_ns = self._clock.realtime_ns()
-        self._log_time_ns = max(self._log_time_ns + 1, now_ns)
-        captured_ns = frame.timestamp_ns
+    def add(self, frame: RecordedFrame, *, recorded_at: tuple[int, int] | None = None) -> None:
+        """Append a frame. `recorded_at` has its log and publish times in a copy of a recording."""
+        if recorded_at is None:
+            now_ns = self._clock.monotonic_ns() + self._wall_offset_ns
+            recorded_at = (now_ns, self._captured_ns(frame.timestamp_ns, now_ns))
+        self._log_time_ns = max(self._log_time_ns + 1, recorded_at[0])
         self._writer.add_message(
             self._channel_id,
             log_time=self._log_time_ns,
-            publish_time=now_ns if captured_ns is None else captured_ns + self._wall_offset_ns,
+            publish_time=recorded_at[1],
             sequence=frame.seq & 0xFFFFFFFF,
             data=self._encoder.encode(frame),
         )
         self.frames += 1
+        self.flush_when_due()
+
+    def add_metadata(self, metadata: RecordedMetadata) -> None:
+        """Append a version of the source's metadata."""
+        self._writer.add_metadata(METADATA, metadata.entries())
+
+    def flush_when_due(self) -> None:
+        """End the chunk and write it if the last one was written a second ago."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._flushed_ns >= _FLUSH_PERIOD_S * 1e9:
+            self._flushed_ns = now_ns
+            self._writer.flush()
+
+    def _captured_ns(self, timestamp_ns: int | None, now_ns: int) -> int:
+        """Return the capture time in ns since 1970.
+
+        Producers stamp frames with CLOCK_MONOTONIC, with time since 1970 (PTP, NTP), or with a
+        counter of their own. A stamp after the year 2000 is the second kind, one near this host's
+        monotonic time the first. For any other the time of recording is the best there is; the
+        stamp itself is in the frame.
+        """
+        if timestamp_ns is None:
+            return now_ns
+        if timestamp_ns >= _YEAR_2000_NS:
+            return timestamp_ns
+        captured_ns = timestamp_ns + self._wall_offset_ns
+        return captured_ns if abs(captured_ns - now_ns) <= _SAME_CLOCK_NS else now_ns
 
     def finish(self, counts: dict[str, int]) -> None:
         """Write the counts and the index; the file stays open."""
         self._writer.add_metadata(
-            f"{METADATA}.end", {name: str(count) for name, count in counts.items()}
+            f"{_ABOUT}.end", {name: str(count) for name, count in counts.items()}
         )
         self._writer.finish()
 
 
-class Recording:
-    """A finished recording, opened for reading; `frames()` starts anywhere.
-
-    Raises CommandError with what is wrong with a file that is none.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        reader_module = _mcap("mcap.reader")
-        try:
-            self._file = path.open("rb")
-        except OSError as error:
-            raise CommandError(f"{path}: {error.strerror}", USAGE) from error
-        try:
-            with self._explained():
-                self._reader = reader_module.make_reader(self._file, validate_crcs=True)
-                self._summary = self._reader.get_summary()
-            if self._summary is None or not self._summary.channels:
-                raise self._not_one("it holds no frames")
-            channels = [
-                channel
-                for channel in self._summary.channels.values()
-                if channel.message_encoding == ENCODING
-                and channel.schema_id in self._summary.schemas
-                and self._summary.schemas[channel.schema_id].name == SCHEMA
-            ]
-            if len(channels) != 1:
-                raise self._not_one(f"{len(channels)} of its channels hold tensor pool frames")
-            self._channel = channels[0]
-            with self._explained():
-                self._times = self._read_times()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    @property
-    def stream_id(self) -> int:
-        """The stream that was recorded."""
-        return int(self._channel.metadata.get("stream_id", "0"))
-
-    @property
-    def about(self) -> dict[str, str]:
-        """What the recorder knew of the source."""
-        return dict(self._channel.metadata)
-
-    @property
-    def duration_s(self) -> float:
-        """Time between the first and the last frame."""
-        return (self._times[-1] - self._times[0]) / 1e9 if self._times else 0.0
-
-    @property
-    def started_at_ns(self) -> int:
-        """When the first frame was recorded, in ns since 1970."""
-        return self._times[0] if self._times else 0
-
-    def index_at(self, seconds: float) -> int:
-        """Number of the first frame recorded `seconds` after the first one, or later."""
-        import bisect
-
-        if not self._times:
-            return 0
-        return bisect.bisect_left(self._times, self._times[0] + round(seconds * 1e9))
-
-    def frames(
-        self, start: int = 0, stop: int | None = None
-    ) -> Iterator[tuple[int, RecordedFrame]]:
-        """Frames number `start` up to `stop`, each with its capture time in ns since 1970.
-
-        Only the chunks that hold them are read. CommandError if the file is damaged there.
-        """
-        times = self._times[start:stop]
-        if not times:
-            return
-        decode = msgspec.msgpack.Decoder(RecordedFrame).decode
-        with self._explained():
-            for _, _, message in self._reader.iter_messages(
-                topics=self._channel.topic, starting_at=times[0], ending_at=times[-1]
-            ):
-                yield message.publish_time, decode(message.data)
-
-    def _read_times(self) -> list[int]:
-        """Log time of every frame, from the message indexes alone."""
-        from mcap.data_stream import ReadDataStream
-        from mcap.records import MessageIndex
-
-        assert self._summary is not None
-        times: list[int] = []
-        for chunk in self._summary.chunk_indexes:
-            offset = chunk.message_index_offsets.get(self._channel.id)
-            if offset is not None:
-                self._file.seek(offset + 1 + 8)  # behind the record's opcode and length
-                index = MessageIndex.read(ReadDataStream(self._file))
-                times.extend(time_ns for time_ns, _ in index.records)
-        return sorted(times)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except CommandError:
-            raise
-        except Exception as error:  # decompressors raise whatever a damaged chunk makes them
-            raise self._not_one(str(error) or type(error).__name__) from error
-
-    def _not_one(self, why: str) -> CommandError:
-        return CommandError(f"{self.path}: not a whole recording of a stream ({why})", USAGE)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _mcap(module: str) -> Any:
+def mcap_module(module: str) -> Any:
+    """Return a module of the package mcap; CommandError if it is not installed."""
     try:
         return importlib.import_module(module)
     except ImportError:

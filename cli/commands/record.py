@@ -1,32 +1,37 @@
-"""`record`: every frame of a stream into a file.
+"""`record`: every frame of a stream into a file, and the repair of a file without an end.
 
-One thread receives and copies, so that frames are out of the ring before it comes round; another
-compresses and writes. What waits between them is bounded; when the disk is too slow for too long,
-frames are lost, counted and said.
+One thread receives and copies, so that frames are out of the ring before it comes round. Another
+thread compresses and writes. The queue between them is bounded; when the disk is too slow for too
+long, frames are lost and counted.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import fcntl
 import queue
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 from tensor_pool.client.consumer.consumer import Consumer
 
 from ..pool_view.tables import bytes_text
 from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, FRAMES_LOST, OK, USAGE, CommandError, complain
+from ..support.replacing import part_of, replaced
 from ..support.signals import Stop
 from ._attach import attach_consumer, lost_frames
-from .mcap_file import RecordedFrame, RecordingWriter
+from ._mcap_reader import Recording
+from .mcap_file import RecordedFrame, RecordedMetadata, RecordingWriter
 
-__all__ = ["record_stream"]
+__all__ = ["record_stream", "repair_recording"]
 
 _WAITING_BYTES = 512 << 20
 _RECEIVE_S = 0.1
+_IDLE_S = 0.5
 
 
 def record_stream(
@@ -40,9 +45,13 @@ def record_stream(
     compression: str,
     force: bool,
 ) -> int:
-    """Record until the count, the duration, the idle time or the user ends it."""
-    if out.exists() and not force:
+    """Record until the count, the duration, the idle time or a signal ends it."""
+    replaces = out.exists()
+    if replaces and not force:
         raise CommandError(f"{out}: exists; --force overwrites it", USAGE)
+    if replaces and not out.is_file():
+        raise CommandError(f"{out}: not a regular file", USAGE)
+    target = part_of(out) if replaces else out  # an old file stays until the new one is complete
     with (
         Stop() as stop,
         connection.client() as client,
@@ -50,63 +59,202 @@ def record_stream(
             client, stream_id, stop, patience_s=idle_s if idle_s is not None else duration_s
         ) as consumer,
     ):
-        metadata = consumer.metadata
-        about = {"source": metadata.name} if metadata is not None else {}
-        with out.open("wb") as file:
-            writing = _Writing(
-                RecordingWriter(file, stream_id, compression=compression, about=about)
-            )
-            try:
-                overwritten = _receive(consumer, writing, stop, count, duration_s, idle_s)
-            finally:
-                writing.close()
-            lost = lost_frames(consumer)
-            writing.writer.finish({"frames": writing.writer.frames, "lost": sum(lost.values())})
-    frames = writing.writer.frames
-    if not frames:
-        os.unlink(out)
+        try:
+            with target.open("xb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # `--repair` keeps away
+                session = _Session(consumer, file, compression)
+                session.run(stop, count, duration_s, idle_s)
+        except OSError as error:
+            raise _cut_short(target, error) from error
+    if not session.frames:
+        target.unlink()
         complain(f"stream {stream_id}: no frame came; nothing was recorded")
         return FAILED
-    print(
-        f"recorded {frames} frames of stream {stream_id}, {bytes_text(out.stat().st_size)}: {out}"
-    )
-    if lost:
-        told = ", ".join(f"{name.removeprefix('drops_')} {n}" for name, n in lost.items())
-        complain(f"{sum(lost.values())} frames were lost ({told}; {overwritten} while copied)")
+    if replaces:
+        target.replace(out)
+    size = bytes_text(out.stat().st_size)
+    print(f"recorded {session.frames} frames of stream {stream_id}, {size}: {out}")
+    if session.lost:
+        complain(f"{session.lost} frames are missing in it ({session.causes})")
         return FRAMES_LOST
     return OK
 
 
-def _receive(
-    consumer: Consumer,
-    writing: _Writing,
-    stop: Stop,
-    count: int | None,
-    duration_s: float | None,
-    idle_s: float | None,
-) -> int:
-    """Hand frames to the writing thread; returns how many were overwritten while copied."""
-    began = last = time.monotonic()
-    taken = overwritten = 0
-    while not stop.requested and (count is None or taken < count):
-        frame = consumer.receive(_RECEIVE_S)
-        now = time.monotonic()
-        if duration_s is not None and now - began >= duration_s:
-            break
-        if frame is None:
-            if idle_s is not None and now - last >= idle_s:
+def repair_recording(path: Path, *, compression: str) -> int:
+    """Give a recording without an end its counts and index; keep every whole frame.
+
+    The old file is replaced when the new one is complete.
+    """
+    with Recording(path) as recording, path.open("rb") as old:
+        try:
+            fcntl.flock(old, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(f"{path}: a recorder still writes it", USAGE) from None
+        if recording.is_whole:
+            print(f"{path}: whole, {len(recording)} frames; nothing to repair")
+            return OK
+        if not len(recording):
+            raise CommandError(f"{path}: no whole frame in it", USAGE)
+        gaps = _Gaps()
+        about = {name: v for name, v in recording.about.items() if name != "stream_id"}
+        with replaced(path) as file:
+            writer = RecordingWriter(
+                file, recording.stream_id, compression=compression, about=about
+            )
+            for metadata in recording.metadata:
+                writer.add_metadata(metadata)
+            for logged_ns, captured_ns, frame in recording.timed_frames():
+                gaps.add(frame.epoch, frame.seq)
+                writer.add(frame, recorded_at=(logged_ns, captured_ns))
+            writer.finish({"frames": writer.frames, "lost": gaps.count})
+        print(f"repaired {path}: {writer.frames} frames")
+        return OK
+
+
+def _cut_short(target: Path, error: OSError) -> CommandError:
+    """Return the error for a recording that could not be written to its end."""
+    text = f"{target}: {error.strerror or error}"
+    safe = 0
+    with contextlib.suppress(CommandError), Recording(target) as recording:
+        safe = len(recording)
+    if not safe:
+        target.unlink(missing_ok=True)
+        return CommandError(f"{text}; nothing was recorded")
+    return CommandError(
+        f"{text}; {safe} frames are safe in the file: `tensor-pool replay` reads them, and"
+        f" `tensor-pool record --repair {target}` completes the file once there is room"
+    )
+
+
+class _Gaps:
+    """Count of the sequence numbers that are missing between frames of one epoch."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._last: tuple[int, int] | None = None
+
+    def add(self, epoch: int, seq: int) -> bool:
+        """Count the numbers between the last frame and this one; return true in a new epoch."""
+        before, self._last = self._last, (epoch, seq)
+        if before is None or before[0] != epoch:
+            return before is not None
+        self.count += seq - before[1] - 1
+        return False
+
+
+class _Session:
+    """One recording: frames and metadata of a consumer into a file.
+
+    `lost` counts from the first recorded frame on: the holes in the sequence of an epoch, and from
+    one epoch to the next the descriptors that came while nothing was mapped.
+    """
+
+    def __init__(self, consumer: Consumer, file: IO[bytes], compression: str) -> None:
+        self._consumer = consumer
+        metadata = consumer.metadata
+        about = {"source": metadata.name} if metadata is not None else {}
+        self._writer = RecordingWriter(
+            file, consumer.stream_id, compression=compression, about=about
+        )
+        self._gaps = _Gaps()
+        self._metadata: object = None
+        self._at_first_frame: dict[str, int] = {}
+        self._unmapped = 0
+        self._lost_between_epochs = 0
+        self._overwritten = 0
+        self.causes = ""
+        """The counters that rose between the first frame and the end, as text."""
+
+    @property
+    def frames(self) -> int:
+        """Frames in the file."""
+        return self._writer.frames
+
+    @property
+    def lost(self) -> int:
+        """Frames that were published after the first recorded one and are not in the file."""
+        return self._gaps.count + self._lost_between_epochs
+
+    def _causes(self) -> str:
+        counters = {
+            name.removeprefix("drops_"): n - self._at_first_frame.get(name, 0)
+            for name, n in lost_frames(self._consumer).items()
+        }
+        counters["overwritten while copied"] = self._overwritten
+        return ", ".join(f"{name} {n}" for name, n in counters.items() if n) or "not sent"
+
+    def run(
+        self, stop: Stop, count: int | None, duration_s: float | None, idle_s: float | None
+    ) -> None:
+        """Receive until the end, and write the counts and the index."""
+        writing = _Writing(self._writer)
+        try:
+            last_epoch = self._receive(writing, stop, count, duration_s, idle_s)
+            self._take_metadata(writing, last_epoch)
+        finally:
+            writing.close()
+        self._writer.finish({"frames": self.frames, "lost": self.lost})
+        self.causes = self._causes()
+
+    def _receive(
+        self,
+        writing: _Writing,
+        stop: Stop,
+        count: int | None,
+        duration_s: float | None,
+        idle_s: float | None,
+    ) -> int:
+        """Pass frames to the writing thread; return the epoch of the last one."""
+        consumer = self._consumer
+        began = last = time.monotonic()
+        taken = epoch = 0
+        while not stop.requested and (count is None or taken < count):
+            frame = consumer.receive(_RECEIVE_S)
+            now = time.monotonic()
+            if duration_s is not None and now - began >= duration_s:
                 break
-            continue
-        last = now
-        recorded = RecordedFrame.of(frame, consumer.stream_id)
-        if recorded is None:
-            overwritten += 1
-            continue
-        writing.put(recorded)
-        taken += 1
-        if taken == 1 and sys.stderr.isatty():
-            complain("recording; Ctrl-C ends it")
-    return overwritten
+            if frame is None:
+                if idle_s is not None and now - last >= idle_s:
+                    break
+                continue
+            last = now
+            recorded = RecordedFrame.of(frame, consumer.stream_id)
+            if recorded is None:
+                self._overwritten += bool(taken)
+                continue
+            epoch = recorded.epoch
+            if not taken:
+                self._at_first_frame = lost_frames(consumer)
+                self._unmapped = self._drops_while_unmapped()
+                if sys.stderr.isatty():
+                    complain("recording; Ctrl-C ends it")
+            if self._gaps.add(epoch, recorded.seq):
+                before, self._unmapped = self._unmapped, self._drops_while_unmapped()
+                self._lost_between_epochs += self._unmapped - before
+            self._take_metadata(writing, epoch)
+            writing.put(recorded)
+            taken += 1
+        return epoch
+
+    def _drops_while_unmapped(self) -> int:
+        drops = lost_frames(self._consumer)
+        return drops.get("drops_unmapped", 0) + drops.get("drops_epoch", 0)
+
+    def _take_metadata(self, writing: _Writing, epoch: int) -> None:
+        """Record the metadata if it has changed since the last call."""
+        metadata = self._consumer.metadata
+        if metadata is None or metadata == self._metadata or not epoch:
+            return
+        self._metadata = metadata
+        writing.put(
+            RecordedMetadata(
+                epoch=epoch,
+                version=metadata.version,
+                name=metadata.name,
+                summary=metadata.summary,
+                attributes=metadata.attributes or {},
+            )
+        )
 
 
 class _Writing:
@@ -114,35 +262,47 @@ class _Writing:
 
     def __init__(self, writer: RecordingWriter) -> None:
         self.writer = writer
-        self._frames: queue.SimpleQueue[RecordedFrame | None] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[RecordedFrame | RecordedMetadata | None] = (
+            queue.SimpleQueue()
+        )
         self._waiting_bytes = 0
         self._room = threading.Condition()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
 
-    def put(self, frame: RecordedFrame) -> None:
-        """Queue a frame; waits while too much is waiting."""
+    def put(self, item: RecordedFrame | RecordedMetadata) -> None:
+        """Queue an item; wait while too many bytes are waiting."""
         with self._room:
             while self._waiting_bytes > _WAITING_BYTES and self._error is None:
                 self._room.wait()
-            self._waiting_bytes += len(frame.payload)
+            self._waiting_bytes += _nbytes(item)
         if self._error is not None:
             raise self._error
-        self._frames.put(frame)
+        self._items.put(item)
 
     def close(self) -> None:
         """Write what is waiting and end the thread."""
-        self._frames.put(None)
+        self._items.put(None)
         self._thread.join()
         if self._error is not None:
             raise self._error
 
     def _run(self) -> None:
         try:
-            while (frame := self._frames.get()) is not None:
-                self.writer.add(frame)
-                self._leave_room(len(frame.payload))
+            while True:
+                try:
+                    item = self._items.get(timeout=_IDLE_S)
+                except queue.Empty:
+                    self.writer.flush_when_due()
+                    continue
+                if item is None:
+                    return
+                if isinstance(item, RecordedFrame):
+                    self.writer.add(item)
+                else:
+                    self.writer.add_metadata(item)
+                self._leave_room(_nbytes(item))
         except BaseException as error:  # noqa: BLE001 - raised in the receiving thread
             self._error = error
             self._leave_room(0)
@@ -151,3 +311,7 @@ class _Writing:
         with self._room:
             self._waiting_bytes -= nbytes
             self._room.notify()
+
+
+def _nbytes(item: RecordedFrame | RecordedMetadata) -> int:
+    return len(item.payload) if isinstance(item, RecordedFrame) else 0

@@ -1,4 +1,4 @@
-"""`replay`: a recording becomes a stream again."""
+"""`replay`: publish a recording as a stream again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 
 import msgspec
 
+from tensor_pool.client.producer.producer import Producer
+
 from ..pool_view.tables import bytes_text
 from ..support.connection_options import Connection
-from ..support.exit_status import OK, USAGE, CommandError
+from ..support.exit_status import OK, USAGE, CommandError, complain
 from ..support.signals import Stop
+from ._mcap_reader import Recording
 from ._sending import open_sender
-from .mcap_file import RecordedFrame, Recording
+from .mcap_file import RecordedFrame, RecordedMetadata
 
 __all__ = ["describe_recording", "replay_recording"]
 
@@ -35,6 +38,7 @@ def replay_recording(
 ) -> int:
     """Publish recorded frames at their own pace, a multiple of it, or at a fixed rate."""
     with Recording(path) as recording:
+        _note_missing_end(recording)
         begin = max(first, recording.index_at(start_s))
         end = len(recording) if count is None else min(len(recording), begin + count)
         if begin >= end:
@@ -49,12 +53,11 @@ def replay_recording(
             connection.client() as client,
             open_sender(connection, client, target, stop, wait=wait) as sender,
         ):
-            sender.producer.set_metadata(
-                recording.about.get("source", path.name), attributes={"replayed": path.name}
-            )
+            described = _Metadata(recording, sender.producer)
             for gap_s, frame in _paced(recording, begin, end, speed, rate_hz, loop):
                 if not sender.wait_until_due(gap_s):
                     break
+                described.set_for(frame)
                 sender.send(
                     f"frame {frame.seq}",
                     frame.payload,
@@ -67,15 +70,55 @@ def replay_recording(
             return sender.summary("replayed")
 
 
+class _Metadata:
+    """The recorded metadata, given to the producer when the frames that name it are published."""
+
+    def __init__(self, recording: Recording, producer: Producer) -> None:
+        self._producer = producer
+        self._recorded = {(m.epoch, m.version): m for m in recording.metadata}
+        self._current: RecordedMetadata | None = None
+        if not self._recorded:
+            name = recording.path.name
+            producer.set_metadata(
+                recording.about.get("source", name), attributes={"replayed": name}
+            )
+
+    def set_for(self, frame: RecordedFrame) -> None:
+        """Set the metadata that a frame names, unless it is set already."""
+        named = self._recorded.get((frame.epoch, frame.meta_version or 0))
+        if named is None or named == self._current:
+            return
+        self._current = named
+        self._producer.set_metadata(
+            named.name,
+            named.summary,
+            {key: (one.format, one.value) for key, one in named.attributes.items()},
+            # The recorded number, unless the recording has begun again or the producer changed.
+            version=max(named.version, self._producer.metadata_version + 1),
+        )
+
+
+def _note_missing_end(recording: Recording) -> None:
+    if not recording.is_whole:
+        complain(
+            f"{recording.path}: the recording has no end; {len(recording)} frames can be read"
+            f" (`tensor-pool record --repair {recording.path}` completes the file)"
+        )
+
+
 def describe_recording(path: Path, *, as_json: bool) -> int:
-    """Say what is in a recording."""
+    """Print the contents of a recording."""
     with Recording(path) as recording:
+        _note_missing_end(recording)
+        if not len(recording):
+            raise CommandError(f"{path}: no whole frame in it", USAGE)
         _, first = next(recording.frames(0, 1))
         about = {
             "file": str(path),
             "stream_id": recording.stream_id,
             "source": recording.about.get("source", ""),
             "frames": len(recording),
+            "whole": recording.is_whole,
             "started": datetime.datetime.fromtimestamp(
                 recording.started_at_ns / 1e9, datetime.UTC
             ).isoformat(timespec="milliseconds"),

@@ -18,6 +18,7 @@ from ..media.files import needs_package
 from ..media.pixels import half_blocks
 from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, OK, USAGE, CommandError, complain
+from ..support.replacing import replaced
 from ..support.signals import Stop
 from ._attach import attach_consumer
 
@@ -101,7 +102,8 @@ def _save(pillow: Any, array: np.ndarray[Any, np.dtype[Any]], png: Path) -> None
     else:
         image = pillow.fromarray(np.ascontiguousarray(picture_of(array)))
     try:
-        image.save(png, format="PNG")
+        with replaced(png) as file:
+            image.save(file, format="PNG")
     except OSError as error:
         raise CommandError(f"{png}: {error.strerror or error}") from error
 

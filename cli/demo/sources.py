@@ -52,7 +52,7 @@ def load_pictures(path: Path | None) -> Pictures:
 def _photographs() -> Pictures:
     package = importlib.util.find_spec("mahotas")
     if package is None or package.origin is None:
-        raise InputError(needs_package("mahotas", "the demo's photographs", "demo"))
+        raise InputError(needs_package("mahotas", "the demo's photographs"))
     folder = Path(package.origin).parent / "demos" / "data"
     try:
         pictures = tuple(picture for name in _PHOTOGRAPHS for picture in read_image(folder / name))

@@ -103,9 +103,9 @@ def video_rate_hz(path: Path) -> float | None:
     return float(rate) if rate else None
 
 
-def needs_package(package: str, what: str, extra: str = "tools") -> str:
+def needs_package(package: str, what: str) -> str:
     """Return the error text for a missing optional package."""
-    return f"{what} need the package {package}: pip install 'aeron-tensor-pool[{extra}]'"
+    return f"{what} need the package {package}: pip install {package}"
 
 
 def _directory(path: Path, notes: list[str]) -> Iterator[Picture]:

@@ -107,7 +107,7 @@ With `driver.http_address = "127.0.0.1:9464"` the driver serves
   names. Lease ids and epochs are strings there, since they do not fit into a double.
 
 The address must be a loopback one, and only requests that name a loopback host are answered. The
-pages need the `http` extra: `pip install 'aeron-tensor-pool[http]'`. Nothing is computed while
+pages need the `http` extra: `pip install -e '.[http]'` in a clone. Nothing is computed while
 nobody asks. If the driver's loop does not answer within 2 s, the pages answer 503.
 
 Counters only grow while a driver runs.

@@ -48,7 +48,7 @@ def listen(address: str) -> socket.socket:
     if missing:
         raise HttpUnavailableError(
             f"driver.http_address needs {', '.join(missing)}:"
-            " pip install 'aeron-tensor-pool[http]', or leave the key empty"
+            " pip install pillow prometheus-client starlette uvicorn, or leave the key empty"
         )
     host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tensor_pool.cli.commands.mcap_file import RecordedFrame, Recording
+from tensor_pool.cli.commands._mcap_reader import Recording
+from tensor_pool.cli.commands.mcap_file import RecordedFrame
 from tensor_pool.cli.media.files import read_pictures
 from tests.cli.conftest import pixels
 from tests.cli.pools import Command, DriverProcess, run, until
@@ -152,14 +153,12 @@ def test_replay_beyond_the_end_is_wrong_usage(pool: DriverProcess, recording: Pa
     assert f"it has {FRAMES}" in outcome.stderr
 
 
-@pytest.mark.parametrize("damage", ["cut short", "not one", "flipped"])
+@pytest.mark.parametrize("damage", ["not one", "flipped"])
 def test_a_damaged_recording_is_refused_in_one_line(
     pool: DriverProcess, recording: Path, tmp_path: Path, damage: str
 ) -> None:
     data = bytearray(recording.read_bytes())
-    if damage == "cut short":
-        del data[-40:]
-    elif damage == "flipped":
+    if damage == "flipped":
         data[len(data) // 3] ^= 0xFF
     else:
         data = bytearray(b"nonsense" * 50)

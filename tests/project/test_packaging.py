@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -157,3 +158,19 @@ def test_nothing_in_the_repository_names_a_private_path() -> None:
             content = path.read_bytes()
             for text in private:
                 assert len(text) < 5 or text not in content, f"{name} names {text.decode()}"
+
+
+def test_no_text_installs_the_project_from_an_index_that_does_not_have_it() -> None:
+    """The name is on no package index: texts install a path, `.[extra]` or another package."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "*.py", "*.md", "*.toml", "Makefile", "*.yaml", "*.service"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    ).stdout.decode()
+    wrong = re.compile(r"pip install [^\n]*" + "aeron-" + "tensor-pool")
+    for name in filter(None, tracked.split("\0")):
+        path = ROOT / name
+        if path.is_file():
+            found = wrong.search(path.read_text(encoding="utf-8"))
+            assert found is None, f"{name}: {found and found[0]}"
