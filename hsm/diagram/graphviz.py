@@ -45,6 +45,6 @@ def _program() -> str:
         if found:
             return found
     raise RendererMissingError(
-        "SVG needs Graphviz. Install the wheel (pip install 'aeron-tensor-pool[diagrams]') or the "
+        "SVG needs Graphviz. Install the wheel (pip install graphviz-pure) or the "
         "system package (for example: apt-get install graphviz), or ask for another format."
     )
