@@ -109,6 +109,11 @@ class Sender:
         return len(self._queue)
 
     @property
+    def is_working(self) -> bool:
+        """True while a frame is in work."""
+        return self._frame is not None
+
+    @property
     def goodbye_is_due(self) -> bool:
         """True while an info waits to be accepted."""
         return self._info_due
