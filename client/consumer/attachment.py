@@ -28,6 +28,7 @@ from tensor_pool.protocol.wire import (
     fallback_uri,
     has_half_set_pair,
 )
+from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_TOKEN
 
 from ..attachment.announce_filter import AcceptedAnnounce
 from ..attachment.attachment import Attachment, AttachmentConductor
@@ -54,6 +55,8 @@ _log = logging.getLogger("tensor_pool.client")
 _HELLO = "hello"
 _QOS = "qos"
 _ACTIVITY = "activity"
+_LOOK = "look for a publisher"
+_LOOK_PERIOD_NS = 100_000_000
 _OWN_REPORTS_KEPT = 16
 _decode_progress = decoder_for([FrameProgress])
 
@@ -108,6 +111,7 @@ class ConsumerAttachment(Attachment):
         self._left_at = (0, -1)  # epoch and last seq of the previous mapping
         self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)
         self._failed_mapping = False
+        self._unanswered_since: int | None = None  # the first hello of this lease
         self.has_producer = False
 
     def serve(self) -> None:
@@ -115,6 +119,7 @@ class ConsumerAttachment(Attachment):
         self.on_transport(self.conductor.transport)
         self.timers.arm(_QOS, 0)
         self.timers.arm(_ACTIVITY, ns(self.config.announce_period))
+        self.timers.arm(_LOOK, _LOOK_PERIOD_NS)
 
     @property
     def machine(self) -> ConsumerMachine:
@@ -122,6 +127,11 @@ class ConsumerAttachment(Attachment):
 
     @property
     def is_ready(self) -> bool:
+        return self.is_mapped and self.assigned.reads_any
+
+    @property
+    def is_mapped(self) -> bool:
+        """True while regions are mapped."""
         return self._machine.current is ConsumerMachine.Mapped
 
     @property
@@ -131,12 +141,12 @@ class ConsumerAttachment(Attachment):
     @property
     def uses_private_stream(self) -> bool:
         """Whether a descriptor stream of its own is assigned."""
-        return bool(self.assigned.descriptor[0])
+        return self.assigned.is_private
 
     @property
     def mapping_state(self) -> str:
         """MAPPED, UNMAPPED or FALLBACK, in the words of W-141."""
-        if self.is_ready:
+        if self.is_mapped:
             return "MAPPED"
         refused = not self._machine.shm_enabled or self._failed_mapping
         return "FALLBACK" if refused and self.fallback_uri else "UNMAPPED"
@@ -158,16 +168,15 @@ class ConsumerAttachment(Attachment):
         super().finish()
 
     def do_work(self, now: int) -> int:
-        work = super().do_work(now)
+        work = super().do_work(now) + self.assigned.do_work()
         return work + self.assigned.poll(self._on_private_control, self.config.fragment_limit)
 
     # Transport
 
     def on_transport(self, transport: Transport) -> None:
-        """Open the shared descriptor subscription; after a loss, anew. Raises TransportError."""
+        """Open the shared streams besides that of descriptors. Raises TransportError."""
         self.conductor.subscribe(LogicalStream.QOS)
         self.conductor.subscribe(LogicalStream.METADATA)
-        self.receiver.switch(self._subscribe_shared(transport), private=False)
         self._renew_bell()
 
     def lose_transport(self) -> None:
@@ -227,7 +236,8 @@ class ConsumerAttachment(Attachment):
             else:
                 self._machine.dispatch(RoleEvent.SHM_DISABLED, self.fallback_uri)
         self.assigned.assign_descriptor(
-            assigned(config.descriptor_channel, config.descriptor_stream_id)
+            assigned(config.descriptor_channel, config.descriptor_stream_id),
+            private=bool(self.options.descriptor_channel),
         )
         self.assigned.assign_control(assigned(config.control_channel, config.control_stream_id))
 
@@ -278,6 +288,7 @@ class ConsumerAttachment(Attachment):
     def map_granted(self, grant: Grant) -> StreamMapping:
         self._renew_bell()
         self.timers.arm(_HELLO, 0)
+        self._unanswered_since = None
         return self.conductor.mapping_rules.map_granted(grant.regions, writable=False)
 
     def map_announced(self, announce: AcceptedAnnounce) -> StreamMapping:
@@ -343,6 +354,20 @@ class ConsumerAttachment(Attachment):
             mapping = self._machine.mapping
             if mapping is not None and not mapping.is_alive():
                 self._machine.dispatch(RoleEvent.INVALID_STALE_ACTIVITY)
+        elif name == _LOOK:
+            self.timers.arm(_LOOK, _LOOK_PERIOD_NS)
+            self._look_for_descriptors()
+
+    def _look_for_descriptors(self) -> None:
+        """Fall back to the shared stream where nothing else brings descriptors (W-164)."""
+        since = self._unanswered_since
+        if self.assigned.reads_any:
+            state = self.receiver.state
+            if not self.assigned.is_served:
+                self.assigned.look_for_publisher(state.newest_seq() if state is not None else None)
+        elif since is not None and self.now() - since > ns(self.config.response_timeout):
+            _log.info("stream %d: no driver assigns descriptor streams", self.stream_id)
+            self.assigned.read_shared()
 
     def _send_hello(self) -> None:
         if not self.connection.is_attached:
@@ -350,8 +375,10 @@ class ConsumerAttachment(Attachment):
         self.timers.arm(_HELLO, ns(self.config.hello_interval))
         options = self.options
         descriptor = self._asked(options.descriptor_channel, options.descriptor_token, 31_000)
+        if not descriptor[0]:
+            descriptor = (self.config.descriptor_channel, STREAM_WIDE_TOKEN)
         control = self._asked(options.control_channel, options.control_token, 32_000)
-        if descriptor[0] and self.assigned.descriptor[0]:
+        if self.assigned.is_private and self.assigned.descriptor[0]:
             descriptor = self.assigned.descriptor
         if control[0] and self.assigned.control[0]:
             control = self.assigned.control
@@ -374,6 +401,8 @@ class ConsumerAttachment(Attachment):
         )
         if self.send(hello) is OfferResult.ACCEPTED:
             self.counters.inc("hellos_sent")
+            if self._unanswered_since is None:
+                self._unanswered_since = self.now()
 
     def _send_qos(self) -> None:
         state = self.receiver.state
@@ -402,8 +431,8 @@ class ConsumerAttachment(Attachment):
     def ask_for(self, options: ConsumerOptions) -> None:
         """Change what the hellos ask for; what is withdrawn is left before the hello goes out."""
         self.options = options
-        if not options.descriptor_channel:
-            self.assigned.assign_descriptor(NO_STREAM)
+        if not options.descriptor_channel and self.assigned.is_private:
+            self.assigned.read_shared()
         if not options.control_channel:
             self.assigned.assign_control(NO_STREAM)
         self.receiver.configure(options.mode, options.max_rate_hz)

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tensor_pool.protocol.counters import Counters
@@ -22,6 +23,7 @@ from ..producer.write_state import PoolSlots
 __all__ = ["UNMAPPED_MEANWHILE", "FrameFormat", "ReadState"]
 
 _MAX_FORMATS = 64
+_WORDS_PER_SLOT = commit_word_index(1) - commit_word_index(0)
 
 UNMAPPED_MEANWHILE = (ValueError, IndexError, TypeError, struct.error)
 """What touching the views of a state raises once the conductor, in its own thread, has taken them
@@ -73,6 +75,7 @@ class ReadState:
         "epoch",
         "format",
         "is_open",
+        "joined_at",
         "largest_stride_bytes",
         "last_seq",
         "left_at",
@@ -122,6 +125,7 @@ class ReadState:
         self.last_seq = 0
         self.left_at = -1  # last seq of an earlier mapping of this epoch, until a frame is seen
         self.next_seq = -1  # last_seq + 1 while tracking: the common case in one comparison
+        self.joined_at: int | None = None  # newest seq when the descriptor stream was joined
         self.switched_at = -1  # last seq before the descriptor stream was changed
         self.format: FrameFormat | None = None  # of the latest frame
         self._pools = {
@@ -158,6 +162,12 @@ class ReadState:
             )
         self.format = found
         return found
+
+    def newest_seq(self) -> int:
+        """Sequence of the newest frame that is committed in the ring; -1 for none."""
+        words = np.asarray(self.words)[self.word_indices[0] :: _WORDS_PER_SLOT]
+        committed = words[words & np.uint64(1) == 1]
+        return int(committed.max()) >> 1 if committed.size else -1
 
     def shut(self) -> None:
         """Accept no more frames of this mapping."""

@@ -151,6 +151,9 @@ class Receiver:
             for _ in range(_LAST_POLLS):
                 if not previous.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
                     break
+        if previous is None and self.state is not None:
+            # Whatever is published from now on arrives.
+            self.state.joined_at = self.state.newest_seq()
         self.is_private = private
         self.skips_are_intended = private and self.max_rate_hz > 0
         self.configure(self.mode, self.max_rate_hz)
@@ -340,9 +343,16 @@ class Receiver:
             counters.inc("drops_duplicate")  # seen on the stream read before
             return False
         if not state.tracks:
-            state.tracks = True
+            joined_at, state.joined_at = state.joined_at, None
             if 0 <= state.left_at < seq:
                 counters.inc("missed_unmapped", seq - state.left_at - 1)
+            elif joined_at is not None and seq <= joined_at:
+                # Unread by some other subscriber: published before this one joined (C-100).
+                state.joined_at = joined_at
+                return False
+            elif joined_at is not None:
+                counters.inc("drops_gap", seq - joined_at - 1)
+            state.tracks = True
             state.left_at = -1
         elif seq == state.last_seq:
             counters.inc("drops_duplicate")

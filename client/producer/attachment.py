@@ -32,7 +32,7 @@ from ..conductor.shared_streams import LogicalStream
 from ..config import ns
 from ..doorbell import BellRope, bell_name
 from ..metadata import Metadata
-from .known_consumers import ConsumersBook, PrivateDescriptors
+from .known_consumers import AssignedDescriptors, KnownConsumers
 from .machine import ProducerMachine
 from .progress import NO_PROGRESS, ProgressPolicy, policy_for
 from .write_state import WriteState
@@ -57,11 +57,14 @@ class ProducerHandle(Protocol):
     _state: WriteState | None
     _publication: Publication | None
     _published: int
-    _private: tuple[PrivateDescriptors, ...]
     _progress: ProgressPolicy
     _bells: tuple[Any, ...]
 
     def _connect(self, publication: Publication | None) -> None: ...
+
+    def _assign(
+        self, wide: AssignedDescriptors | None, private: tuple[AssignedDescriptors, ...]
+    ) -> None: ...
 
     def _install(self, state: WriteState, max_loans: int) -> None: ...
 
@@ -102,7 +105,7 @@ class ProducerAttachment(Attachment):
         self._progress_publication: Publication | None = None
         self._ropes: dict[int, BellRope] = {}
         self._loose_ropes: list[tuple[int, BellRope]] = []
-        self.consumers = ConsumersBook(
+        self.consumers = KnownConsumers(
             stale_after_ns=_STALE_INTERVALS
             * ns(max(self.config.hello_interval, self.config.qos_interval)),
             open_publication=lambda *address: conductor.transport.add_publication(*address),
@@ -317,7 +320,7 @@ class ProducerAttachment(Attachment):
             self._loose_ropes.append((self.now(), self._ropes.pop(consumer_id)))
         if gone:
             self._exchange_bells()
-        self.producer._private = self.consumers.private_descriptors()
+        self.producer._assign(self.consumers.wide_descriptors, self.consumers.private_descriptors())
         self.producer._progress = (
             policy_for(interested, self.config, self._progress_targets(interested))
             if (interested := self.consumers.interested())

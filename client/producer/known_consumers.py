@@ -1,8 +1,8 @@
-"""A producer's book of its consumers: who lives, who asked for streams, who wants progress.
+"""The consumers that a producer knows of, and the descriptor streams that they read.
 
-The driver decides about per-consumer streams and says so in ConsumerConfig; the producer opens,
-changes and closes the publications (C-083, W-160 to W-167). Hellos and QoS reports show that a
-consumer lives; hellos also say how often it wants descriptors and progress.
+The driver assigns these streams by ConsumerConfig; the producer opens and closes the publications,
+one for each channel and number however many consumers read it (C-083, W-160 to W-167). Hellos and
+QoS reports show that a consumer lives; a hello has its rate and its wish for progress.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from tensor_pool.protocol.wire import (
     has_half_set_pair,
     stream_request,
 )
+from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_ID
 
-__all__ = ["ConsumerEntry", "ConsumersBook", "PrivateDescriptors", "assigned"]
+__all__ = ["AssignedDescriptors", "ConsumerEntry", "KnownConsumers", "assigned"]
 
 _log = logging.getLogger("tensor_pool.client")
 
@@ -29,13 +30,18 @@ _MAX_CONSUMERS = 4096  # known at once; hellos are not authenticated
 type _Address = tuple[str, int]
 
 
-class PrivateDescriptors:
-    """A per-consumer descriptor stream and its rate cap (W-165, W-170)."""
+class AssignedDescriptors:
+    """An assigned descriptor stream, its readers and its rate cap (W-165, W-170).
 
-    __slots__ = ("_last_sent_ns", "period_ns", "publication")
+    Readers are consumer ids; STREAM_WIDE_ID stands for all consumers that come. The cap is that of
+    a single reader; a stream with several carries every frame.
+    """
+
+    __slots__ = ("_last_sent_ns", "period_ns", "publication", "readers")
 
     def __init__(self, publication: Publication) -> None:
         self.publication = publication
+        self.readers: set[int] = set()
         self.period_ns = 0
         self._last_sent_ns: int | None = None
 
@@ -59,7 +65,6 @@ class ConsumerEntry:
         self.heard_ns = 0
         self.max_rate_hz = 0
         self.hello: ConsumerHello | None = None
-        self.descriptors: PrivateDescriptors | None = None
         self.control: Publication | None = None
         self.descriptor_address: _Address | None = None
         self.control_address: _Address | None = None
@@ -69,7 +74,7 @@ class ConsumerEntry:
         return self.hello is not None and bool(self.hello.supports_progress)
 
 
-class ConsumersBook:
+class KnownConsumers:
     """All consumers of one producer's stream.
 
     `open_publication` opens a per-consumer publication; `retire` closes one that a publishing
@@ -87,11 +92,13 @@ class ConsumersBook:
         on_change: Callable[[], None],
     ) -> None:
         self.entries: dict[int, ConsumerEntry] = {}
+        self.descriptors: dict[_Address, AssignedDescriptors] = {}
         self._stale_after_ns = stale_after_ns
         self._open = open_publication
         self._retire = retire
         self._count = count
         self._on_change = on_change
+        self._wide: _Address | None = None
 
     def on_hello(self, hello: ConsumerHello, now: int) -> None:
         """A consumer lives, and says what it wants; a request no longer made is withdrawn."""
@@ -104,7 +111,7 @@ class ConsumersBook:
         entry.max_rate_hz = hello.max_rate_hz
         self._apply_rate(entry)
         changed = before != hello
-        if not hello.descriptor_channel and entry.descriptors is not None:
+        if not hello.descriptor_channel and entry.descriptor_address is not None:
             self._close_descriptors(entry)
         if not hello.control_channel and entry.control is not None:
             self._close_control(entry)
@@ -123,15 +130,19 @@ class ConsumersBook:
             return
         descriptor = assigned(config.descriptor_channel, config.descriptor_stream_id)
         control = assigned(config.control_channel, config.control_stream_id)
+        if config.consumer_id == STREAM_WIDE_ID:
+            if self._wide != descriptor:
+                self._leave(self._wide, STREAM_WIDE_ID)
+                self._wide = descriptor if self._join(descriptor, STREAM_WIDE_ID) else None
+                self._on_change()
+            return
         entry = self._entry(config.consumer_id)
         entry.heard_ns = max(entry.heard_ns, now)
         changed = False
         if descriptor != (entry.descriptor_address or ("", 0)):
             changed = True
             self._close_descriptors(entry)
-            publication = self._try_open(descriptor)
-            if publication is not None:
-                entry.descriptors = PrivateDescriptors(publication)
+            if self._join(descriptor, entry.consumer_id):
                 entry.descriptor_address = descriptor
                 self._apply_rate(entry)
         if control != (entry.control_address or ("", 0)):
@@ -157,18 +168,27 @@ class ConsumersBook:
         return len(stale)
 
     def clear(self) -> None:
-        """Forget all consumers."""
+        """Forget all consumers, and close what was opened for them."""
         for consumer_id in list(self.entries):
             self.on_lease_ended(consumer_id)
+        self._leave(self._wide, STREAM_WIDE_ID)
+        self._wide = None
 
     def forget_publications(self) -> None:
         """The transport is gone with everything on it; configs will come anew."""
         self.entries.clear()
+        self.descriptors.clear()
+        self._wide = None
         self._on_change()
 
-    def private_descriptors(self) -> tuple[PrivateDescriptors, ...]:
-        """The per-consumer descriptor streams that are open."""
-        return tuple(e.descriptors for e in self.entries.values() if e.descriptors is not None)
+    @property
+    def wide_descriptors(self) -> AssignedDescriptors | None:
+        """The descriptor stream that all consumers share by assignment, if it is open."""
+        return self.descriptors.get(self._wide) if self._wide is not None else None
+
+    def private_descriptors(self) -> tuple[AssignedDescriptors, ...]:
+        """The other assigned descriptor streams that are open."""
+        return tuple(d for address, d in self.descriptors.items() if address != self._wide)
 
     def interested(self) -> list[ConsumerEntry]:
         """Live consumers that want progress."""
@@ -181,9 +201,35 @@ class ConsumersBook:
         return entry
 
     def _apply_rate(self, entry: ConsumerEntry) -> None:
-        if entry.descriptors is not None:
-            hz = entry.max_rate_hz
-            entry.descriptors.period_ns = 1_000_000_000 // hz if hz else 0
+        descriptors = self.descriptors.get(entry.descriptor_address or ("", 0))
+        if descriptors is not None:
+            hz = entry.max_rate_hz if descriptors.readers == {entry.consumer_id} else 0
+            descriptors.period_ns = 1_000_000_000 // hz if hz else 0
+
+    def _join(self, address: _Address, reader: int) -> bool:
+        """Have the stream open for a reader; False if it cannot be opened, or is none."""
+        descriptors = self.descriptors.get(address)
+        if descriptors is None:
+            publication = self._try_open(address)
+            if publication is None:
+                return False
+            descriptors = self.descriptors[address] = AssignedDescriptors(publication)
+        descriptors.readers.add(reader)
+        if len(descriptors.readers) > 1:
+            descriptors.period_ns = 0
+        return True
+
+    def _leave(self, address: _Address | None, reader: int) -> None:
+        """The reader is gone; without any other the stream is closed."""
+        descriptors = self.descriptors.get(address) if address is not None else None
+        if address is None or descriptors is None:
+            return
+        descriptors.readers.discard(reader)
+        if not descriptors.readers:
+            del self.descriptors[address]
+            self._count("private_streams_closed")
+            self._on_change()  # so that no new frame uses it
+            self._retire(descriptors.publication)
 
     def _try_open(self, address: _Address) -> Publication | None:
         if not address[0]:
@@ -202,10 +248,7 @@ class ConsumersBook:
         self._close_control(entry)
 
     def _close_descriptors(self, entry: ConsumerEntry) -> None:
-        if entry.descriptors is not None:
-            self._count("private_streams_closed")
-            self._retire(entry.descriptors.publication)
-        entry.descriptors = None
+        self._leave(entry.descriptor_address, entry.consumer_id)
         entry.descriptor_address = None
         self._on_change()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
@@ -25,7 +26,7 @@ from ..blobs import blob_messages
 from ..handle import Handle, HandleClient, HandleLock
 from ..metadata import Metadata, MetadataValue
 from .attachment import ProducerAttachment
-from .known_consumers import PrivateDescriptors
+from .known_consumers import AssignedDescriptors
 from .loan import Loan
 from .payload_layout import (
     Description,
@@ -44,6 +45,7 @@ _log = logging.getLogger("tensor_pool.client")
 _PUBLISHED = PublishStatus.PUBLISHED
 _ACCEPTED = OfferResult.ACCEPTED
 _ADMIN_ACTION = OfferResult.ADMIN_ACTION
+_NOT_CONNECTED = OfferResult.NOT_CONNECTED
 _ndarray = np.ndarray
 _pack_times = SLOT_TIMES.pack_into
 _ADMIN_RETRIES = 16  # a term rotation takes one or two
@@ -58,8 +60,40 @@ _REFUSAL_COUNTERS = {
 }
 
 
+_STALLED = "some subscriber does not poll, or the channel's term length is too small"
+_REASONS = {
+    OfferResult.CLOSED: "the connection to the media driver is gone; the client connects anew",
+    OfferResult.NOT_CONNECTED: "no consumer is connected",
+    OfferResult.MAX_POSITION_EXCEEDED: "the publication is used up; attach again",
+    OfferResult.ERROR: "the transport reports an error",
+}
+
+
 def _offer_nowhere(_: bytearray) -> OfferResult:
     return OfferResult.CLOSED
+
+
+def _offer_patiently(
+    offer: Callable[[bytearray], OfferResult], descriptor: bytearray
+) -> OfferResult:
+    result = offer(descriptor)
+    for _ in range(_ADMIN_RETRIES):
+        if result is not _ADMIN_ACTION:
+            break
+        result = offer(descriptor)
+    return result
+
+
+def _checked_u64(name: str, value: int) -> int:
+    """The value as an int that the wire can carry; TypeError or ValueError, with the value."""
+    if type(value) is not int:
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name}: {value!r} must be an int") from None
+    if not 0 <= value < NULL_U64:
+        raise ValueError(f"{name}: {value} must be in 0..{NULL_U64 - 1}")
+    return value
 
 
 class HeldFrame:
@@ -104,10 +138,14 @@ class Producer(Handle):
         # What the conductor exchanges; publishing reads each once per frame (C-111).
         self._state: WriteState | None = None
         self._publication: Publication | None = None
-        self._offer: Callable[[bytearray], OfferResult] = _offer_nowhere
-        self._quick_offer: Callable[[bytearray], object] = _offer_nowhere
+        self._wide: Publication | None = None
+        # The stream-wide publication first, if there is one, then the shared one.
+        self._offers: tuple[Callable[[bytearray], OfferResult], ...] = (_offer_nowhere,)
+        self._first_offer: Callable[[bytearray], object] = _offer_nowhere
+        self._second_offer: Callable[[bytearray], object] | None = None
+        self._not_refused: tuple[object, ...] = (True,)
         self._published = 0
-        self._private: tuple[PrivateDescriptors, ...] = ()
+        self._private: tuple[AssignedDescriptors, ...] = ()
         self._progress: ProgressPolicy = NO_PROGRESS
         self._bells: tuple[Any, ...] = ()
         self._meta_version = 0
@@ -116,7 +154,8 @@ class Producer(Handle):
         self._loans: dict[int, Loan] = {}  # by seq, ascending
         self._held: list[HeldFrame] = []  # a heap
         self._latest_timestamp_ns = 0
-        self._logged_ns = -_LOG_PERIOD_NS
+        self._logged_ns = self._size_logged_ns = -_LOG_PERIOD_NS
+        self._refused = 0  # descriptors in a row
         self._progress_cap = ProgressCap()
         self.metadata = Metadata(attachment.clock, self._on_metadata)
         """Name, summary and attributes of the source; see `set_metadata`."""
@@ -177,9 +216,11 @@ class Producer(Handle):
                 if plan is None:
                     return self._refuse_size(state, data.nbytes)
             if timestamp_ns is None:
-                timestamp_ns = now
-            if timestamp_ns < self._latest_timestamp_ns:
-                self._refuse_timestamp(timestamp_ns)
+                timestamp_ns = now if now > self._latest_timestamp_ns else self._latest_timestamp_ns
+            else:
+                timestamp_ns = self._checked_timestamp(timestamp_ns)
+            if trace_id:
+                trace_id = _checked_u64("trace_id", trace_id)
             if seq is None:
                 seq = state.next_seq
             else:
@@ -218,16 +259,18 @@ class Producer(Handle):
                 state.seq_cell[0] = seq
             else:
                 descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
+            first = second = False
             try:
-                accepted = self._quick_offer(descriptor) is True
-            except Exception:  # noqa: BLE001 - `offer` says what it was
-                accepted = False
-            if accepted and not self._private:
+                first = self._first_offer(descriptor) is True
+                other = self._second_offer
+                second = other is None or other(descriptor) in self._not_refused
+            except Exception:  # noqa: BLE001 - `offer` returns what it was
+                pass
+            if first and second and not self._private and not self._refused:
                 self._published += 1
                 status = _PUBLISHED
             else:
-                result = _ACCEPTED if accepted else self._offer(descriptor)
-                status = self._settle(descriptor, result, now)
+                status = self._settle(descriptor, (first, second), now)
         finally:
             self._give(True)
         bells = self._bells
@@ -259,9 +302,9 @@ class Producer(Handle):
     def _send(
         self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
     ) -> PublishStatus:
-        """Send the descriptor of a committed frame to the shared and the private streams."""
+        """Send the descriptor of a committed frame to every descriptor stream."""
         descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
-        return self._settle(descriptor, self._offer(descriptor), now)
+        return self._settle(descriptor, (False, False), now)
 
     def _descriptor(
         self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
@@ -273,14 +316,18 @@ class Producer(Handle):
             trace_id=trace_id,
         )
 
-    def _settle(self, descriptor: bytearray, result: OfferResult, now: int) -> PublishStatus:
-        """Count what became of the descriptor; private streams, refusals."""
-        for _ in range(_ADMIN_RETRIES):
-            if result is not _ADMIN_ACTION:
-                break
-            result = self._offer(descriptor)
-        reached = result is _ACCEPTED
-        results = [result]
+    def _settle(self, descriptor: bytearray, is_sent: tuple[bool, bool], now: int) -> PublishStatus:
+        """Send the descriptor wherever it is not sent yet, and count the refusals.
+
+        `is_sent` is for the stream-wide and the shared stream, in the order of `_offers`.
+        """
+        results = [
+            _ACCEPTED if sent else _offer_patiently(offer, descriptor)
+            for offer, sent in zip(self._offers, is_sent, strict=False)
+        ]
+        reached = _ACCEPTED in results
+        if reached and len(results) > 1:  # as a rule all consumers read the same one of the two
+            results = [result for result in results if result is not _NOT_CONNECTED]
         for private in self._private:
             private_result = private.offer(descriptor, now)
             if private_result is None or private_result is _ACCEPTED:
@@ -293,17 +340,25 @@ class Producer(Handle):
                 self._counters.inc(_REFUSAL_COUNTERS[refused])
         if reached:
             self._published += 1
+            if self._refused:
+                _log.warning(
+                    "stream %d: descriptors are accepted again, after %d that were not",
+                    self.stream_id,
+                    self._refused,
+                )
+                self._refused = 0
             return _PUBLISHED
         if nobody:
             self._counters.inc("drops_no_subscriber")
             return PublishStatus.NO_SUBSCRIBERS
+        self._refused += 1
         if now - self._logged_ns >= _LOG_PERIOD_NS:
             self._logged_ns = now
             _log.warning(
-                "stream %d: descriptor not accepted (%s); some subscriber does not poll, or the"
-                " channel's term length is too small",
+                "stream %d: descriptor not accepted (%s); %s",
                 self.stream_id,
                 results[0].value,
+                _REASONS.get(results[0], _STALLED),
             )
         return PublishStatus.BACK_PRESSURED
 
@@ -330,19 +385,27 @@ class Producer(Handle):
 
     def _refuse_size(self, state: WriteState, nbytes: int) -> PublishResult:
         self._counters.inc("drops_too_large")
+        text = (
+            f"frame of {nbytes} bytes is larger than the largest slot of stream"
+            f" {self.stream_id} ({state.largest_stride_bytes} bytes); configure a pool with a"
+            f" stride_bytes of {nbytes} or more in the driver"
+        )
         if self._strict:
-            raise ValueError(
-                f"frame of {nbytes} bytes is larger than the largest slot of stream"
-                f" {self.stream_id} ({state.largest_stride_bytes} bytes); configure a pool with a"
-                " larger stride in the driver"
-            )
+            raise ValueError(text)
+        now = self._now()
+        if now - self._size_logged_ns >= _LOG_PERIOD_NS:
+            self._size_logged_ns = now
+            _log.warning("%s (%d so far)", text, self._counters["drops_too_large"])
         return PublishResult(PublishStatus.TOO_LARGE)
 
-    def _refuse_timestamp(self, timestamp_ns: int) -> None:
-        raise ValueError(
-            f"timestamp_ns {timestamp_ns} is before that of the previous frame"
-            f" ({self._latest_timestamp_ns}); capture times must not go back within an epoch"
-        )
+    def _checked_timestamp(self, timestamp_ns: int) -> int:
+        timestamp_ns = _checked_u64("timestamp_ns", timestamp_ns)
+        if timestamp_ns < self._latest_timestamp_ns:
+            raise ValueError(
+                f"timestamp_ns {timestamp_ns} is before that of the previous frame"
+                f" ({self._latest_timestamp_ns}); capture times must not go back within an epoch"
+            )
+        return timestamp_ns
 
     # Loans
 
@@ -417,9 +480,10 @@ class Producer(Handle):
         state = self._state
         now = self._now()
         if timestamp_ns is None:
-            timestamp_ns = now
-        if timestamp_ns < self._latest_timestamp_ns:
-            self._refuse_timestamp(timestamp_ns)
+            timestamp_ns = max(now, self._latest_timestamp_ns)
+        else:
+            timestamp_ns = self._checked_timestamp(timestamp_ns)
+        trace_id = _checked_u64("trace_id", trace_id)
         pool: PoolSlots | None = None
         if state is None or now > self._connection.deadline_ns:
             self._refuse_inactive()
@@ -504,6 +568,10 @@ class Producer(Handle):
         timestamp_ns: int | None,
         trace_id: int | None,
     ) -> PublishResult:
+        if timestamp_ns is not None:
+            timestamp_ns = _checked_u64("timestamp_ns", timestamp_ns)
+        if trace_id is not None:
+            trace_id = _checked_u64("trace_id", trace_id)
         self._lock.enter("this producer")
         try:
             now = self._now()
@@ -639,14 +707,26 @@ class Producer(Handle):
     # The conductor's side
 
     def _connect(self, publication: Publication | None) -> None:
-        """Send descriptors by this publication from now on; None: nowhere."""
+        """Send descriptors by this shared publication from now on; None: nowhere."""
         with self._lock:
             self._publication = publication
-            if publication is None:
-                self._offer = self._quick_offer = _offer_nowhere
-            else:
-                self._offer = publication.offer
-                self._quick_offer = publication.quick_offer
+            self._arrange_offers()
+
+    def _assign(
+        self, wide: AssignedDescriptors | None, private: tuple[AssignedDescriptors, ...]
+    ) -> None:
+        """Send descriptors on these streams too from now on."""
+        with self._lock:
+            self._wide = wide.publication if wide is not None else None
+            self._private = private
+            self._arrange_offers()
+
+    def _arrange_offers(self) -> None:
+        publications = [p for p in (self._wide, self._publication) if p is not None]
+        self._offers = tuple(p.offer for p in publications) or (_offer_nowhere,)
+        self._first_offer = publications[0].quick_offer if publications else _offer_nowhere
+        self._second_offer = publications[1].quick_offer if publications[1:] else None
+        self._not_refused = (True, *(p.not_connected for p in publications[1:]))
 
     def _install(self, state: WriteState, max_loans: int) -> None:
         with self._lock:

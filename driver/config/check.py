@@ -55,8 +55,8 @@ def _check_ranges(findings: Findings, streams: Mapping[str, StreamConfig]) -> No
     earlier: dict[str, IdRange] = {}
     for key in _RANGES:
         id_range: IdRange | None = findings[key]
-        if id_range is None or not findings.sound(key):
-            continue
+        if id_range is None or not findings.sound(key) or findings.sources[key] == "default":
+            continue  # a default is far from what people choose, and need not be moved for them
         for text in _range_problems(id_range, earlier, reserved):
             findings.problem(key, text, str(id_range), findings.sources[key])
         if id_range.start <= id_range.end:

@@ -228,7 +228,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "driver.descriptor_stream_id_range",
         "range",
-        "Aeron stream ids for per-consumer descriptor streams.",
+        "Aeron stream ids for descriptors: one a tensor stream, one a consumer that asks for it.",
     ),
     Setting(
         "driver.control_stream_id_range",

@@ -91,7 +91,7 @@ class DriverTable(msgspec.Struct, frozen=True, kw_only=True):
     metadata_channel: str = ""
     metadata_stream_id: int = 1300
     stream_id_range: IdRange | None = None
-    descriptor_stream_id_range: IdRange | None = None
+    descriptor_stream_id_range: IdRange | None = IdRange(2_000_000_000, 2_000_099_999)
     control_stream_id_range: IdRange | None = None
     fragment_limit: int = 10
 

@@ -99,6 +99,10 @@ class LeaseLifecycle(Machine):
         regions = self.stream.regions
         assert regions is not None
         self._extend()
+        if self.role == Role.PRODUCER:
+            # Before the grant, so that its very first frame reaches every consumer.
+            for config in self._services.private_streams.for_producer(self.stream.stream_id):
+                self._services.publisher.publish(Target.CONTROL, config)
         self._services.publisher.publish(
             Target.CONTROL,
             ShmAttachResponse(

@@ -1,4 +1,4 @@
-"""Per-consumer transport streams: the answer to a ConsumerHello (§14.3)."""
+"""Transport streams for consumers: the answer to a ConsumerHello (§14.3)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tensor_pool.protocol.wire import (
     StreamRequest,
     stream_request,
 )
+from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_ID, STREAM_WIDE_TOKEN
 
 from .configuration import DriverTable, IdRange
 from .rotating_ids import RotatingIds
@@ -21,28 +22,36 @@ _DECLINED = ("", 0)
 
 
 class StreamAssignments:
-    """The ids of one range, by lease."""
+    """Owners of the ids of one range: leases, and tensor streams."""
 
-    __slots__ = ("_by_lease", "_ids")
+    __slots__ = ("_by_lease", "_by_stream", "_ids")
 
     def __init__(self, id_range: IdRange | None) -> None:
         self._ids = RotatingIds(id_range)
         self._by_lease: dict[int, int] = {}
+        self._by_stream: dict[int, int] = {}
 
     @property
     def by_lease(self) -> dict[int, int]:
         """A copy of the assignments: transport stream id by lease id."""
         return dict(self._by_lease)
 
-    def assign(self, lease_id: int, requested: int) -> int:
-        """Return the lease's id, the same each time: the requested one if it is in the range and
-        free, else the next (D-168); 0 when there is none left."""
-        assigned = self._by_lease.get(lease_id) or self._ids.take(
-            requested if self._ids.has_free(requested) else None
-        )
+    def assign(self, lease_id: int, wanted: int) -> int:
+        """Return the lease's id, the same each time: the wanted one if it is free; 0 for none."""
+        assigned = self._by_lease.get(lease_id)
+        if assigned is None:
+            assigned = self._ids.take(wanted if self._ids.has_free(wanted) else None)
+            if assigned is None:
+                return 0
+            self._by_lease[lease_id] = assigned
+        return assigned
+
+    def assign_to_stream(self, stream_id: int) -> int:
+        """Return the id that all consumers of a tensor stream share; 0 for none."""
+        assigned = self._by_stream.get(stream_id) or self._ids.take()
         if assigned is None:
             return 0
-        self._by_lease[lease_id] = assigned
+        self._by_stream[stream_id] = assigned
         return assigned
 
     def release(self, lease_id: int) -> None:
@@ -50,19 +59,30 @@ class StreamAssignments:
         if assigned is not None:
             self._ids.release(assigned)
 
+    def release_stream(self, stream_id: int) -> None:
+        assigned = self._by_stream.pop(stream_id, None)
+        if assigned is not None:
+            self._ids.release(assigned)
+
 
 class PrivateStreams:
-    """Assigns transport streams to consumers for as long as their leases last."""
+    """Assigns transport streams to consumers for as long as their leases last.
 
-    __slots__ = ("_channels", "control", "descriptor")
+    Consumers that ask for the stream-wide token share one descriptor stream for each tensor stream,
+    on the driver's control channel (D-168). The producer is sent its number before its grant.
+    """
+
+    __slots__ = ("_channels", "_configs", "_wide_channel", "control", "descriptor")
 
     def __init__(self, driver: DriverTable) -> None:
+        self._wide_channel = driver.control_channel
         self._channels = frozenset({driver.control_channel, driver.announce_channel})
+        self._configs: dict[int, ConsumerConfig] = {}  # the latest by lease, private streams only
         self.descriptor = StreamAssignments(driver.descriptor_stream_id_range)
         self.control = StreamAssignments(driver.control_stream_id_range)
 
     def answer(self, lease_id: int, hello: ConsumerHello) -> tuple[ConsumerConfig, bool] | None:
-        """The configuration for a consumer, and whether a part of what it asked for is declined.
+        """The configuration for a consumer, and True if a part of what it asked for is declined.
 
         None when it asks for nothing. Of a hello with a malformed half both are declined (D-168).
         """
@@ -71,12 +91,17 @@ class PrivateStreams:
             stream_request(hello.control_channel, hello.control_stream_id),
         )
         if halves == (StreamRequest.ABSENT, StreamRequest.ABSENT):
+            self._configs.pop(lease_id, None)
             return None
         descriptor = control = _DECLINED
+        is_wide = hello.descriptor_stream_id == STREAM_WIDE_TOKEN
         if StreamRequest.MALFORMED not in halves:
-            descriptor = self._give(
-                self.descriptor, lease_id, hello.descriptor_channel, hello.descriptor_stream_id
-            )
+            if is_wide:
+                descriptor = self._wide(hello.stream_id)
+            else:
+                descriptor = self._give(
+                    self.descriptor, lease_id, hello.descriptor_channel, hello.descriptor_stream_id
+                )
             control = self._give(
                 self.control, lease_id, hello.control_channel, hello.control_stream_id
             )
@@ -94,12 +119,43 @@ class PrivateStreams:
             half is not StreamRequest.ABSENT and given is _DECLINED
             for half, given in zip(halves, (descriptor, control), strict=True)
         )
+        if (descriptor != _DECLINED and not is_wide) or control != _DECLINED:
+            self._configs[lease_id] = config
+        else:
+            self._configs.pop(lease_id, None)
         return config, declined
+
+    def for_producer(self, stream_id: int) -> list[ConsumerConfig]:
+        """The configurations that a new producer needs: every stream that its consumers read."""
+        wide = self._wide(stream_id)
+        configs = [c for c in self._configs.values() if c.stream_id == stream_id]
+        if wide == _DECLINED:
+            return configs
+        return [
+            ConsumerConfig(
+                stream_id,
+                STREAM_WIDE_ID,
+                use_shm=True,
+                mode=Mode.STREAM,
+                descriptor_stream_id=wide[1],
+                descriptor_channel=wide[0],
+            ),
+            *configs,
+        ]
 
     def release(self, lease_id: int) -> None:
         """The lease has ended; its ids are free."""
+        self._configs.pop(lease_id, None)
         self.descriptor.release(lease_id)
         self.control.release(lease_id)
+
+    def release_stream(self, stream_id: int) -> None:
+        """The tensor stream is removed; the id that its consumers shared is free."""
+        self.descriptor.release_stream(stream_id)
+
+    def _wide(self, stream_id: int) -> tuple[str, int]:
+        assigned = self.descriptor.assign_to_stream(stream_id)
+        return (self._wide_channel, assigned) if assigned else _DECLINED
 
     def _give(
         self, assignments: StreamAssignments, lease_id: int, channel: str, stream_id: int
@@ -110,7 +166,8 @@ class PrivateStreams:
         return (channel, assigned) if assigned else _DECLINED
 
     def _carries(self, channel: str) -> bool:
-        """Return whether both ends of a private stream on this channel can reach each other."""
+        """Whether both ends of a private stream on this channel would be on this host, or are
+        known to be reachable."""
         return (
             channel == "aeron:ipc" or channel.startswith("aeron:ipc?") or channel in self._channels
         )

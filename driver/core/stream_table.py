@@ -62,6 +62,7 @@ class StreamTable:
             del self._streams[stream.stream_id]
             self._remember(stream)
             self.dynamic_ids.release(stream.stream_id)
+            self._services.private_streams.release_stream(stream.stream_id)
             self._count()
 
     def _add(self, stream_id: int, profile: Profile | None, *, dynamic: bool) -> StreamLifecycle:

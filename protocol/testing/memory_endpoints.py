@@ -147,9 +147,12 @@ class MemoryPublication:
             )
         return result
 
-    def quick_offer(self, message: bytes | bytearray) -> bool:
+    not_connected = OfferResult.NOT_CONNECTED
+
+    def quick_offer(self, message: bytes | bytearray) -> bool | OfferResult:
         """See the port."""
-        return self.offer(message) is OfferResult.ACCEPTED
+        result = self.offer(message)
+        return result is OfferResult.ACCEPTED or result
 
     def close(self) -> None:
         """Offer no more; what was accepted can still be read."""

@@ -95,6 +95,10 @@ class AeronPublication:
         return self._closed or bool(self.raw.is_closed)
 
     @property
+    def not_connected(self) -> object:
+        return pyaeron.NOT_CONNECTED
+
+    @property
     def quick_offer(self) -> Callable[[bytes | bytearray], object]:
         return self._offer
 
@@ -137,6 +141,7 @@ class AeronSubscription:
         "_closed",
         "_error",
         "_handler",
+        "_images",
         "_joined_ns",
         "_on_raw_fragment",
         "_polling",
@@ -154,6 +159,7 @@ class AeronSubscription:
         self._stream_id = stream_id
         self._clock = transport.clock
         self._joined_ns = self._clock.monotonic_ns()
+        self._images = 0
         self._reassembly = Reassembly()
         self._handler: FragmentHandler | None = None
         self._on_raw_fragment = self._on_fragment
@@ -172,7 +178,8 @@ class AeronSubscription:
 
     @property
     def is_connected(self) -> bool:
-        return not self._closed and bool(self.raw.is_connected)
+        # Not asked of Aeron: another thread may be polling, which would not be safe.
+        return not self._closed and self._images > 0
 
     @property
     def is_closed(self) -> bool:
@@ -269,8 +276,10 @@ class AeronSubscription:
 
     def _on_image_available(self, _subscription: object, _image: object) -> None:
         self._joined_ns = self._clock.monotonic_ns()
+        self._images += 1
 
     def _on_image_unavailable(self, _subscription: object, image: Any) -> None:
+        self._images -= 1
         self._reassembly.forget(image.session_id)
 
     def _release(self) -> None:

@@ -48,8 +48,13 @@ class Publication(Protocol):
 
     @property
     def quick_offer(self) -> Callable[[bytes | bytearray], object]:
-        """`offer` for a hot path: returns True if the message was accepted. Whatever else it
-        returns or raises, it was not; `offer` it to learn why."""
+        """`offer` for a hot path: returns True if the message was accepted, `not_connected` if
+        there is no subscriber. On anything else, also an exception, `offer` it to learn why."""
+        ...
+
+    @property
+    def not_connected(self) -> object:
+        """The value of `quick_offer` without a subscriber."""
         ...
 
     def close(self) -> None: ...

@@ -7,10 +7,25 @@ the same function, so that they cannot disagree about a half-set pair (M-110, M-
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from .generated.control_messages import ConsumerConfig
 
-__all__ = ["StreamRequest", "fallback_uri", "has_half_set_pair", "stream_request"]
+__all__ = [
+    "STREAM_WIDE_ID",
+    "STREAM_WIDE_TOKEN",
+    "StreamRequest",
+    "fallback_uri",
+    "has_half_set_pair",
+    "stream_request",
+]
+
+
+STREAM_WIDE_TOKEN: Final = 0x7FFFFFFF
+"""As descriptor stream id of a hello: the one stream for all consumers of the tensor stream."""
+
+STREAM_WIDE_ID: Final = 0
+"""As consumer id of a ConsumerConfig: it names that stream to the producer."""
 
 
 class StreamRequest(enum.Enum):

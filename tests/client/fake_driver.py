@@ -17,6 +17,7 @@ from tensor_pool.protocol.shm.uri import format_region_uri
 from tensor_pool.protocol.transport.ports import Transport
 from tensor_pool.protocol.wire import (
     ClockDomain,
+    ConsumerConfig,
     ConsumerHello,
     LeaseRevokeReason,
     Message,
@@ -37,10 +38,18 @@ from tensor_pool.protocol.wire import (
     decode,
     encode,
 )
+from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_TOKEN
 
 CHANNEL = "aeron:ipc?term-length=4m"
 LEASE_NS = 3_000_000_000
 DEFAULT_POOLS = ((1, 1024), (2, 65536))
+
+
+def decline(hello: ConsumerHello) -> ConsumerConfig:
+    """The answer of a driver without ids to assign."""
+    return ConsumerConfig(
+        stream_id=hello.stream_id, consumer_id=hello.consumer_id, use_shm=True, mode=hello.mode
+    )
 
 
 class Lease(msgspec.Struct):
@@ -121,6 +130,8 @@ class FakeDriver:
         self.refusal: tuple[ResponseCode, str] | None = None
         self.change_response: Callable[[ShmAttachResponse], Message | bytes] = lambda r: r
         self.answers_detach = True
+        # A driver without ids for descriptor streams declines; None: no answer at all.
+        self.assigns: Callable[[ConsumerHello], ConsumerConfig] | None = decline
         self.lease_ns: int | None = LEASE_NS
         self._next_lease_id = 100
         self._next_announce_ns = clock.monotonic_ns()
@@ -199,6 +210,10 @@ class FakeDriver:
             self._on_attach(message)
         elif isinstance(message, ShmDetachRequest):
             self._on_detach(message)
+        elif isinstance(message, ConsumerHello) and (
+            message.descriptor_stream_id == STREAM_WIDE_TOKEN and self.assigns is not None
+        ):
+            self.send(self.assigns(message))
 
     def _on_attach(self, request: ShmAttachRequest) -> None:
         if self.refusal is not None:

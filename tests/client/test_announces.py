@@ -238,7 +238,7 @@ def test_C_066_right_after_an_attach_stale_activity_is_tolerated(world: World) -
     consumer = world.client(driver_liveness_timeout=60.0).consumer(STREAM)
     world.run(2.9)
     assert consumer.state == "Mapped"
-    world.run(1.5)
+    world.run(1.0)
     assert consumer.state != "Mapped"
 
 

@@ -16,6 +16,8 @@ from tensor_pool.protocol.wire import (
     Mode,
     QosConsumer,
 )
+from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_TOKEN
+from tests.client.fake_driver import CHANNEL
 from tests.client.world import STREAM, S, World
 
 IPC = "aeron:ipc"
@@ -67,12 +69,10 @@ def test_W_160_each_half_is_asked_for_by_itself(
         STREAM, descriptor_channel=descriptor, control_channel=control
     )
     world.run(0.05)
-    [sent] = world.driver.hellos
+    sent = world.driver.hellos[0]
     own = consumer.client_id % 1000
-    assert (sent.descriptor_channel, sent.descriptor_stream_id) == (
-        descriptor,
-        31_000 + own if descriptor else 0,
-    )
+    wanted = (descriptor, 31_000 + own) if descriptor else (CHANNEL, STREAM_WIDE_TOKEN)
+    assert (sent.descriptor_channel, sent.descriptor_stream_id) == wanted
     assert (sent.control_channel, sent.control_stream_id) == (
         control,
         32_000 + own if control else 0,
@@ -203,7 +203,7 @@ def test_W_166_a_consumer_that_withdraws_moves_back_before_it_says_so(world: Wor
     consumer._client.do_work()
     assert not consumer.uses_private_stream
     world.run(0.05)
-    assert world.driver.hellos[-1].descriptor_channel == ""
+    assert world.driver.hellos[-1].descriptor_stream_id == STREAM_WIDE_TOKEN
     assert producer.metrics()["private_streams_closed"] == 1
     producer.publish(DATA)
     assert frames(consumer) == [0]
@@ -213,6 +213,7 @@ def test_C_099_use_shm_false_goes_to_the_fallback_and_true_comes_back(world: Wor
     """C-099, W-141."""
     told: list[str] = []
     producer, consumer = world.pair(on_fallback=told.append)
+    world.driver.assigns = None  # a supervisor does
     uri = "aeron:udp?endpoint=127.0.0.1:5000"
     world.driver.send(config(consumer.client_id, use_shm=False, payload_fallback_uri=uri))
     world.run(1.5)

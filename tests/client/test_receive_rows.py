@@ -179,12 +179,14 @@ def test_W_107_sequence_zero_is_an_ordinary_value(world: World) -> None:
     }
 
 
-def test_row_6a_the_first_descriptor_counts_no_gap(world: World) -> None:
+def test_row_6a_the_first_descriptor_counts_what_was_published_since_it_joined(
+    world: World,
+) -> None:
     """W-106."""
     source = Source(world)
     for _ in range(5):
         source.write()
-    assert source.changes(lambda: source.tell(4)) == {"frames_ok": 1}
+    assert source.changes(lambda: source.tell(4)) == {"frames_ok": 1, "drops_gap": 4}
 
 
 def test_row_6b_the_same_sequence_again(source: Source) -> None:
@@ -259,7 +261,7 @@ def test_row_10_a_slot_that_went_back(world: World) -> None:
     source = Source(world, max_outstanding_seq_gap=1)
     for _ in range(9):
         source.write()
-    assert source.changes(lambda: source.tell(8)) == {"frames_ok": 1}
+    assert source.changes(lambda: source.tell(8)) == {"frames_ok": 1, "drops_gap": 8}
     assert source.changes(lambda: source.tell(50)).get("drops_resync") == 1
     source.poke_slot(0, 0, u(1, 8))  # the slot of 8 says it holds 0 again
     assert source.changes(lambda: source.tell(0)) == {"late_rewind": 1}

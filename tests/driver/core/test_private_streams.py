@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tensor_pool.driver.core.configuration import IdRange
-from tensor_pool.protocol.wire import ConsumerConfig, Mode, Role
-from tests.driver.core.harness import OTHER_STREAM, SECOND, Rig, make_config
+from tensor_pool.protocol.wire import ConsumerConfig, Mode, Role, ShmAttachResponse
+from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_ID, STREAM_WIDE_TOKEN
+from tests.driver.core.harness import OTHER_STREAM, SECOND, STREAM, Rig, make_config
 
 RANGES = {
     "descriptor_stream_id_range": IdRange(31000, 31001),
@@ -127,7 +128,7 @@ def test_D_168_a_half_is_declined_by_itself() -> None:
 @pytest.mark.parametrize(
     ("channel", "number", "granted"),
     [
-        ("aeron:ipc", 2**31 - 1, True),
+        ("aeron:ipc", 2**31 - 2, True),
         ("aeron:ipc", 2**31, False),
         ("aeron:ipc?term-length=64k", 7, True),
         ("aeron:ipcx", 7, False),
@@ -179,3 +180,45 @@ def test_assignments_end_with_an_expired_lease() -> None:
     )
     rig.run(5 * SECOND)
     assert rig.snapshot().assignments == ()
+
+
+WIDE = (IPC, STREAM_WIDE_TOKEN)
+
+
+def test_D_168_all_consumers_of_a_stream_share_one_wide_stream_on_the_control_channel() -> None:
+    rig = make_rig()
+    for client in (1, 2):
+        rig.granted(client)
+    rig.granted(3, stream_id=OTHER_STREAM)
+    channel = rig.config.driver.control_channel
+    answers = [
+        given_to(ask(rig, WIDE, ABSENT[0], consumer_id=client, stream_id=stream))[:2]
+        for client, stream in ((1, STREAM), (2, STREAM), (3, OTHER_STREAM), (1, STREAM))
+    ]
+    assert answers == [(channel, 31000), (channel, 31000), (channel, 31001), (channel, 31000)]
+
+
+def test_D_168_a_producer_is_sent_the_streams_of_its_consumers_before_its_grant() -> None:
+    rig = make_rig(descriptor_stream_id_range=IdRange(31000, 31005))
+    rig.granted(1)
+    rig.granted(2)
+    ask(rig, WIDE, ABSENT[0], consumer_id=1)
+    private = given_to(ask(rig, REQUESTED, ABSENT[0], consumer_id=2))
+    heard = len(rig.messages)
+    rig.granted(9, Role.PRODUCER)
+    sent = rig.messages[heard:]
+    wide, other, grant = sent[:3]
+    assert isinstance(wide, ConsumerConfig)
+    assert (wide.consumer_id, given_to(wide)[1]) == (STREAM_WIDE_ID, 31000)
+    assert isinstance(other, ConsumerConfig)
+    assert (other.consumer_id, given_to(other)) == (2, private)
+    assert isinstance(grant, ShmAttachResponse)
+
+
+def test_D_168_without_a_range_the_wide_stream_is_declined_and_no_producer_hears_of_it() -> None:
+    rig = make_rig(descriptor_stream_id_range=None)
+    rig.granted(1)
+    assert given_to(ask(rig, WIDE, ABSENT[0])) == DECLINED
+    heard = len(rig.messages)
+    rig.granted(9, Role.PRODUCER)
+    assert not isinstance(rig.messages[heard], ConsumerConfig)
