@@ -36,11 +36,11 @@ class StreamAssignments:
         """A copy of the assignments: transport stream id by lease id."""
         return dict(self._by_lease)
 
-    def assign(self, lease_id: int, wanted: int) -> int:
-        """Return the lease's id, the same each time: the wanted one if it is free; 0 for none."""
+    def assign(self, lease_id: int, requested: int) -> int:
+        """Return the lease's id, the same each time: the requested one if free; 0 for none."""
         assigned = self._by_lease.get(lease_id)
         if assigned is None:
-            assigned = self._ids.take(wanted if self._ids.has_free(wanted) else None)
+            assigned = self._ids.take(requested if self._ids.has_free(requested) else None)
             if assigned is None:
                 return 0
             self._by_lease[lease_id] = assigned
@@ -166,8 +166,7 @@ class PrivateStreams:
         return (channel, assigned) if assigned else _DECLINED
 
     def _carries(self, channel: str) -> bool:
-        """Whether both ends of a private stream on this channel would be on this host, or are
-        known to be reachable."""
+        """Return whether both ends of a private stream on this channel can reach each other."""
         return (
             channel == "aeron:ipc" or channel.startswith("aeron:ipc?") or channel in self._channels
         )
