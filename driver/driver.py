@@ -77,7 +77,7 @@ class Driver:
             policies.lease_keepalive_interval_ms * 1_000_000,
             policies.announce_period_ms * 1_000_000,
         )
-        self._router = Router(metrics)
+        self._router = Router(metrics, clock)
         proxy = Proxy(policies, clock, metrics, self._router.post)
         self._endpoints = TransportEndpoints(
             config,

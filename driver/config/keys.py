@@ -103,9 +103,9 @@ _PAGE_SIZE = Rule(
     "must be a power of two >= 4096", lambda value: value >= 4096 and value.bit_count() == 1
 )
 _PERMISSIONS_MODE = Rule(
-    "must be an octal mode with owner read/write and no execute or special bits",
+    "must be an octal mode with owner read/write, no write for others, no execute or special bits",
     # A fourth digit would hold the special bits, so it can only be 0.
-    lambda value: re.fullmatch(r"0?6[0246][0246]", value) is not None,
+    lambda value: re.fullmatch(r"0?6[0246][04]", value) is not None,
 )
 _ABSOLUTE_PATHS = Rule("must be absolute paths", lambda value: all(map(_is_absolute, value)))
 _AT_LEAST_ONE = Rule("must be >= 1", lambda value: value >= 1)

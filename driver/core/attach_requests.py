@@ -114,7 +114,7 @@ class AttachRequests:
                 self.refuse(request, _INTERNAL_ERROR)
                 raise
             text = f"failed to provision SHM: {error.text}"
-            hint = "the stream keeps its previous state; free the obstacle and attach again"
+            hint = error.hint or "free the obstacle and attach again; the stream is as before"
             self.refuse(request, Refusal(ResponseCode.INTERNAL_ERROR, text, hint))
             return
         self._services.metrics.inc("attach_granted")

@@ -7,18 +7,30 @@ epoch ends, the failure is logged and counted, since the end of a lease must not
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from tensor_pool.protocol.clock import Clock
 
 from .configuration import Profile
+from .events import DriverEvent
 from .health import HealthMonitor
-from .ports import Metrics, ProvisionError, ProvisionFailure, Regions, ShmStore
+from .log_limit import WarningLimit
+from .ports import (
+    DriverLockedError,
+    Metrics,
+    ProvisionError,
+    ProvisionFailure,
+    Regions,
+    ShmStore,
+)
 from .timers import CycleTime
 
 __all__ = ["LAST_EPOCH", "EpochKeeper", "EpochOwner"]
 
 LAST_EPOCH = 2**64 - 2  # the null value comes next
+
+FAILURES_LOGGED = 5  # lines per second and operation
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +46,16 @@ class EpochOwner(Protocol):
 class EpochKeeper:
     """The only caller of the store's provisioning, retirement and collection."""
 
-    __slots__ = ("_clock", "_health", "_metrics", "_retired", "_store", "_time")
+    __slots__ = (
+        "_clock",
+        "_health",
+        "_log_limit",
+        "_metrics",
+        "_post",
+        "_retired",
+        "_store",
+        "_time",
+    )
 
     def __init__(
         self,
@@ -43,7 +64,10 @@ class EpochKeeper:
         time: CycleTime,
         metrics: Metrics,
         health: HealthMonitor,
+        post: Callable[[DriverEvent, object], None],
     ) -> None:
+        self._post = post
+        self._log_limit = WarningLimit(clock, lines=FAILURES_LOGGED)
         self._store = store
         self._clock = clock
         self._time = time
@@ -74,7 +98,13 @@ class EpochKeeper:
         try:
             return self.provision(stream)
         except ProvisionError as error:
-            _log.warning("stream %d has no next epoch: %s", stream.stream_id, error.text)
+            if self._log_limit.admit("provision") is not None:
+                _log.warning(
+                    "stream %d has no next epoch: %s",
+                    stream.stream_id,
+                    error.text,
+                    extra={"hint": error.hint} if error.hint else None,
+                )
         except Exception:  # noqa: BLE001 - counted and logged
             self._unforeseen("provision", stream.stream_id)
         return None
@@ -90,7 +120,11 @@ class EpochKeeper:
         )
         if epoch > LAST_EPOCH:
             raise ProvisionError(ProvisionFailure.OTHER, "no epoch number is left")
-        return self._store.provision(stream_id, stream.profile, epoch)
+        try:
+            return self._store.provision(stream_id, stream.profile, epoch)
+        except DriverLockedError as error:
+            self._post(DriverEvent.FATAL_ERROR, str(error))
+            raise ProvisionError(ProvisionFailure.OTHER, str(error)) from error
 
     def retire(self, stream_id: int, epoch: int) -> None:
         """The epoch is current no more."""
@@ -127,7 +161,8 @@ class EpochKeeper:
         try:
             self._store.collect(self._time.now)
         except Exception as error:  # noqa: BLE001 - whatever it was, collection does not work
-            _log.warning("collecting old epochs failed: %s", error)
+            if self._log_limit.admit("collect") is not None:
+                _log.warning("collecting old epochs failed: %s", error)
             self._retired = True
             self._health.collected(error)
         else:
@@ -135,4 +170,5 @@ class EpochKeeper:
 
     def _unforeseen(self, operation: str, stream_id: int) -> None:
         self._metrics.inc("handler_errors")
-        _log.exception("stream %d: %s failed unexpectedly", stream_id, operation)
+        if self._log_limit.admit(operation) is not None:
+            _log.exception("stream %d: %s failed unexpectedly", stream_id, operation)

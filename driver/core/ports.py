@@ -59,10 +59,16 @@ class ProvisionFailure(enum.Enum):
 
 
 class ProvisionError(Exception):
-    """An epoch could not be provisioned; nothing of it is left behind (D-118)."""
+    """An epoch could not be provisioned; nothing of it is left behind (D-118).
 
-    def __init__(self, kind: ProvisionFailure, text: str, *, needed_bytes: int = 0) -> None:
+    `text` goes on the wire. `hint` is for the log: the path, and a remedy where there is one.
+    """
+
+    def __init__(
+        self, kind: ProvisionFailure, text: str, *, needed_bytes: int = 0, hint: str = ""
+    ) -> None:
         super().__init__(text)
+        self.hint = hint
         self.kind = kind
         self.text = text
         self.needed_bytes = needed_bytes
@@ -128,7 +134,10 @@ class ShmStore(Protocol):
         ...
 
     def provision(self, stream_id: int, profile: Profile, epoch: int) -> Regions:
-        """Create all regions of an epoch, or raise ProvisionError and leave nothing."""
+        """Create all regions of an epoch, or raise ProvisionError and leave nothing.
+
+        Raises DriverLockedError if the tree was removed and another driver has the new one (D-115).
+        """
         ...
 
     def retire(self, stream_id: int, epoch: int) -> None:
@@ -136,7 +145,10 @@ class ShmStore(Protocol):
         ...
 
     def highest_epoch(self, stream_id: int) -> int:
-        """Highest epoch seen on disk for the stream (also if deleted at start), or 0."""
+        """Highest epoch seen on disk for the stream (also if deleted at start), or 0.
+
+        Raises ProvisionError if the disk cannot be read.
+        """
         ...
 
     def refresh_activity(self, stream_id: int, epoch: int, now: int) -> None:

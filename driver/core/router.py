@@ -7,7 +7,8 @@ from collections import deque
 from typing import Protocol
 
 from .events import DriverEvent
-from .ports import Metrics
+from .log_limit import WarningLimit
+from .ports import Clock, Metrics
 
 __all__ = ["Dispatcher", "Router"]
 
@@ -26,12 +27,13 @@ class Router:
     Events may be posted from any thread; everything else belongs to the loop's.
     """
 
-    __slots__ = ("_metrics", "machine", "posted")
+    __slots__ = ("_log_limit", "_metrics", "machine", "posted")
 
     machine: Dispatcher
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
+        self._log_limit = WarningLimit(clock)
         self.posted: deque[tuple[DriverEvent, object]] = deque()
         """Events that wait to be handled; to look at."""
 
@@ -49,7 +51,13 @@ class Router:
             self.machine.dispatch(event, arg)
         except Exception:  # noqa: BLE001 - counted and logged
             self._metrics.inc("handler_errors")
-            _log.exception("%s failed", event, extra={"event_arg": repr(arg)[:500]})
+            left_out = self._log_limit.admit(event)
+            if left_out is not None:
+                _log.exception(
+                    "%s failed",
+                    event,
+                    extra={"event_arg": repr(arg)[:500], "left_out": left_out},
+                )
 
     def drain(self) -> int:
         """Handle the posted events, and those that they post; returns how many."""

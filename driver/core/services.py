@@ -64,7 +64,7 @@ class Services:
         self.post = post
         self.post_first = post_first
         self.observer = observer
-        self.epochs = EpochKeeper(store, clock, time, metrics, health)
+        self.epochs = EpochKeeper(store, clock, time, metrics, health, post)
         self.node_ids = NodeIds(config.policies.node_id_reuse_cooldown_ms * 1_000_000)
         self.private_streams = PrivateStreams(config.driver)
         self.lease_duration_ns = config.policies.lease_duration_ns

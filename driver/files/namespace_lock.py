@@ -46,6 +46,14 @@ class NamespaceLock:
             undo.pop_all()
         return cls(fd)
 
+    def is_in(self, directory_path: str) -> bool:
+        """Return whether the lock file still stands in its directory."""
+        try:
+            named = os.lstat(f"{directory_path}/{LOCK_FILE}")
+        except OSError:
+            return False
+        return os.path.samestat(os.fstat(self._fd), named)
+
     def remove_file(self, directory_path: str) -> None:
         """Remove the lock file while it is held: no process can lock a file without a name."""
         with contextlib.suppress(OSError):

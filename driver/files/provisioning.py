@@ -23,7 +23,23 @@ from ..config.layout import Layout
 from ..core.configuration import DriverConfig, Profile
 from ..core.ports import ProvisionError, ProvisionFailure
 
-__all__ = ["EpochBuilder", "epoch_bytes"]
+__all__ = ["EpochBuilder", "epoch_bytes", "hint_for"]
+
+_REMEDIES = {
+    errno.EMFILE: "too many open files: raise the limit (ulimit -n, LimitNOFILE= in the unit)",
+    errno.ENFILE: "too many open files on this machine: raise fs.file-max",
+    errno.EACCES: "no permission: give the directory to the driver's user",
+    errno.EPERM: "no permission: give the directory to the driver's user",
+    errno.EEXIST: "remove what stands in its place",
+    errno.ENOSPC: "remove files or enlarge the file system (docker run --shm-size)",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def hint_for(error_number: int | None, path: str) -> str:
+    """Return the path and the remedy of an obstacle, for the log."""
+    remedy = _REMEDIES.get(error_number or 0, "free the obstacle")
+    return f"{path}: {remedy}; the stream is as before"
 
 
 def epoch_bytes(profile: Profile, huge_page_bytes: int | None) -> int:
@@ -75,7 +91,12 @@ class EpochBuilder:
                 return self._build(stream_id, profile, epoch, now, undo)
         except RegionCreateError as error:
             kind = ProvisionFailure.SPACE if error.out_of_space else ProvisionFailure.OTHER
-            raise ProvisionError(kind, error.reason, needed_bytes=needed_bytes) from error
+            raise ProvisionError(
+                kind,
+                error.reason,
+                needed_bytes=needed_bytes,
+                hint=hint_for(error.error_number, error.path),
+            ) from error
         except OSError as error:
             out_of_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
             kind = ProvisionFailure.SPACE if out_of_space else ProvisionFailure.OTHER

@@ -8,12 +8,13 @@ begins and ends is its caller's business.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 
 from tensor_pool.protocol.clock import Clock
-from tensor_pool.protocol.shm.create import CreatedRegion, make_directories
-from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
+from tensor_pool.protocol.shm.create import CreatedRegion, RegionCreateError, make_directories
+from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs, errno_name
 from tensor_pool.protocol.shm.uri import format_region_uri
 
 from ..config.layout import Layout
@@ -28,7 +29,7 @@ from ..core.ports import (
 )
 from .garbage import EpochCollector, Leniency
 from .namespace_lock import NamespaceLock
-from .provisioning import EpochBuilder, epoch_bytes
+from .provisioning import EpochBuilder, epoch_bytes, hint_for
 
 __all__ = ["FileStore"]
 
@@ -42,6 +43,7 @@ class FileStore:
 
     _builder: EpochBuilder
     _collector: EpochCollector
+    _allowed: AllowedBaseDirs
 
     def __init__(self, config: DriverConfig, clock: Clock, metrics: Metrics) -> None:
         self._config = config
@@ -72,7 +74,9 @@ class FileStore:
         make_base_directory(shm.base_dir)
         self._layout = Layout.of(shm)
         self._huge_page_bytes = huge_page_bytes_at(self._layout.base_dir)
-        allowed = AllowedBaseDirs(tuple(os.path.realpath(path) for path in shm.allowed_base_dirs))
+        self._allowed = allowed = AllowedBaseDirs(
+            tuple(os.path.realpath(path) for path in shm.allowed_base_dirs)
+        )
         self._builder = EpochBuilder(self._config, self._layout, allowed)
         self._collector = EpochCollector(
             self._layout,
@@ -117,6 +121,26 @@ class FileStore:
                 os.close(directory.fd)
             if lock is not None:
                 return lock
+
+    def _ensure_tree(self) -> None:
+        """Make the directories and the lock anew if they were removed meanwhile (D-115).
+
+        Raises DriverLockedError if another driver has taken the new tree.
+        """
+        assert self._lock is not None
+        if self._lock.is_in(self._layout.namespace_dir):
+            return
+        try:
+            make_base_directory(self._layout.base_dir)
+            lock = self._take_lock(self._allowed)
+        except OSError as error:
+            raise _unreadable(error, self._layout.namespace_dir) from error
+        except RegionCreateError as error:
+            hint = hint_for(error.error_number, error.path)
+            raise ProvisionError(ProvisionFailure.OTHER, error.reason, hint=hint) from error
+        _log.warning("%s was removed and is made anew", self._layout.namespace_dir)
+        self._lock.release()
+        self._lock = lock
 
     def _release_lock(self) -> None:
         if self._lock is not None:
@@ -175,6 +199,7 @@ class FileStore:
         Where space is short, old epochs are collected once whatever their age and the attempt is
         repeated.
         """
+        self._ensure_tree()
         needed = epoch_bytes(profile, self._huge_page_bytes)
         try:
             regions = self._try_to_provision(stream_id, profile, epoch, needed)
@@ -191,7 +216,10 @@ class FileStore:
     def _try_to_provision(
         self, stream_id: int, profile: Profile, epoch: int, needed: int
     ) -> list[CreatedRegion]:
-        free = self.free_bytes()
+        try:
+            free = self.free_bytes()
+        except OSError as error:
+            raise _unreadable(error, self._layout.base_dir) from error
         if free < needed:
             text = f"insufficient shm space: need {needed} bytes, have {free}"
             raise ProvisionError(ProvisionFailure.SPACE, text, needed_bytes=needed)
@@ -228,7 +256,16 @@ class FileStore:
 
     def highest_epoch(self, stream_id: int) -> int:
         """Highest epoch of the stream on disk, or that this store ever saw there; else 0."""
-        return max(self._highest.get(stream_id, 0), *self._collector.epochs(stream_id), 0)
+        try:
+            epochs = self._collector.epochs(stream_id)
+        except (NotADirectoryError, FileNotFoundError):
+            epochs = []  # no epoch is there; provisioning reports the obstacle
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                epochs = []
+            else:
+                raise _unreadable(error, self._layout.stream_dir(stream_id)) from error
+        return max(self._highest.get(stream_id, 0), *epochs, 0)
 
     def refresh_activity(self, stream_id: int, epoch: int, now: int) -> None:
         """Stamp every region of a current epoch, one aligned store each (D-131)."""
@@ -282,6 +319,12 @@ class FileStore:
     def free_bytes(self) -> int:
         """Free space of the file system below base_dir, as far as this user may have it."""
         return free_bytes_at(self._layout.base_dir)
+
+
+def _unreadable(error: OSError, path: str) -> ProvisionError:
+    """Return the error of a directory that cannot be made or read (D-118)."""
+    text = f"mkdir failed: {errno_name(error)}"
+    return ProvisionError(ProvisionFailure.OTHER, text, hint=hint_for(error.errno, path))
 
 
 def _about(error: OSError, path: str) -> dict[str, object]:

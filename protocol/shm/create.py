@@ -27,6 +27,7 @@ from .commit_word import require_supported_platform
 from .geometry import RegionGeometry
 from .hugepages import huge_page_bytes, round_up_to_pages
 from .mapping import Mapping
+from .ownership import ownership_problem
 from .safe_open import (
     AllowedBaseDirs,
     errno_name,
@@ -121,8 +122,9 @@ def make_directories(
     """Make `base/part/part/...` with an exact mode, following no link below `base` (D-111, W-034).
 
     `base` is canonical and exists. Directories that exist keep their mode. Raises
-    RegionCreateError, also for a path outside the allowed directories or one that no region URI can
-    name; what was made before the failure is removed again.
+    RegionCreateError, also for a path outside the allowed directories, one that no region URI can
+    name, or a directory that another user owns or can write to (D-115); what was made before the
+    failure is removed again.
     """
     require_safe_opens()
     wanted = "/".join((base, *parts))
@@ -145,6 +147,8 @@ def make_directories(
                 made.append(path)
             os.close(fd)
             fd = inner
+            if not is_new and (problem := ownership_problem(os.fstat(fd), os.geteuid())):
+                raise RegionCreateError(f"SHM directory {problem}", path, CreateStep.MKDIR)
     except BaseException:
         os.close(fd)
         for directory in reversed(made):
@@ -274,7 +278,11 @@ def _open_new_or_reused(
                 raise RegionCreateError("SHM path must be a regular file", path, CreateStep.CREATE)
             if options.reuse_existing:
                 fd = os.open(name, open_flags | os.O_NONBLOCK, dir_fd=directory.fd)
-                if os.path.samestat(os.fstat(fd), existing):
+                opened = os.fstat(fd)
+                if problem := ownership_problem(opened, os.geteuid()):
+                    os.close(fd)
+                    raise RegionCreateError(f"SHM file {problem}", path, CreateStep.CREATE)
+                if os.path.samestat(opened, existing):
                     return fd, False
                 os.close(fd)
                 raise RegionCreateError("SHM path must be a regular file", path, CreateStep.CREATE)

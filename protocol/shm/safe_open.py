@@ -26,6 +26,7 @@ from ..errors import (
 )
 from .geometry import RegionGeometry
 from .hugepages import huge_page_bytes, round_up_to_pages
+from .ownership import ownership_problem, uid_of_directory_name
 from .uri import RegionUri, parse_region_uri
 
 __all__ = [
@@ -125,7 +126,7 @@ def open_region(
     # O_NONBLOCK: a FIFO put in the place of the file must not hang the open.
     access = os.O_RDWR if writable else os.O_RDONLY
     flags = access | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    fd = check.call(7, "a file that opens", lambda: _open_beneath(base, canonical, flags))
+    fd = check.call(7, "a file that opens", lambda: _open_beneath(base, canonical, flags, check))
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(os.close, fd)
         opened = check.call(8, "an open file", lambda: os.fstat(fd))
@@ -187,13 +188,34 @@ def open_child_directory(parent_fd: int, name: str) -> int:
     return os.open(name, _DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=parent_fd)
 
 
-def _open_beneath(base: str, canonical: str, flags: int) -> int:
+def _open_beneath(base: str, canonical: str, flags: int, check: _Check) -> int:
+    """Open a file, if it and every directory below `base` belong to one user (D-115).
+
+    The first directory, `tensorpool-<user>`, names that user.
+    """
     *parents, name = canonical[len(base) :].strip("/").split("/")
-    directory = open_directory_beneath(base, parents)
+    owner = uid_of_directory_name(parents[0]) if parents else None
+    path = base.rstrip("/")
+    directory = os.open(base, _DIRECTORY_FLAGS)
     try:
-        return os.open(name, flags, dir_fd=directory)
+        for part in parents:
+            inner = open_child_directory(directory, part)
+            os.close(directory)
+            directory = inner
+            path = f"{path}/{part}"
+            status = os.fstat(directory)
+            owner = status.st_uid if owner is None else owner
+            check.owned(f"the directory {path}", status, owner)
+        file = os.open(name, flags, dir_fd=directory)
     finally:
         os.close(directory)
+    try:
+        status = os.fstat(file)
+        check.owned("the file", status, status.st_uid if owner is None else owner)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 class _Check:
@@ -206,6 +228,12 @@ class _Check:
     def require(self, step: int, condition: bool, seen: str, wanted: str) -> None:
         if not condition:
             raise ShmValidationError(self._region, self._path, step, seen, wanted)
+
+    def owned(self, what: str, status: os.stat_result, owner: int) -> None:
+        problem = ownership_problem(status, owner)
+        if problem is not None:
+            wanted = "memory that only its driver's user and group can write to"
+            raise ShmValidationError(self._region, self._path, 8, f"{what}: {problem}", wanted)
 
     def call[T](self, step: int, wanted: str, action: Callable[[], T]) -> T:
         try:

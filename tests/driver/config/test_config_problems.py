@@ -79,15 +79,17 @@ def test_D_182_each_rule_has_its_text(tmp_path: Path, key: str, value: str, text
     assert problems(tmp_path, f"[{table}]\n{name} = {value}\n") == [f"{key}: {text}"]
 
 
-@pytest.mark.parametrize("mode", ["770", "0770", "400", "4660", "1660", "066", "60", "66x", "668"])
+@pytest.mark.parametrize(
+    "mode", ["770", "0770", "400", "4660", "1660", "066", "60", "66x", "668", "666"]
+)
 def test_D_182_modes_that_are_refused(tmp_path: Path, mode: str) -> None:
     assert problems(tmp_path, f'[shm]\npermissions_mode = "{mode}"\n') == [
-        "shm.permissions_mode: must be an octal mode with owner read/write and no execute or"
-        " special bits"
+        "shm.permissions_mode: must be an octal mode with owner read/write, no write for"
+        " others, no execute or special bits"
     ]
 
 
-@pytest.mark.parametrize(("mode", "directory"), [("600", 0o700), ("0664", 0o775), ("662", 0o772)])
+@pytest.mark.parametrize(("mode", "directory"), [("600", 0o700), ("0664", 0o775), ("640", 0o750)])
 def test_D_115_directories_get_execute_where_read_is_set(
     tmp_path: Path, mode: str, directory: int
 ) -> None:

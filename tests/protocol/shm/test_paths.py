@@ -300,11 +300,11 @@ def test_W_045_the_real_file_system_is_told_by_its_magic(base: Path) -> None:
 @pytest.mark.parametrize(
     ("policy", "mode", "seen"),
     [
-        (FilePolicy(forbidden_mode=0o002), 0o666, "mode 0666"),
+        (FilePolicy(forbidden_mode=0o020), 0o660, "mode 0660"),
         (FilePolicy(owners=frozenset({4_000_000})), 0o600, f"owner {os.geteuid()}"),
         (FilePolicy(groups=frozenset({4_000_000})), 0o600, f"group {os.getegid()}"),
     ],
-    ids=["world-writable", "owner", "group"],
+    ids=["group-writable", "owner", "group"],
 )
 def test_W_041_a_configured_policy_refuses(
     good: Path, base: Path, policy: FilePolicy, mode: int, seen: str
