@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from .producer.payload_layout import FrameHeader
     from .producer.producer import Producer
     from .producer.results import PublishResult, PublishStatus
+    from .synchronizer.explanation import GivenUp
+    from .synchronizer.frame_set import FrameSet
+    from .synchronizer.inputs import InputCounters
+    from .synchronizer.synchronizer import Explanation, Synchronizer
 
 __all__ = [
     "AmbiguousStreamError",
@@ -71,11 +75,15 @@ __all__ = [
     "Consumer",
     "ConsumerOptions",
     "Dtype",
+    "Explanation",
     "ForkedProcessError",
     "Frame",
     "FrameHeader",
     "FrameOverwrittenError",
+    "FrameSet",
+    "GivenUp",
     "HugepagesPolicy",
+    "InputCounters",
     "InvalidFrameError",
     "LeaseLostError",
     "Loan",
@@ -97,6 +105,7 @@ __all__ = [
     "StaleLoanError",
     "StreamChanges",
     "StreamInfo",
+    "Synchronizer",
     "TensorPoolError",
     "TransportError",
     "UnknownStreamError",
@@ -136,6 +145,13 @@ __getattr__, __dir__ = lazy_names(
         "tensor_pool.client.producer.results": (
             "PublishResult",
             "PublishStatus",
+        ),
+        "tensor_pool.client.synchronizer.explanation": ("GivenUp",),
+        "tensor_pool.client.synchronizer.frame_set": ("FrameSet",),
+        "tensor_pool.client.synchronizer.inputs": ("InputCounters",),
+        "tensor_pool.client.synchronizer.synchronizer": (
+            "Explanation",
+            "Synchronizer",
         ),
         "tensor_pool.protocol.errors": (
             "AmbiguousStreamError",

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NoReturn, Self, Unpack
 
@@ -52,6 +52,7 @@ from .handle import Handle, disown_after_fork
 from .metadata import SourceMetadata
 from .producer.attachment import ProducerAttachment
 from .producer.producer import Producer
+from .synchronizer.synchronizer import Rule, Synchronizer, Timestamps
 
 __all__ = ["Client", "connect"]
 
@@ -401,6 +402,79 @@ class Client:
         self._conductor.request(lambda: directory.add_listener(changes))
         return changes
 
+    def synchronize(
+        self,
+        *inputs: Consumer | int | str,
+        by: Rule,
+        reference: int = 0,
+        offsets: Sequence[float] | None = None,
+        tolerance: float = 0.0,
+        required: Sequence[bool] | None = None,
+        max_wait: float = 0.1,
+        stale_after: float | None = None,
+        queue: int = 10,
+        reuse: bool = False,
+        copy: bool = False,
+        source: Timestamps = "slot",
+    ) -> Synchronizer:
+        """Yield sets of frames that belong together, one of each input (S-100).
+
+        `inputs` are consumers, names or ids; consumers that are opened here are closed with the
+        synchronizer. The unit of `offsets` is frames by "seq", seconds otherwise. `tolerance`,
+        `max_wait` and `stale_after` are seconds.
+
+        - "seq": frames with equal `seq - offset` (S-110);
+        - "timestamp": for each frame of input `reference`, the nearest in time of every other
+          input, within `tolerance` of the time plus the offset (S-111);
+        - "latest": each frame of the reference with the newest of the others (S-113).
+
+        A set is waited for at most `max_wait`; an input that is not `required` may be missing. At
+        most `queue` frames of an input wait, and at most half its slots. With `reuse` a frame may
+        be in several sets. With `copy` frames are copied when they come. `source` is the capture
+        time in the slot, or the time in the descriptor.
+
+        Raises as `consumer`, and ConfigError.
+
+        >>> with pool.synchronize(
+        ...     "camera/left", "camera/right", by="timestamp", tolerance=0.004
+        ... ) as pairs:  # doctest: +SKIP
+        ...     for left, right in pairs:
+        ...         disparity(left.array, right.array)
+        """
+        opened: list[Consumer] = []
+        consumers: list[Consumer] = []
+        names: list[str] = []
+        try:
+            for each in inputs:
+                if isinstance(each, Consumer):
+                    consumers.append(each)
+                    names.append(each.label)
+                    continue
+                consumers.append(self.consumer(each))
+                opened.append(consumers[-1])
+                names.append(str(each))
+            return Synchronizer(
+                self,
+                consumers,
+                _distinct(names),
+                by=by,
+                reference=reference,
+                offsets=offsets,
+                tolerance=tolerance,
+                required=required,
+                max_wait=max_wait,
+                stale_after=stale_after,
+                queue=queue,
+                reuse=reuse,
+                copy=copy,
+                source=source,
+                opened=opened,
+            )
+        except BaseException:
+            for consumer in opened:
+                consumer.close()
+            raise
+
     def _begin(self, attachment: Attachment, handle: Handle, serve: Callable[[], None]) -> None:
         if any(a.client_id == attachment.client_id for a in self._handles):
             raise ConfigError(
@@ -593,6 +667,13 @@ def _id_or_name(stream: int | str) -> tuple[int, str]:
     """Return the id and "", or 0 and the name. Raises ConfigError."""
     checked = checked_stream(stream)
     return (0, checked) if isinstance(checked, str) else (checked, "")
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return the names, with the place added to those that occur twice."""
+    return [
+        name if names.count(name) == 1 else f"{name} [{place}]" for place, name in enumerate(names)
+    ]
 
 
 def _program_name() -> str:

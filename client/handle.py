@@ -115,6 +115,11 @@ class Handle:
         return self._attachment.stream_id
 
     @property
+    def label(self) -> str:
+        """The name that the stream was attached by, or its id."""
+        return self._attachment.connection.stream_name or str(self.stream_id)
+
+    @property
     def client_id(self) -> int:
         """The id of this attachment on the wire."""
         return self._attachment.client_id

@@ -43,6 +43,7 @@ class Consumer(Handle):
         self._receiver = attachment.receiver
         self._next = attachment.receiver.next
         self._in_use = False
+        self._reader = ""  # what reads this consumer instead of the application
         self._spin = spin
         self._sleep_s = _FIRST_SLEEP_S
         self._executor: ThreadPoolExecutor | None = None
@@ -333,10 +334,28 @@ class Consumer(Handle):
             self._in_use = False
             self._check_open()
 
+    # For a synchronizer, which reads instead of the application (C-112)
+
+    def _lend_to(self, reader: str) -> None:
+        """Let another object read from now on; ConcurrentUseError if one does already."""
+        self._enter()
+        self._reader = reader
+
+    def _take_back(self) -> None:
+        self._reader = ""
+        self._in_use = False
+
+    def _next_lent(self, *, copy: bool) -> Frame | None:
+        frame = self._next()
+        return self._copied(frame) if copy else frame
+
+    def _sleep_lent(self, seconds: float, *, copy: bool) -> Frame | None:
+        frame = self._sleep_once(seconds)
+        return self._copied(frame) if copy else frame
+
     def _refuse_concurrent_use(self) -> None:
-        raise ConcurrentUseError(
-            "this consumer is being used already: by another thread, or further up this call stack"
-        )
+        by = self._reader or "another thread, or further up this call stack"
+        raise ConcurrentUseError(f"this consumer is being used already: by {by}")
 
     def _copied(self, frame: Frame | None) -> Frame | None:
         if frame is None:

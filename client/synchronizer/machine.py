@@ -138,7 +138,7 @@ class SynchronizerMachine(Machine):
     def _go_without(self, index: int) -> None:
         self.stale.add(index)
 
-    @on_event(Partial, SynchronizerEvent.INPUT_STALE)
+    @on_event(Partial, SynchronizerEvent.INPUT_STALE, guard=_is_optional)
     @on_event(Starved, SynchronizerEvent.INPUT_STALE)
     def _note_stale(self, index: int) -> Outcome:
         self.stale.add(index)

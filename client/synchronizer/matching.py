@@ -211,8 +211,10 @@ class TimestampMatcher(Matcher):
                     places.append(0)
                     continue
                 target = key + each.offset
-                newest = each.newest_key
-                if waits and not each.is_stale and (newest is None or newest < target):
+                # A frame at or after the target that waits: one that was used does not settle it,
+                # or the sets would depend on the order in which frames come.
+                shown = each.queue[-1].key if each.queue else None
+                if waits and not each.is_stale and (shown is None or shown < target):
                     self.lacking = index
                     return None
                 places.append(_nearest(each, target))
@@ -243,6 +245,8 @@ class TimestampMatcher(Matcher):
                 waited = now - came_ns
                 newest = each.newest_key
                 timed_out = newest is None or newest < key + each.offset
+                if distance is None and newest is not None:
+                    distance = newest - key - each.offset  # of one that was used, to explain
                 self._give_up(key, index, distance, waited, timed_out)
                 return None
             else:
