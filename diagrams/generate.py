@@ -2,7 +2,7 @@
 
 The classes are found by importing all modules of the packages and of examples/hsm, so a new machine
 is drawn without being listed anywhere. The driver's web page ships pictures of its own, with states
-and events only. `--check` says what is stale and writes nothing.
+and events only. `--check` prints what is stale and writes nothing.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def stale_on_the_page() -> list[str]:
 
 
 def stale(classes: list[type[Machine]]) -> list[str]:
-    """What differs from the classes, is missing, or belongs to no class any more."""
+    """The files that differ from the classes, are missing, or belong to no class any more."""
     wanted = texts(classes)
     problems = [
         name

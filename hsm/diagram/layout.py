@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .cells import cell, port_row
 from .courses import Course, courses_of
 from .outline import Node, Outline
 from .text import widest, width
@@ -28,6 +29,7 @@ NAME_HEIGHT = 20.0
 LINE_HEIGHT = 14.0
 MARGIN = 12.0
 _GAP = 14.0  # between ports on one side
+_PORT = "port__"  # no id of a state has two underscores in a row
 _SYMBOLS: dict[str, tuple[float, float]] = {
     "initial": (11.0, 11.0),
     "choice": (22.0, 16.0),
@@ -147,7 +149,6 @@ class _Layouter:
     # One level.
 
     def _level(self, box: Node) -> None:
-        sizes = {}
         for child in self._outline.children(box.id):
             if child.kind == "composite":
                 self._level(child)
@@ -157,22 +158,21 @@ class _Layouter:
             '  node [shape=box, fixedsize=true, label=""]',
             "  edge [dir=none]",
         ]
-        for child in self._outline.children(box.id):
-            sizes[child.id] = self._size(child)
-            lines.append(f"  {self._dot_node(child, *sizes[child.id])}")
+        children = self._outline.children(box.id)
+        lines += [f"  {self._dot_node(child, *self._size(child))}" for child in children]
         sources: list[str] = []
         sinks: list[str] = []
         for course in self._at_home.get(box.id, ()):
             tail, head = self._end(course, "tail"), self._end(course, "head")
             if course.start is None:
-                tail = f"port{course.number}tail"
+                tail = _port(course, "tail")
                 sources.append(tail)
             if course.end is None:
-                head = f"port{course.number}head"
+                head = _port(course, "head")
                 sinks.append(head)
             lines.append(f"  {tail} -> {head} [{self._label(course)}id={course.number}]")
         for course, end in self._passing.get(box.id, ()):
-            port = f"port{course.number}{end}"
+            port = _port(course, end)
             inner = self._inner_end(course, end, box.id)
             top = self._side(course, end) == "top"
             (sources if top else sinks).append(port)
@@ -201,8 +201,8 @@ class _Layouter:
             return (
                 f'"{node.id}" [fixedsize=false, shape=plain, label=<<TABLE BORDER="0" '
                 'CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">'
-                f"<TR><TD>{_cell(wide, high, 'symbol')}</TD></TR>"
-                f"<TR><TD>{_cell(name, LINE_HEIGHT)}</TD></TR></TABLE>>]"
+                f"<TR><TD>{cell(wide, high, 'symbol')}</TD></TR>"
+                f"<TR><TD>{cell(name, LINE_HEIGHT)}</TD></TR></TABLE>>]"
             )
         ports = list(self._ports(node.id, wide))
         if not ports:
@@ -210,8 +210,8 @@ class _Layouter:
         rows = []
         for side in ("top", "bottom"):
             here = sorted((x, name) for name, x, at in ports if at == side)
-            rows.append(_port_row(wide, here))
-        middle = f"<TR><TD>{_cell(wide, high - 4)}</TD></TR>"
+            rows.append(port_row(wide, here))
+        middle = f"<TR><TD>{cell(wide, high - 4)}</TD></TR>"
         return (
             f'"{node.id}" [fixedsize=false, shape=plain, label=<<TABLE BORDER="0" CELLBORDER="0" '
             f'CELLSPACING="0" CELLPADDING="0">{rows[0]}{middle}{rows[1]}</TABLE>>]'
@@ -264,7 +264,7 @@ class _Layouter:
         if not labels:
             return ""
         wide, high = widest(labels, LABEL_SIZE) + 12, len(labels) * (LABEL_SIZE + 3) + 2
-        return f"label=<{_cell(wide, high)}>, "
+        return f"label=<{cell(wide, high)}>, "
 
     def _read(self, box: Node, found: dict[str, Any]) -> _Level:
         """The level of a box, with its heading above and a margin around what Graphviz placed."""
@@ -276,7 +276,7 @@ class _Layouter:
             if "pos" not in item:
                 continue
             x, y = map(float, item["pos"].split(","))
-            if item["name"].startswith("port") and item.get("shape") == "point":
+            if item["name"].startswith(_PORT):
                 ports[item["name"]] = x
                 continue
             w, h = float(item["width"]) * 72, float(item["height"]) * 72
@@ -284,12 +284,12 @@ class _Layouter:
         # Nothing that enters at the top runs through the heading.
         heading = _heading_width(box) + MARGIN
         entering = [
-            ports[f"port{c.number}{e}"]
+            ports[_port(c, e)]
             for c, e in self._passing.get(box.id, ())
             if self._side(c, e) == "top"
         ]
         entering += [
-            ports[f"port{c.number}tail"] for c in self._at_home.get(box.id, ()) if c.start is None
+            ports[_port(c, "tail")] for c in self._at_home.get(box.id, ()) if c.start is None
         ]
         shift = max(0.0, heading + 8 - MARGIN - min(entering)) if entering else 0.0
         left = MARGIN + shift
@@ -306,19 +306,11 @@ class _Layouter:
             curve = [moved(_point(text)) for text in edge["pos"].split()]
             course = self._courses[number]
             for end in ("tail", "head"):
-                port = f"port{number}{end}"
-                if port in ports and (number, end) in crossing:
-                    x = ports[port] + left
-                    level.ports[number, end] = x
-                    side = crossing[number, end]
-                    y = 0.0 if side == "top" else level.height
-                    curve = (
-                        _line((x, y), curve[0]) + curve[1:]
-                        if side == "top"
-                        else (curve + _line(curve[-1], (x, y))[1:])
-                    )
-                    if (end == "tail") == (side == "top"):
-                        curve = curve[::-1]
+                side = crossing.get((number, end))
+                if side is not None:
+                    x = level.ports[number, end] = ports[_port(course, end)] + left
+                    border = (x, 0.0 if side == "top" else level.height)
+                    curve = _to_border(curve, border, side, end)
             if course.home == box.id and course.start is None:
                 curve = _line((curve[0][0], 0.0), curve[0]) + curve[1:]
             if course.home == box.id and course.end is None:
@@ -360,33 +352,18 @@ class _Layouter:
         return Route(course, pieces, label)
 
 
-def _cell(wide: float, high: float, port: str | None = None) -> str:
-    """A table of one empty cell of that size."""
-    named = f' PORT="{port}"' if port else ""
-    return (
-        f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"{named} '
-        f'FIXEDSIZE="TRUE" WIDTH="{round(wide)}" HEIGHT="{round(high)}"><TR><TD></TD></TR></TABLE>'
-    )
+def _port(course: Course, end: End) -> str:
+    return f"{_PORT}{course.number}{end}"
 
 
-def _port_row(wide: float, ports: list[tuple[float, str]]) -> str:
-    """A row of a box's border: cells of 2 points that arrows attach to, and gaps between them."""
-    cells = []
-    at = 0
-    for x, name in ports:
-        gap = max(1, round(x) - 1 - at)
-        cells += [_row_cell(gap), _row_cell(2, name)]
-        at += gap + 2
-    cells.append(_row_cell(max(1, round(wide) - at)))
-    return (
-        '<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>'
-        f"{''.join(cells)}</TR></TABLE></TD></TR>"
-    )
-
-
-def _row_cell(wide: int, port: str | None = None) -> str:
-    named = f' PORT="{port}"' if port else ""
-    return f'<TD{named} FIXEDSIZE="TRUE" WIDTH="{wide}" HEIGHT="2"></TD>'
+def _to_border(curve: list[Point], border: Point, side: Side, end: End) -> list[Point]:
+    """A downward curve, prolonged to a point of the border and turned the way its arrow leads."""
+    if side == "top":
+        prolonged = _line(border, curve[0]) + curve[1:]
+    else:
+        prolonged = curve + _line(curve[-1], border)[1:]
+    leads_down = (end == "head") == (side == "top")
+    return prolonged if leads_down else prolonged[::-1]
 
 
 def _line(start: Point, end: Point) -> list[Point]:

@@ -75,7 +75,7 @@ class _Exporter:
         self._check_completions()
 
     def _check_events(self) -> None:
-        """Refuse events that SCXML, which knows only their names, takes for other ones."""
+        """Refuse events that SCXML mistakes for other ones, for it has only their names."""
         named: dict[str, set[Hashable]] = {}
         for rule in self._rules():
             if rule.role is Role.EVENT and rule.event is not ANY:
@@ -223,7 +223,7 @@ class _Exporter:
             element.add("hsm:call", name=name)
 
     def _claim(self, name: str, function: Callable[..., Any]) -> None:
-        """Refuse two functions of one name, which an importer could not tell apart."""
+        """Refuse two functions of one name: an importer cannot distinguish them."""
         if self._named.setdefault(name, _body_of(function)) != _body_of(function):
             self._problems.append(f"two different functions are named {name}")
 
@@ -263,7 +263,7 @@ def _name_of(guard: Callable[..., Any]) -> str:
 
 
 def _body_of(function: Callable[..., Any]) -> object:
-    """What makes a function the same function; copies share it."""
+    """The identity of a function's code; copies of a function share it."""
     if isinstance(function, FunctionType):
         return function.__code__, function.__closure__
     return function

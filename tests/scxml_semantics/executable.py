@@ -229,7 +229,7 @@ class AssignedLater(Judged):
 
 @w3c(302, 304, 444, 445)
 class Scripted(Judged):
-    """What `__init__` assigns is there before the first state is entered (H-041)."""
+    """The assignments of `__init__` are done before the first state is entered (H-041)."""
 
     S0 = State()
     begin = on_initial(ROOT, target=S0)

@@ -1,4 +1,4 @@
-"""What a diagram shows, in each of its formats."""
+"""The contents of a diagram, in each of its formats."""
 
 from __future__ import annotations
 

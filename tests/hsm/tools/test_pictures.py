@@ -166,6 +166,19 @@ def test_no_arrow_runs_through_the_heading_of_a_box(layout: Layout) -> None:
                     assert not (box.x + 12 < x < right and box.y + 4 < y < bottom - 2), box.node.id
 
 
+def test_a_state_may_be_named_like_a_port_of_the_layout() -> None:
+    class Ported(Machine):
+        Box, Out = State(), State()
+        named = State("port__0tail", parent=Box)
+        also = State("port0tail", parent=Box)
+        begin, begin_box = on_initial(ROOT, target=Box), on_initial(Box, target=named)
+        leave = on_event(named, "leave", target=Out)
+        enter = on_event(Out, "enter", target=also)
+
+    boxes = lay_out(outline_of(Ported), run_graphviz).boxes
+    assert {box.node.name for box in boxes.values()} >= {"port__0tail", "port0tail", "Out"}
+
+
 def test_a_picture_follows_the_scheme_of_its_reader_and_explains_its_symbols() -> None:
     svg = draw(outline_of(Everything))
     assert "@media (prefers-color-scheme: dark)" in svg
