@@ -24,7 +24,7 @@ def test_a_frame_that_fits_no_slot_is_refused_with_the_setting_to_change(
     np.save(tmp_path / "large.npy", np.zeros((300, 400), np.uint8))
     outcome = pool.run("publish", "10001", str(tmp_path / "large.npy"))
     assert outcome.status == 1
-    assert "stride_bytes=131072" in outcome.stderr
+    assert "stride_bytes=120000" in outcome.stderr
     assert outcome.stderr.count("\n") == 1
 
 
