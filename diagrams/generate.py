@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HERE = REPOSITORY / "diagrams"
 sys.path.insert(0, str(REPOSITORY))
 
+import tensor_pool.bridge  # noqa: E402
 import tensor_pool.client  # noqa: E402
 import tensor_pool.driver  # noqa: E402
 from tensor_pool.driver.core.driver_machine import DriverLifecycle  # noqa: E402
@@ -32,7 +33,7 @@ from tensor_pool.hsm.diagram.outline import Outline  # noqa: E402
 from tensor_pool.hsm.diagram.reading import outline_of  # noqa: E402
 from tensor_pool.hsm.diagram.svg import draw, hash_in, source_hash  # noqa: E402
 
-PACKAGES = (tensor_pool.driver, tensor_pool.client)
+PACKAGES = (tensor_pool.driver, tensor_pool.client, tensor_pool.bridge)
 EXAMPLES = REPOSITORY / "examples" / "hsm"
 PAGE = REPOSITORY / "driver" / "http" / "page" / "static" / "charts"
 ON_THE_PAGE = (DriverLifecycle, StreamLifecycle, LeaseLifecycle)

@@ -48,6 +48,7 @@ def consume(stream: str, idle_s: str) -> None:
             digest = hashlib.sha256(repr(frame.shape).encode() + array.tobytes()).hexdigest()
             print(frame.seq, digest, frame.epoch, flush=True)
         metadata = consumer.metadata
+        print("gaps", consumer.metrics()["drops_gap"], flush=True)
         print("metadata", metadata.name if metadata else None, flush=True)
         print("attributes", sorted(metadata.attributes or {}) if metadata else [], flush=True)
 
