@@ -58,6 +58,7 @@ __all__ = ["Client", "connect"]
 
 _log = logging.getLogger("tensor_pool.client")
 _IDLE_S = 0.001
+_CONNECT_PERIOD_S = 0.1
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -91,6 +92,7 @@ class Client:
         self._handles: dict[Attachment, Handle] = {}
         self._thread: ConductorThread | None = None
         self._closed = False
+        self._is_left = False
         owns_transport = transport is None
         if transport is None:
             transport = connect_aeron(self.config, self.clock)
@@ -143,9 +145,15 @@ class Client:
 
     def close(self) -> None:
         """Close all handles, stop the thread, leave the transport; may be called again."""
-        if self._closed:
+        if self._is_left:
             return
-        for handle in list(self._handles.values()):
+        handles = list(self._handles.values())
+        for handle in handles:  # all at once, so that a dead driver is waited for only once
+            handle._closed = True
+            handle._give_up_waiting()
+            self._expect_end(handle._attachment)
+            handle._attachment.request(handle._attachment.begin_close)
+        for handle in handles:
             handle.close()
         self._closed = True
         if self._thread is not None:
@@ -153,6 +161,7 @@ class Client:
             self._thread = None
         self._conductor.close()
         _clients.discard(self)
+        self._is_left = True
 
     def metrics(self) -> dict[str, int]:
         """Counters of the client as a whole: `bad_message`, `callback_errors`, `reconnects`."""
@@ -476,7 +485,7 @@ class Client:
             raise
 
     def _begin(self, attachment: Attachment, handle: Handle, serve: Callable[[], None]) -> None:
-        if any(a.client_id == attachment.client_id for a in self._handles):
+        if any(a.client_id == attachment.client_id for a in list(self._handles)):
             raise ConfigError(
                 f"client_id: {attachment.client_id} is used by another handle of this client"
             )
@@ -513,15 +522,14 @@ class Client:
 
     def _close_handle(self, handle: Handle) -> None:
         attachment = handle._attachment
-        if attachment.finished.is_set():
+        if attachment.finished.is_set() or attachment not in self._handles:
             self._handles.pop(attachment, None)
             return
         attachment.request(attachment.begin_close)
         if self._conductor.is_running_here:
             self._handles.pop(attachment, None)
             return
-        attempts_s = self.config.detach_timeout * self.config.detach_attempts
-        deadline_ns = self.clock.monotonic_ns() + ns(attempts_s + 1.0)
+        deadline_ns = self._expect_end(attachment)
         while not attachment.finished.is_set() and self.clock.monotonic_ns() < deadline_ns:
             if self.is_threaded:
                 attachment.finished.wait(0.01)
@@ -532,6 +540,13 @@ class Client:
                     _log.info("while closing stream %d: %s", attachment.stream_id, error)
                     break
         self._handles.pop(attachment, None)
+
+    def _expect_end(self, attachment: Attachment) -> int:
+        """The time until which the end of a closed attachment is waited for, monotonic ns."""
+        if attachment.closing_deadline_ns is None:
+            attempts_s = self.config.detach_timeout * self.config.detach_attempts
+            attachment.closing_deadline_ns = self.clock.monotonic_ns() + ns(attempts_s + 1.0)
+        return attachment.closing_deadline_ns
 
     def _fail(self, error: TransportError) -> None:
         """The transport is lost for good: every handle is closed (C-121)."""
@@ -579,12 +594,15 @@ def connect(
     transport: Transport | None = None,
     clock: Clock | None = None,
     reconnect: Callable[[], Transport] | None = None,
+    wait: float = 0.0,
     **settings: Unpack[ClientSettings],
 ) -> Client:
     """Connect to the driver of this machine; background work and reconnecting happen by themselves.
 
     `settings` are fields of ClientConfig, over those of `config`; without any, the driver's default
-    endpoints are used. Raises ConfigError, and TransportError if no media driver runs there.
+    endpoints are used. `wait` is the longest time in s to wait for a media driver and the driver's
+    directories, for instance while the driver starts. Raises ConfigError, and TransportError if no
+    media driver runs there.
 
     >>> with connect() as pool:  # doctest: +SKIP
     ...     with pool.consumer("camera/left") as viewer:
@@ -600,7 +618,14 @@ def connect(
         def reconnect() -> Transport:
             return connect_aeron(config, clock)
 
-    return Client(config, transport=transport, clock=clock, reconnect=reconnect).start()
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return Client(config, transport=transport, clock=clock, reconnect=reconnect).start()
+        except (TransportError, ConfigError):
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_CONNECT_PERIOD_S)
 
 
 def connect_aeron(config: ClientConfig, clock: Clock | None = None) -> Transport:

@@ -17,6 +17,7 @@ __all__ = ["Handle", "HandleClient", "HandleLock", "disown_after_fork"]
 
 _ATTEMPTS = 3
 _PAUSE_S = 50e-6
+_CLOSING_PATIENCE_S = 0.1
 _nothing: Callable[[], object] = [].pop  # what there is to take while the conductor is in or waits
 
 
@@ -31,10 +32,12 @@ class HandleLock:
     the processor: a tenth of what a small frame costs.
     """
 
-    __slots__ = ("_conductors", "_items", "give", "take")
+    __slots__ = ("_conductors", "_is_entered", "_items", "give", "gives_up", "take")
 
     def __init__(self) -> None:
         self._items = [True]
+        self._is_entered = False  # by the conductor
+        self.gives_up = False  # the handle is closed: the conductor waits no longer than a moment
         self._conductors = threading.Lock()
         self.take: Callable[[], object] = self._items.pop  # raises IndexError if somebody is in
         self.give = self._items.append  # True, to let the next one in
@@ -61,19 +64,30 @@ class HandleLock:
         self.give(True)
 
     def __enter__(self) -> Self:
-        """The conductor's way in: nobody else comes in from now on."""
+        """The conductor's way in: no thread comes in from now on.
+
+        The thread that is in may be the one that closes the handle, in a signal handler: it cannot
+        go on before the closing ends. So the conductor of a closed handle stops waiting for it.
+        """
         self._conductors.acquire()
         self.take = _nothing
+        waited_s = 0.0
         while True:
             try:
                 self._items.pop()
             except IndexError:
+                if self.gives_up and waited_s > _CLOSING_PATIENCE_S:
+                    self._is_entered = False
+                    return self
                 time.sleep(_PAUSE_S)
+                waited_s += _PAUSE_S
             else:
+                self._is_entered = True
                 return self
 
     def __exit__(self, *_: object) -> None:
-        self.give(True)
+        if self._is_entered:
+            self.give(True)
         self.take = self._items.pop
         self._conductors.release()
 
@@ -92,6 +106,8 @@ class HandleClient(Protocol):
     def _do_work_while_waiting(self) -> None: ...
 
     def _wake(self) -> None: ...
+
+    def run_once(self, idle: Callable[[], object] | None = None) -> None: ...
 
     def _close_handle(self, handle: Handle) -> None: ...
 
@@ -159,9 +175,9 @@ class Handle:
 
         From within a callback it only starts the closing.
         """
-        if not self._closed:
-            self._closed = True
-            self._client._close_handle(self)
+        self._closed = True
+        self._give_up_waiting()
+        self._client._close_handle(self)
 
     def begin_close(self) -> None:
         """Do as `close`, but return at once; `is_finished` is true once the lease is back."""
@@ -173,6 +189,9 @@ class Handle:
     def is_finished(self) -> bool:
         """True once the handle is closed and its lease is back."""
         return self._attachment.finished.is_set()
+
+    def _give_up_waiting(self) -> None:
+        """Have the conductor not wait for a thread that is in this handle."""
 
     def _check_open(self) -> None:
         if self._closed:

@@ -141,6 +141,7 @@ class Attachment(ABC):
         self.attach_failure: Exception | None = None  # what the latest attempt failed of
         self.attach_deadline_ns: int | None = None
         self.is_closing = False
+        self.closing_deadline_ns: int | None = None
         self.finished = threading.Event()
         self._callbacks: Callbacks = {}
         self._requests: deque[Callable[[], object]] = deque()

@@ -72,6 +72,7 @@ LATE_REASONS = (
     "late_changed",
     "late_seq_mismatch",
     "late_rewind",
+    "late_skipped",
     "header_invalid",
     "payload_invalid",
 )

@@ -52,6 +52,7 @@ __all__ = ["Conductor"]
 
 _log = logging.getLogger("tensor_pool.client")
 _RECONNECT_PERIOD_NS = 250_000_000
+_POLLS_PER_CYCLE = 100  # while each finds a full batch
 _ATTACH_RESPONSE = (901, 2)  # schema, template
 
 _decode = decoder_for(
@@ -115,6 +116,7 @@ class Conductor:
         self.directory = Directory(self)
         self._requests: deque[Callable[[], object]] = deque()
         self._received: list[Message | tuple[int, str]] = []
+        self._by_stream: dict[int, list[Attachment]] | None = None
         self._callback_errors: list[Exception] = []
         self._in_cycle = threading.Lock()
         self._runner: int | None = None
@@ -123,7 +125,7 @@ class Conductor:
             ShmAttachResponse: self._on_attach_response,
             ShmDetachResponse: self._to_all("on_detach_response"),
             ShmDriverShutdown: self._to_all("on_driver_shutdown"),
-            ShmLeaseRevoked: self._to_all("on_lease_revoked"),
+            ShmLeaseRevoked: self._to_stream("on_lease_revoked"),
             ShmPoolAnnounce: self._on_announce,
             ConsumerConfig: self._to_stream("on_consumer_config"),
             ConsumerHello: self._to_stream("on_consumer_hello"),
@@ -235,8 +237,12 @@ class Conductor:
         for attachment in attachments:
             work += attachment.check_lease(now)
         if self._endpoints is not None:
-            work += self._endpoints.poll(self._on_fragment, self.config.fragment_limit)
-            self._handle_received()
+            for _ in range(_POLLS_PER_CYCLE):
+                taken = self._endpoints.poll(self._on_fragment, self.config.fragment_limit)
+                self._handle_received()
+                work += taken
+                if taken < self.config.fragment_limit or self._endpoints is None:
+                    break
         while self._requests:
             self._requests.popleft()()
             work += 1
@@ -268,8 +274,17 @@ class Conductor:
                 ):
                     self._received.append((correlation_id, str(error)))
 
+    def _of_stream(self, stream_id: int) -> list[Attachment]:
+        """The attachments of a tensor stream, of which a client may have thousands."""
+        if self._by_stream is None:
+            self._by_stream = {}
+            for attachment in self.attachments:
+                self._by_stream.setdefault(attachment.stream_id, []).append(attachment)
+        return self._by_stream.get(stream_id, [])
+
     def _handle_received(self) -> None:
         received, self._received = self._received, []
+        self._by_stream = None  # attachments come and go
         for message in received:
             if isinstance(message, tuple):
                 for attachment in self.attachments:
@@ -294,9 +309,8 @@ class Conductor:
             stream_id = message.stream_id  # type: ignore[union-attr]
             if not stream_id:
                 return  # of no stream: the name of a client (S-046)
-            for attachment in self.attachments:
-                if attachment.stream_id == stream_id:
-                    getattr(attachment, method)(message)
+            for attachment in self._of_stream(stream_id):
+                getattr(attachment, method)(message)
 
         return deliver
 
@@ -304,12 +318,13 @@ class Conductor:
         """To all, and to those already closed: a lease that comes too late is returned (C-034)."""
         for attachment in (*self.attachments, *self._leaving):
             attachment.on_attach_response(response)
+        self._by_stream = None  # the driver may have chosen a stream
 
     def _on_announce(self, announce: ShmPoolAnnounce) -> None:
         assert self._endpoints is not None
         self.directory.on_announce(announce)
         join_time_ns = self._endpoints.subscribe(LogicalStream.ANNOUNCE).join_time_ns
-        for attachment in self.attachments:
+        for attachment in self._of_stream(announce.stream_id):
             attachment.on_announce(announce, join_time_ns)
 
     # Loss and return of the transport

@@ -235,10 +235,13 @@ class ConsumerAttachment(Attachment):
                 self._machine.dispatch(RoleEvent.SHM_ENABLED)
             else:
                 self._machine.dispatch(RoleEvent.SHM_DISABLED, self.fallback_uri)
+        was_reading = self.assigned.reads_any
         self.assigned.assign_descriptor(
             assigned(config.descriptor_channel, config.descriptor_stream_id),
             private=bool(self.options.descriptor_channel),
         )
+        if not was_reading and self.assigned.reads_any:
+            self.timers.arm(_QOS, 0)
         self.assigned.assign_control(assigned(config.control_channel, config.control_stream_id))
 
     def on_qos_consumer(self, qos: QosConsumer) -> None:
@@ -308,6 +311,8 @@ class ConsumerAttachment(Attachment):
             state.left_at = self._left_at[1]
         self._progress = ProgressReader(state)
         self.receiver.state = state
+        if self.assigned.reads_any:
+            self.timers.arm(_QOS, 0)  # the producer may wait for it
 
     def stop_reading(self) -> None:
         self._progress = None
@@ -409,7 +414,7 @@ class ConsumerAttachment(Attachment):
         report = QosConsumer(
             stream_id=self.stream_id,
             consumer_id=self.client_id,
-            epoch=state.epoch if state is not None else 0,
+            epoch=state.epoch if state is not None and self.assigned.reads_any else 0,
             last_seq_seen=state.last_seq if state is not None else 0,
             drops_gap=self.counters["drops_gap"],
             drops_late=self.counters["drops_late"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import overload
 
 from tensor_pool.protocol.errors import ConcurrentUseError, FrameOverwrittenError, StaleFrameError
@@ -22,6 +22,7 @@ __all__ = ["Consumer"]
 
 _FIRST_SLEEP_S = 0.0005
 _LONGEST_SLEEP_S = 0.05
+_ASYNC_SLEEP_S = 0.02  # a producer that rings no bells is noticed as late as that
 _INVOKER_SLEEP_S = 0.005
 _SPIN_NS = 25_000
 _SETTLING_NS = 50_000
@@ -47,6 +48,8 @@ class Consumer(Handle):
         self._spin = spin
         self._sleep_s = _FIRST_SLEEP_S
         self._executor: ThreadPoolExecutor | None = None
+        self._sleep: Future[bool] | None = None  # of the waiting thread of an asyncio program
+        self._rang = False
 
     # Receiving
 
@@ -156,21 +159,54 @@ class Consumer(Handle):
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         """Every frame as it comes, in an asyncio program; ends when the consumer is closed."""
-        loop = asyncio.get_running_loop()
         while not self._closed:
-            self._enter()
-            try:
-                frame = self._next()
-                if frame is None and self._client.is_threaded:
-                    frame = await loop.run_in_executor(self._waiter(), self._sleep_once, None)
-                elif frame is None:
-                    self._client.do_work()
-                    await asyncio.sleep(_INVOKER_SLEEP_S)
-            finally:
-                self._in_use = False
+            frame = await self._receive_async(None)
             if frame is not None:
                 yield frame
                 await asyncio.sleep(0)  # a fast stream must not starve the program's other tasks
+
+    async def _receive_async(self, timeout: float | None) -> Frame | None:
+        """Wait for the next frame without blocking the loop; None at the timeout or when closed.
+
+        A wait that is cancelled takes no frame: threads only sleep, frames are taken here.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._enter()
+        try:
+            while not self._closed:
+                frame = self._look_on() if self._rang else self._next()
+                self._rang = False
+                if frame is not None:
+                    return frame
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    return None
+                if self._client.is_threaded:
+                    await self._sleep_async(left_s)
+                else:
+                    self._client.do_work()
+                    await asyncio.sleep(_INVOKER_SLEEP_S)
+            return None
+        finally:
+            self._in_use = False
+
+    async def _sleep_async(self, at_most_s: float | None) -> None:
+        """Sleep until the bell rings, or for a while; a cancelled sleep is taken up again."""
+        sleep = self._sleep
+        if sleep is None:
+            sleep = self._sleep = self._waiter().submit(self._await_bell)
+        await asyncio.wait([asyncio.wrap_future(sleep)], timeout=at_most_s)
+        if sleep.done():
+            self._sleep = None
+            self._rang = sleep.result()
+
+    def _await_bell(self) -> bool:
+        """Sleep in the waiting thread; True if the bell rang. Touches nothing else."""
+        bell = self._attachment.bell
+        if bell is None:
+            time.sleep(_FIRST_SLEEP_S)
+            return False
+        return bell.wait(_ASYNC_SLEEP_S)
 
     # Waiting
 

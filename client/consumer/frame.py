@@ -204,6 +204,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
     def _count_late(self) -> None:
         if not self._is_late:
             self._is_late = True
+            self._state.is_overrun = True
             self._state.counters.inc("drops_late")
             self._state.counters.inc("late_changed")
 

@@ -67,6 +67,7 @@ class ReadState:
     __slots__ = (
         "_formats",
         "_pools",
+        "_resume_at",
         "_validator",
         "accepted_words",
         "body_offsets",
@@ -75,6 +76,7 @@ class ReadState:
         "epoch",
         "format",
         "is_open",
+        "is_overrun",
         "joined_at",
         "largest_stride_bytes",
         "last_seq",
@@ -125,6 +127,8 @@ class ReadState:
         self.last_seq = 0
         self.left_at = -1  # last seq of an earlier mapping of this epoch, until a frame is seen
         self.next_seq = -1  # last_seq + 1 while tracking: the common case in one comparison
+        self.is_overrun = False  # the producer came round to a frame before it was used
+        self._resume_at = 0
         self.joined_at: int | None = None  # newest seq when the descriptor stream was joined
         self.switched_at = -1  # last seq before the descriptor stream was changed
         self.format: FrameFormat | None = None  # of the latest frame
@@ -168,6 +172,21 @@ class ReadState:
         words = np.asarray(self.words)[self.word_indices[0] :: _WORDS_PER_SLOT]
         committed = words[words & np.uint64(1) == 1]
         return int(committed.max()) >> 1 if committed.size else -1
+
+    def skips(self, seq: int) -> bool:
+        """True for a frame that an overrun consumer leaves out (C-101).
+
+        When it is half the ring behind, it goes on with frames an eighth of the ring behind the
+        newest. The producer then needs most of a round before it comes to them.
+        """
+        if seq < self._resume_at:
+            return True
+        nslots = self.mask + 1
+        ahead = seq + nslots // 2
+        if self.words[self.word_indices[ahead & self.mask]] >> 1 < ahead:
+            return False
+        self._resume_at = self.newest_seq() - nslots // 8
+        return seq < self._resume_at
 
     def shut(self) -> None:
         """Accept no more frames of this mapping."""

@@ -189,6 +189,8 @@ class Receiver:
         connection, now = self._connection, self._now
         while True:
             if (not pending and not self.poll()) or not self._left:
+                if (state := self.state) is not None:
+                    state.is_overrun = False  # it has caught up
                 yield None
                 continue
             self._left -= 1
@@ -217,7 +219,12 @@ class Receiver:
                 index = seq & state.mask
                 word_index = state.word_indices[index]
                 word = state.words[word_index]
+                if state.is_overrun and state.skips(seq):
+                    self._drop_late("late_skipped")
+                    self._left += 1
+                    continue
                 if word != seq << 1 | 1:
+                    state.is_overrun = True
                     self._drop_late("late_seq_mismatch" if word & 1 else "late_in_progress")
                     continue
                 if word < state.accepted_words[index]:

@@ -195,7 +195,14 @@ class ProducerAttachment(Attachment):
         self.consumers.on_config(config, self.now())
 
     def on_qos_consumer(self, qos: QosConsumer) -> None:
-        self.consumers.on_sign_of_life(qos.consumer_id, self.now())
+        self.consumers.on_report(qos, self.now())
+
+    def count_readers(self) -> int:
+        """Consumers that reported the epoch that is published now."""
+        if not self.is_ready:
+            return 0
+        entries = list(self.consumers.entries.values())
+        return sum(entry.epoch == self._epoch for entry in entries)
 
     # ProducerPort
 

@@ -15,6 +15,7 @@ from tensor_pool.protocol.transport.ports import OfferResult, Publication
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
     ConsumerHello,
+    QosConsumer,
     StreamRequest,
     has_half_set_pair,
     stream_request,
@@ -63,6 +64,7 @@ class ConsumerEntry:
     def __init__(self, consumer_id: int) -> None:
         self.consumer_id = consumer_id
         self.heard_ns = 0
+        self.epoch = 0  # that it has mapped, by its latest report
         self.max_rate_hz = 0
         self.hello: ConsumerHello | None = None
         self.control: Publication | None = None
@@ -118,10 +120,11 @@ class KnownConsumers:
         if changed:
             self._on_change()
 
-    def on_sign_of_life(self, consumer_id: int, now: int) -> None:
-        """A QoS report of the consumer."""
-        if (entry := self.entries.get(consumer_id)) is not None:
+    def on_report(self, qos: QosConsumer, now: int) -> None:
+        """A QoS report of a consumer."""
+        if (entry := self.entries.get(qos.consumer_id)) is not None:
             entry.heard_ns = now
+            entry.epoch = qos.epoch
 
     def on_config(self, config: ConsumerConfig, now: int) -> None:
         """The driver's answer: open, move, keep or close; a half-set pair changes nothing."""

@@ -48,6 +48,7 @@ _ADMIN_ACTION = OfferResult.ADMIN_ACTION
 _NOT_CONNECTED = OfferResult.NOT_CONNECTED
 _ndarray = np.ndarray
 _pack_times = SLOT_TIMES.pack_into
+_UNMAPPED = (IndexError, TypeError, ValueError)
 _ADMIN_RETRIES = 16  # a term rotation takes one or two
 _LOG_PERIOD_NS = 1_000_000_000
 _REFUSAL_COUNTERS = {
@@ -189,6 +190,10 @@ class Producer(Handle):
         PublishResult(status=<PublishStatus.PUBLISHED: 'published'>, seq=0)
         """
         # Straight-line code with few calls: what a call costs here, every small frame pays.
+        if type(data) is not _ndarray and shape is None and dtype is None and strides is None:
+            # Before the lock: the application's `__array__` must not hold up the conductor.
+            converted = as_array(data)
+            data = data if converted is None else converted
         try:
             self._lock.take()
         except IndexError:
@@ -271,6 +276,9 @@ class Producer(Handle):
                 status = _PUBLISHED
             else:
                 status = self._settle(descriptor, (first, second), now)
+        except _UNMAPPED:
+            self._check_open()  # closed further up this call stack, by a signal handler
+            raise
         finally:
             self._give(True)
         bells = self._bells
@@ -644,6 +652,30 @@ class Producer(Handle):
         state = self._state
         return state.largest_stride_bytes if state is not None else 0
 
+    # Consumers
+
+    @property
+    def consumers(self) -> int:
+        """Consumers that have mapped the current epoch and read its descriptors."""
+        return self._attachment.count_readers()
+
+    def wait_for_consumers(self, n: int = 1, timeout: float | None = None) -> bool:
+        """Wait until `n` consumers receive what is published, at most `timeout` seconds.
+
+        False at the timeout. A frame published earlier reaches only the consumers that are there.
+
+        >>> if camera.wait_for_consumers(2, timeout=10):  # doctest: +SKIP
+        ...     camera.publish(image)
+        """
+        clock_ns = self._client.clock.monotonic_ns
+        deadline_ns = None if timeout is None else clock_ns() + round(timeout * 1e9)
+        while self.consumers < n:
+            self._check_open()
+            if deadline_ns is not None and clock_ns() >= deadline_ns:
+                return False
+            self._client.run_once()
+        return True
+
     # Metadata
 
     def set_metadata(
@@ -703,6 +735,9 @@ class Producer(Handle):
     def _on_metadata(self, version: int) -> None:
         self._meta_version = version
         self._attachment.request(self._attachment.announce_metadata)
+
+    def _give_up_waiting(self) -> None:
+        self._lock.gives_up = True
 
     # The conductor's side
 

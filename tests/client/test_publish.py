@@ -277,7 +277,7 @@ def test_W_092_a_frame_that_fits_nowhere_is_dropped_before_it_takes_a_sequence(
 
 def test_C_071_strict_raises_instead(world: World) -> None:
     producer = world.client().producer(STREAM, strict=True)
-    with pytest.raises(ValueError, match="configure a pool with a larger stride"):
+    with pytest.raises(ValueError, match="configure a pool with a stride_bytes of 65537 or more"):
         producer.publish(np.zeros(65537, np.uint8))
     world.driver.silent = True
     world.driver.notice(world.driver.lease_of(producer.client_id))
