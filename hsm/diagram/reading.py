@@ -193,8 +193,9 @@ def _ids(states: Iterable[State]) -> dict[State, str]:
         ident = re.sub(r"[^0-9A-Za-z]+", "_", state.name)
         if not ident.isidentifier() or ident.lower() in _RESERVED:
             ident = f"state_{ident}".rstrip("_")
-        if ident in taken:
-            ident = f"{ident}_{len(ids)}"
+        base, number = ident, len(ids)
+        while ident in taken:
+            ident, number = f"{base}_{number}", number + 1
         taken.add(ident)
         ids[state] = ident
     return ids

@@ -246,6 +246,34 @@ class Scripted(Judged):
     bad = on_completion(S0, target=Judged.failed)
 
 
+# Variables belong to the machine: other states see them (278), and before their state is entered
+# (279), unless it is an entry handler that assigns them first (280).
+content(278, lambda m: None, lambda m: m.var == 0)
+content(279, lambda m: setattr(m, "copied", m.var), lambda m: m.copied == 0)
+
+
+@w3c(280)
+class BoundLate(Judged):
+    S0, S1 = State(), State()
+    begin = on_initial(ROOT, target=S0)
+
+    @on_entry(S0)
+    def read_too_early(self) -> None:
+        self.attempt(lambda: self.late)
+
+    go = on_event(S0, "error.execution", target=S1)
+
+    @on_entry(S1)
+    def assign(self) -> None:
+        self.late = 2
+
+    def is_two(self) -> bool:
+        return self.late == 2
+
+    good = on_completion(S1, guard=is_two, target=Judged.passed)
+    bad = on_completion(S1, target=Judged.failed)
+
+
 # The current event and its data.
 
 

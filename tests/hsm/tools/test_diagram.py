@@ -164,7 +164,7 @@ def test_svg_is_a_picture_that_names_its_source() -> None:
 
 def test_without_graphviz_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    with pytest.raises(RendererMissingError, match="aeron-tensor-pool\\[diagrams\\]"):
+    with pytest.raises(RendererMissingError, match="pip install graphviz-pure"):
         render(Everything, "svg")
 
 
@@ -214,6 +214,16 @@ def test_a_state_named_like_a_generated_vertex_is_a_vertex_of_its_own() -> None:
 
     drawn = outline_of(Clash)
     assert len({node.id for node in drawn.nodes}) == len(drawn.nodes) == 6
+
+
+def test_names_that_differ_in_signs_only_have_ids_of_their_own() -> None:
+    class Similar(Machine):
+        one = State("a_b_3")
+        two = State("a b")
+        three = State("a-b")
+        begin = on_initial(ROOT, target=one)
+
+    assert len({node.id for node in outline_of(Similar).nodes}) == 5
 
 
 def test_events_without_a_name_are_drawn_without_their_address() -> None:
