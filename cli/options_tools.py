@@ -184,7 +184,8 @@ def gc_command(
 ) -> None:
     """Remove what drivers that are gone have left: old epochs, wake-up bells of dead processes.
 
-    A running driver collects by itself; its namespace is left alone.
+    A running driver collects by itself; its namespace is left alone. A driver of another make is
+    recognised by an epoch that a living process keeps fresh.
 
     Exit status: 0 done, 1 something could not be removed, 2 wrong usage or configuration, 3 a
     driver runs.
@@ -216,8 +217,8 @@ def shutdown_command(
     sent SIGTERM. A token on the command line can be seen by other users; the environment or the
     configuration file keep it.
 
-    Exit status: 0 the driver has stopped, 1 it has not (a wrong token is not answered), 2 wrong
-    usage or configuration.
+    Exit status: 0 the driver has stopped, 1 no driver answers, 2 wrong usage or configuration, 3
+    the driver runs on (a wrong token, none configured, or a driver without this request).
     """
     from .commands.shutdown import shut_driver_down
 

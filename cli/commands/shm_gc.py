@@ -53,6 +53,9 @@ def collect_garbage(
         with _locked(layout, config) as is_there:
             if is_there:
                 collector = _collector(layout)
+                if (owner := _foreign_owner(collector, config)) is not None:
+                    complain(owner)
+                    return DRIVER_RUNS
                 before = _epochs(layout, collector)
                 removable, obstacle = _collect(collector, leniency, dry_run=dry_run)
                 after = (
@@ -87,6 +90,20 @@ def _collector(layout: Layout) -> EpochCollector:
         is_current=lambda stream_id, epoch: False,
         on_removed=lambda stream_id, epoch: None,
     )
+
+
+def _foreign_owner(collector: EpochCollector, config: DriverConfig) -> str | None:
+    """Return a line about a process that keeps an epoch fresh without holding our lock."""
+    window_ns = 3 * config.policies.announce_period_ms * 1_000_000
+    for stream_id in collector.stream_ids():
+        for epoch in collector.epochs(stream_id):
+            pid = collector.owner_of_fresh(stream_id, epoch, time.monotonic_ns(), window_ns)
+            if pid is not None:
+                return (
+                    f"process {pid} keeps epoch {epoch} of stream {stream_id} fresh: a driver that"
+                    " does not take the lock of ours runs in this namespace; nothing was touched"
+                )
+    return None
 
 
 def _collect(

@@ -8,7 +8,7 @@ from tensor_pool.protocol.wire import ShutdownReason
 
 from ..pool_view.listener import Observer
 from ..support.connection_options import Connection
-from ..support.exit_status import FAILED, OK, CommandError, complain
+from ..support.exit_status import DRIVER_RUNS, FAILED, OK, CommandError, complain
 from ..support.signals import Stop
 
 __all__ = ["shut_driver_down"]
@@ -19,8 +19,8 @@ _PAUSE_S = 0.002
 def shut_driver_down(connection: Connection, *, token: str | None, text: str) -> int:
     """Send the request and wait for the driver's notice; OK once it has come.
 
-    A driver never answers a request that it does not carry out, so the absence of the notice only
-    shows that the token was wrong, or that the driver has none.
+    A driver never answers a request that it does not carry out. Without the notice, a second
+    request shows if the driver still runs: DRIVER_RUNS then, else FAILED.
     """
     config = connection.driver_config()
     secret = token or config.policies.shutdown_token
@@ -50,13 +50,18 @@ def shut_driver_down(connection: Connection, *, token: str | None, text: str) ->
                 if not observer.poll():
                     time.sleep(_PAUSE_S)
             notice = observer.observation.shutdown
+            runs = notice is None and observer.ask_for_a_sign_of_life(connection.timeout, stop)
     finally:
         transport.close()
     if notice is not None:
         print(f"the driver has stopped ({notice.reason.name.lower()}: {notice.error_message})")
         return OK
+    if not runs:
+        complain(f"no notice came within {patience_s:g} s, and the driver answers no more")
+        return FAILED
     complain(
-        f"the driver has not stopped within {patience_s:g} s: the token is wrong, or the driver has"
-        " none (policies.shutdown_token)"
+        f"the driver has not stopped within {patience_s:g} s and still answers: the token is wrong,"
+        " the driver has none (policies.shutdown_token), or it is of another make and does not"
+        " handle ShmDriverShutdownRequest; stop its process instead"
     )
-    return FAILED
+    return DRIVER_RUNS

@@ -469,8 +469,27 @@ class Attachment(ABC):
 
     def lease_lost(self, why: str) -> None:
         self.counters.inc(lease_loss_counter(why))
-        self.last_error = LeaseLostError(why)
-        _log.info("stream %d, client %d: lease lost: %s", self.stream_id, self.client_id, why)
+        error = self.last_error = LeaseLostError(why, self._no_announce_text())
+        _log.log(
+            logging.WARNING if error.detail else logging.INFO,
+            "stream %d, client %d: %s",
+            *(self.stream_id, self.client_id, error),
+        )
+
+    def _no_announce_text(self) -> str:
+        """Return a text about the announce stream if no announce came in all the time of a lease
+        (C-058); empty otherwise."""
+        config, attached_ns = self.config, self.connection.attached_ns
+        if (
+            self._heard_driver_ns >= attached_ns
+            or self.now() - attached_ns <= config.driver_liveness_timeout_ns
+        ):
+            return ""
+        return (
+            f"no announce of stream {self.stream_id} since the attach on {config.announce_channel}"
+            f" stream {config.announce_stream_id}; if the driver runs, it announces elsewhere: give"
+            " announce_channel and announce_stream_id as the driver has them"
+        )
 
     def count(self, counter: str) -> None:
         if counter == "attach_timeouts" or counter == "attaches":

@@ -19,6 +19,7 @@ from tensor_pool.protocol.wire.in_place import FRAME_DESCRIPTOR_SPLIT, NULL_U32,
 
 from ..attachment.connection_machine import DriverConnection
 from ..attachment.events import RoleEvent
+from ..rate_gate import RateGate
 from .announced import Announced
 from .frame import Frame
 from .read_state import UNMAPPED_MEANWHILE, ReadState
@@ -36,27 +37,6 @@ _split = FRAME_DESCRIPTOR_SPLIT.unpack
 _join = FRAME_DESCRIPTOR_SPLIT.pack
 _unpack_slot = SLOT_IMAGE.unpack_from
 _decode = decoder_for([FrameDescriptor])
-
-
-class RateGate:
-    """The local rate gate of a consumer on the shared stream (W-171, W-172).
-
-    It lets through at most `max_rate_hz` frames a second, by the frames' own times.
-    """
-
-    __slots__ = ("_last_ns", "period_ns")
-
-    def __init__(self, max_rate_hz: int) -> None:
-        self.period_ns = 1_000_000_000 // max_rate_hz
-        self._last_ns: int | None = None
-
-    def passes(self, time_ns: int) -> bool:
-        """Whether a frame of this time passes: the first, one a period later, or time went back."""
-        last = self._last_ns
-        if last is None or time_ns < last or time_ns - last >= self.period_ns:
-            self._last_ns = time_ns
-            return True
-        return False
 
 
 class Receiver:

@@ -124,6 +124,22 @@ class EpochCollector:
         self._metrics.inc("gc_removed")
         self._on_removed(stream_id, epoch)
 
+    def owner_of_fresh(self, stream_id: int, epoch: int, now: int, window_ns: int) -> int | None:
+        """Return the living process that owns an epoch, if its stamp is not older than the window.
+
+        None otherwise, and for an epoch that cannot be read.
+        """
+        with contextlib.suppress(OSError), self._opened(str(stream_id), str(epoch)) as directory:
+            superblock = read_superblock(directory)
+            if (
+                superblock is not None
+                and now - superblock.activity_timestamp_ns <= window_ns
+                and superblock.pid != os.getpid()
+                and process_is_alive(superblock.pid)
+            ):
+                return superblock.pid
+        return None
+
     def _failed(self, error: OSError) -> Pass:
         self._metrics.inc("gc_errors")
         return Pass(error=error)

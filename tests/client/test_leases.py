@@ -352,3 +352,26 @@ def test_a_refused_reattach_goes_on_in_the_background(world: World) -> None:
     world.driver.refusal = None
     world.run(4)
     assert consumer.poll_ready()
+
+
+def test_C_058_without_any_announce_the_error_names_the_announce_stream(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The driver announces on its control stream, the client listens on another one."""
+    consumer = world.client(announce_stream_id=1001).consumer(STREAM)
+    world.run(5.1)
+    text = str(consumer.last_error)
+    assert text.startswith("lease lost: driver lost: no announce of stream 10000 since the attach")
+    assert "stream 1001" in text
+    assert "announce_stream_id" in text
+    assert text in caplog.text
+
+
+def test_C_058_a_driver_that_fell_silent_is_not_taken_for_one_that_announces_elsewhere(
+    world: World,
+) -> None:
+    consumer = world.client().consumer(STREAM)
+    world.run(1.5)
+    world.driver.announces = False
+    world.run(5.1)
+    assert str(consumer.last_error) == "lease lost: driver lost"
