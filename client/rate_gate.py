@@ -10,7 +10,7 @@ class RateGate:
 
     The schedule moves on by one period with each frame, not from the frame's own time. So a frame
     that comes late does not delay the next one, and a cap of 50 Hz gives 50 frames a second of a
-    source with 60, or with jitter. A pause leaves at most one period to catch up; between two
+    source with 60, or with jitter. A frame two periods late starts the schedule anew; between two
     frames there is always half a period.
 
     >>> gate = RateGate(10)
@@ -38,9 +38,9 @@ class RateGate:
     def advance(self, time_ns: int) -> None:
         """Move the schedule on for a frame that passed."""
         due_ns, period_ns = self._due_ns, self.period_ns
-        if due_ns is None or time_ns < self._last_ns:
+        if due_ns is None or time_ns < self._last_ns or time_ns - due_ns >= 2 * period_ns:
             due_ns = time_ns
-        self._due_ns = max(due_ns, time_ns - period_ns) + period_ns
+        self._due_ns = due_ns + period_ns
         self._last_ns = time_ns
 
     def passes(self, time_ns: int) -> bool:

@@ -22,6 +22,8 @@ from tensor_pool.protocol.wire import (
 )
 from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_ID
 
+from ..rate_gate import RateGate
+
 __all__ = ["AssignedDescriptors", "ConsumerEntry", "KnownConsumers", "assigned"]
 
 _log = logging.getLogger("tensor_pool.client")
@@ -38,23 +40,28 @@ class AssignedDescriptors:
     a single reader; a stream with several carries every frame.
     """
 
-    __slots__ = ("_last_sent_ns", "period_ns", "publication", "readers")
+    __slots__ = ("_gate", "publication", "readers")
 
     def __init__(self, publication: Publication) -> None:
         self.publication = publication
         self.readers: set[int] = set()
-        self.period_ns = 0
-        self._last_sent_ns: int | None = None
+        self._gate: RateGate | None = None
+
+    def cap(self, rate_hz: int) -> None:
+        """Send at most so many descriptors a second; 0 is no cap."""
+        if not rate_hz:
+            self._gate = None
+        elif self._gate is None or self._gate.period_ns != 1_000_000_000 // rate_hz:
+            self._gate = RateGate(rate_hz)
 
     def offer(self, descriptor: bytearray, now: int) -> OfferResult | None:
         """Send unless the cap forbids it; None if it did."""
-        if self.period_ns:
-            last = self._last_sent_ns
-            if last is not None and now - last < self.period_ns:
-                return None
+        gate = self._gate
+        if gate is not None and not gate.is_due(now):
+            return None
         result = self.publication.offer(descriptor)
-        if result is OfferResult.ACCEPTED:
-            self._last_sent_ns = now
+        if gate is not None and result is OfferResult.ACCEPTED:
+            gate.advance(now)
         return result
 
 
@@ -207,7 +214,7 @@ class KnownConsumers:
         descriptors = self.descriptors.get(entry.descriptor_address or ("", 0))
         if descriptors is not None:
             hz = entry.max_rate_hz if descriptors.readers == {entry.consumer_id} else 0
-            descriptors.period_ns = 1_000_000_000 // hz if hz else 0
+            descriptors.cap(hz)
 
     def _join(self, address: _Address, reader: int) -> bool:
         """Have the stream open for a reader; False if it cannot be opened, or is none."""
@@ -219,7 +226,7 @@ class KnownConsumers:
             descriptors = self.descriptors[address] = AssignedDescriptors(publication)
         descriptors.readers.add(reader)
         if len(descriptors.readers) > 1:
-            descriptors.period_ns = 0
+            descriptors.cap(0)
         return True
 
     def _leave(self, address: _Address | None, reader: int) -> None:

@@ -357,7 +357,8 @@ def test_a_refused_reattach_goes_on_in_the_background(world: World) -> None:
 def test_C_058_without_any_announce_the_error_names_the_announce_stream(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The driver announces on its control stream, the client listens on another one."""
+    """As beside a driver that announces on a stream of which the client was not told."""
+    world.driver.announces = False
     consumer = world.client(announce_stream_id=1001).consumer(STREAM)
     world.run(5.1)
     text = str(consumer.last_error)
