@@ -23,6 +23,7 @@ from .channel import dropping_stalled_readers, untethered
 from .forked import FORKED, abandon_in_forked_children, never_finalize
 from .ports import FragmentHandler, OfferResult
 from .reassembly import WHOLE_MESSAGE, Reassembly
+from .remedies import no_media_driver, storage_remedy
 
 __all__ = ["DRIVER_TIMEOUT_MS", "AeronPublication", "AeronSubscription", "AeronTransport"]
 
@@ -326,11 +327,7 @@ class AeronTransport:
         """
         directory = aeron_dir or pyaeron.default_path()
         if not pyaeron.is_driver_active(directory, driver_timeout_ms):
-            raise TransportError(
-                f"no media driver is running in {directory}; start the tensor-pool driver (or a "
-                "media driver) with that directory, or name the directory of the one running "
-                "(aeron_dir=...; clients do not read AERON_DIR)"
-            )
+            raise TransportError(no_media_driver(directory))
         transport = cls(None, directory, clock if clock is not None else SystemClock())
         try:
             # Without a handler of ours the C client answers the loss of the media driver by exit().
@@ -345,6 +342,7 @@ class AeronTransport:
         except pyaeron.AeronError as error:
             raise TransportError(
                 f"cannot connect to the media driver in {directory}: {_plain(error)}"
+                + storage_remedy(str(error), directory)
             ) from error
         return transport
 
@@ -400,6 +398,7 @@ class AeronTransport:
             except pyaeron.AeronError as error:
                 raise TransportError(
                     f"cannot add a {kind} on {channel} stream {stream_id}: {_plain(error)}"
+                    + storage_remedy(str(error), self.directory)
                 ) from error
 
     def _on_client_error(self, code: int, message: str) -> None:

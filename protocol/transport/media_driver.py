@@ -13,16 +13,19 @@ transport has to outlive a daemon, run a media driver of its own (`MediaDriverPr
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import os
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -31,7 +34,9 @@ import pyaeron
 
 from ..errors import TransportError
 from ..file_lock import try_lock
+from ..shm.ownership import ownership_problem
 from .forked import FORKED, abandon_in_forked_children, never_finalize
+from .remedies import no_media_driver, storage_remedy
 
 __all__ = [
     "MEDIA_DRIVER_MODES",
@@ -51,11 +56,21 @@ _HEARTBEAT_TIMEOUT_MS = 10_000  # Aeron's default liveness timeout
 _MISSED_HEARTBEATS_MS = 2_000  # a live media driver stamps its heartbeat several times a second
 _LOCK_TIMEOUT_S = 15.0
 _CNC_FILE = "cnc.dat"
-_CNC_PID = struct.Struct("<q")
-_CNC_PID_OFFSET = 40
+_CNC_START_AND_PID = struct.Struct("<qq")  # wall clock in ms, process id
+_CNC_START_OFFSET = 32
+_CLOCK_SLACK_S = 5.0
 _READY = "media driver ready"
 _TIMER_INTERVAL = "20ms"
 """Time between two looks at subscribers that do not read (W-008); Aeron's default is 1 s."""
+
+_SETTINGS = {
+    "AERON_TIMER_INTERVAL": _TIMER_INTERVAL,
+    # Sparse log buffers find out by SIGBUS that the file system is full, in whatever process stores
+    # first. Allocated ones make their creation fail instead.
+    "AERON_TERM_BUFFER_SPARSE_FILE": "false",
+    "AERON_PERFORM_STORAGE_CHECKS": "true",
+}
+"""Aeron's settings for an embedded media driver; one in the environment wins."""
 
 _AERON_ENTRIES = {_CNC_FILE, "loss-report.dat", "publications", "images"}
 
@@ -74,13 +89,12 @@ def unique_aeron_dir(label: str = "tensorpool") -> str:
 def is_media_driver_active(directory: str) -> bool:
     """Whether a media driver is alive in `directory`.
 
-    A killed one leaves a heartbeat that looks fresh to Aeron for 10 s. When the process that wrote
-    it does not exist any more, this waits, at most about 2 s, until heartbeats are seen to be
-    missing.
+    A killed one leaves a heartbeat that looks fresh to Aeron for 10 s. Unless the process that
+    wrote it certainly lives, this waits, at most about 2.5 s, for missing heartbeats.
     """
     if not pyaeron.is_driver_active(directory, _HEARTBEAT_TIMEOUT_MS):
         return False
-    if _process_of(directory) is None:
+    if not _writer_lives(directory):
         # Not conclusive alone: it may live in another pid namespace and share only the memory.
         deadline = time.monotonic() + 1.25 * _MISSED_HEARTBEATS_MS / 1000
         while time.monotonic() < deadline:
@@ -106,6 +120,9 @@ def open_media_driver(
     if is_media_driver_active(directory):
         return ExternalMediaDriver(directory)
     if mode == "external":
+        text = no_media_driver(directory)
+        if text.startswith("no permission"):
+            raise TransportError(text)
         raise TransportError(
             f"no media driver is active in {directory}; start one there, or set media_driver to "
             "auto or embedded"
@@ -148,14 +165,14 @@ class EmbeddedMediaDriver:
         parent = Path(directory).parent
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            with _locked(parent):
+            with _locked(directory):
                 if is_media_driver_active(directory):
                     raise MediaDriverActiveError(
                         f"a media driver is already active in {directory}; set media_driver to "
                         "auto or external to use it, or choose another aeron_dir"
                     )
                 _remove_leftovers(directory)
-                with _environment_default("AERON_TIMER_INTERVAL", _TIMER_INTERVAL):
+                with _environment_defaults(_SETTINGS):
                     self._raw: Any = pyaeron.MediaDriver(
                         dir=directory,
                         dir_delete_on_start=False,
@@ -164,9 +181,10 @@ class EmbeddedMediaDriver:
                     )
             self._identity = _identity(directory)
         except (OSError, pyaeron.AeronError) as error:
-            text = " ".join(str(error).split())
+            text = " ".join(str(error).split()) + storage_remedy(str(error), directory)
             raise TransportError(f"cannot start a media driver in {directory}: {text}") from error
         self._closed = False
+        _embedded.add(self)
         abandon_in_forked_children(self)
 
     def close(self) -> None:
@@ -174,6 +192,7 @@ class EmbeddedMediaDriver:
         if self._closed:
             return
         self._closed = True
+        _embedded.discard(self)
         self._raw.close()
         # Unless somebody has put another directory there meanwhile.
         with contextlib.suppress(FileNotFoundError):
@@ -238,51 +257,104 @@ class MediaDriverProcess:
         self.close()
 
 
+_embedded: weakref.WeakSet[EmbeddedMediaDriver] = weakref.WeakSet()  # those of this process
+
+
 @contextlib.contextmanager
-def _environment_default(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable that is not set, for as long as the block runs."""
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = value
+def _environment_defaults(values: Mapping[str, str]) -> Iterator[None]:
+    """Set the environment variables that are not set, for as long as the block runs."""
+    ours = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        del os.environ[name]
+        for name in ours:
+            del os.environ[name]
 
 
 @contextlib.contextmanager
-def _locked(parent: Path) -> Iterator[None]:
-    """Only one process at a time looks for a media driver below `parent` and starts one.
+def _locked(directory: str) -> Iterator[None]:
+    """Let one process at a time look for a media driver in `directory` and start one.
 
-    The lock is on the directory itself, so it leaves no file.
+    The lock is on a file that only its owner can open, and that is removed with the lock. Any user
+    could hold a lock on the directory above.
     """
-    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    path = f"{directory}.lock"
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while (descriptor := _try_lock_file(path)) is None:
+        if time.monotonic() > deadline:
+            raise TransportError(
+                f"another process has held the lock {path} for {_LOCK_TIMEOUT_S:.0f} s; end it, or"
+                " choose another aeron_dir"
+            )
+        time.sleep(0.02)
     try:
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
-        while not try_lock(descriptor):
-            if time.monotonic() > deadline:
-                raise TransportError(
-                    f"another process has held the lock on {parent} for {_LOCK_TIMEOUT_S} s"
-                )
-            time.sleep(0.02)
         yield
     finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
         os.close(descriptor)
 
 
-def _process_of(directory: str) -> int | None:
-    """The live process that runs the media driver of `directory`, as far as can be seen."""
+def _try_lock_file(path: str) -> int | None:
+    """Return a descriptor of the locked file; None while another process has it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            raise _foreign_lock(path, os.lstat(path)) from error
+        raise
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, descriptor)
+        opened = os.fstat(descriptor)
+        if not stat.S_ISREG(opened.st_mode) or ownership_problem(opened, os.geteuid()):
+            raise _foreign_lock(path, opened)
+        if not try_lock(descriptor):
+            return None
+        try:
+            named = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        if not os.path.samestat(opened, named):
+            return None
+        undo.pop_all()
+    return descriptor
+
+
+def _foreign_lock(path: str, status: os.stat_result) -> TransportError:
+    problem = ownership_problem(status, os.geteuid()) or "not a plain file"
+    return TransportError(
+        f"{path} cannot be locked: {problem}; remove it, or choose another aeron_dir"
+    )
+
+
+def _writer_lives(directory: str) -> bool:
+    """Return whether the process that wrote the heartbeat certainly lives.
+
+    A number alone is not enough: the next process 1 of a container has that of the last one, and
+    any number is used again. So the process must be older than the media driver that it runs.
+    """
     try:
         with open(os.path.join(directory, _CNC_FILE), "rb") as file:
-            file.seek(_CNC_PID_OFFSET)
-            (pid,) = _CNC_PID.unpack(file.read(_CNC_PID.size))
-        os.kill(pid, 0)
-    except PermissionError:
-        return int(pid)
-    except (OSError, struct.error, OverflowError):
-        return None
-    return int(pid)
+            file.seek(_CNC_START_OFFSET)
+            start_ms, pid = _CNC_START_AND_PID.unpack(file.read(_CNC_START_AND_PID.size))
+        if pid == os.getpid():
+            return any(one.directory == directory for one in list(_embedded))
+        return _process_started_s(pid) <= float(start_ms) / 1000 + _CLOCK_SLACK_S
+    except (OSError, ValueError, IndexError, struct.error):
+        return False
+
+
+def _process_started_s(pid: int) -> float:
+    """Return the wall clock at the start of a process; raises OSError where there is none."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if fields[0] in ("Z", "X"):
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    since_boot_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot_s)
 
 
 def _remove_leftovers(directory: str) -> None:
