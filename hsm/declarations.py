@@ -16,15 +16,24 @@ from __future__ import annotations
 import enum
 import itertools
 import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, Protocol, overload
 
 from .errors import DefinitionError
-from .states import AnyMarker, EventLike, History, Outcome, State, StateReference
+from .states import AnyMarker, History, Outcome, State, StateReference
 
 type Targets = StateReference | Iterable[StateReference]
-type Guard = Callable[[Any, Any], object] | Callable[[Any, Any, Any], object]
+
+type Value = (
+    str | bytes | int | float | complex | enum.Enum | tuple[object, ...] | frozenset[object] | None
+)
+"""What type checkers take for an event that is no class.
+
+At run time any hashable object is one (H-006). Checkers are told of fewer, so that they find a
+state given as an event, and a guard for another message class.
+"""
+
 type CompletionGuard = Callable[[Any], object]
 
 _NOTES = "__hsm_declarations__"
@@ -113,16 +122,60 @@ def hidden_declarations_of(value: object) -> tuple[Declaration, ...]:
     return ()
 
 
+class BehaviorDecorator(Protocol):
+    """A declaration whose function is called with the machine alone."""
+
+    def __call__[Behavior: Callable[[Any], object]](self, function: Behavior, /) -> Behavior: ...
+
+
+class DecisionDecorator(Protocol):
+    """A declaration whose function is called with the machine alone and answers an `Outcome`."""
+
+    def __call__[Decision: Callable[[Any], Outcome]](self, function: Decision, /) -> Decision: ...
+
+
+class EntryExitDecorator(Protocol):
+    """An entry or exit handler: `(self)`, or `(self, arg)` to get the event's argument (H-110)."""
+
+    def __call__[Behavior: Callable[[Any], object] | Callable[[Any, Any], object]](
+        self, function: Behavior, /
+    ) -> Behavior: ...
+
+
+class AnyEntryExitDecorator(Protocol):
+    """The handler of all states: `(self, state)`, or `(self, state, arg)`."""
+
+    def __call__[Behavior: Callable[[Any, Any], object] | Callable[[Any, Any, Any], object]](
+        self, function: Behavior, /
+    ) -> Behavior: ...
+
+
 class EffectDecorator(Protocol):
     """A declaration with `target=`: the function is the edge's effect, its result is ignored."""
 
-    def __call__[Effect: Callable[..., object]](self, function: Effect, /) -> Effect: ...
+    def __call__[Effect: Callable[[Any, Any], object]](self, function: Effect, /) -> Effect: ...
 
 
 class HandlerDecorator(Protocol):
     """A declaration without `target=`: the function decides and answers with an `Outcome`."""
 
-    def __call__[Handler: Callable[..., Outcome]](self, function: Handler, /) -> Handler: ...
+    def __call__[Handler: Callable[[Any, Any], Outcome]](self, function: Handler, /) -> Handler: ...
+
+
+class AnyEffectDecorator(Protocol):
+    """The effect of an edge for every event: `(self, arg, event)`."""
+
+    def __call__[Effect: Callable[[Any, Any, Any], object]](
+        self, function: Effect, /
+    ) -> Effect: ...
+
+
+class AnyHandlerDecorator(Protocol):
+    """The handler of every event: `(self, arg, event)`."""
+
+    def __call__[Handler: Callable[[Any, Any, Any], Outcome]](
+        self, function: Handler, /
+    ) -> Handler: ...
 
 
 class MessageEffectDecorator[Message](Protocol):
@@ -149,7 +202,7 @@ def on_event[A](
     *,
     target: StateReference,
     targets: None = None,
-    guard: Guard | None = None,
+    guard: Callable[[Any, A], object] | None = None,
     history: History | None = None,
 ) -> MessageEffectDecorator[A]: ...
 
@@ -162,7 +215,7 @@ def on_event[A](
     *,
     target: None = None,
     targets: Targets | None = None,
-    guard: Guard | None = None,
+    guard: Callable[[Any, A], object] | None = None,
     history: None = None,
 ) -> MessageHandlerDecorator[A]: ...
 
@@ -176,7 +229,7 @@ def on_event[A, B](
     *,
     target: StateReference,
     targets: None = None,
-    guard: Guard | None = None,
+    guard: Callable[[Any, A | B], object] | None = None,
     history: History | None = None,
 ) -> MessageEffectDecorator[A | B]: ...
 
@@ -190,7 +243,7 @@ def on_event[A, B](
     *,
     target: None = None,
     targets: Targets | None = None,
-    guard: Guard | None = None,
+    guard: Callable[[Any, A | B], object] | None = None,
     history: None = None,
 ) -> MessageHandlerDecorator[A | B]: ...
 
@@ -205,7 +258,7 @@ def on_event[A, B, C](
     *,
     target: StateReference,
     targets: None = None,
-    guard: Guard | None = None,
+    guard: Callable[[Any, A | B | C], object] | None = None,
     history: History | None = None,
 ) -> MessageEffectDecorator[A | B | C]: ...
 
@@ -220,7 +273,7 @@ def on_event[A, B, C](
     *,
     target: None = None,
     targets: Targets | None = None,
-    guard: Guard | None = None,
+    guard: Callable[[Any, A | B | C], object] | None = None,
     history: None = None,
 ) -> MessageHandlerDecorator[A | B | C]: ...
 
@@ -228,12 +281,38 @@ def on_event[A, B, C](
 @overload
 def on_event(
     state: StateReference,
-    event: Hashable,
+    event: AnyMarker,
     /,
-    *more_events: EventLike,
+    *,
     target: StateReference,
     targets: None = None,
-    guard: Guard | None = None,
+    guard: Callable[[Any, Any, Any], object] | None = None,
+    history: History | None = None,
+) -> AnyEffectDecorator: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: AnyMarker,
+    /,
+    *,
+    target: None = None,
+    targets: Targets | None = None,
+    guard: Callable[[Any, Any, Any], object] | None = None,
+    history: None = None,
+) -> AnyHandlerDecorator: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: Value,
+    /,
+    *more_events: Value | type[Any],
+    target: StateReference,
+    targets: None = None,
+    guard: Callable[[Any, Any], object] | None = None,
     history: History | None = None,
 ) -> EffectDecorator: ...
 
@@ -241,12 +320,40 @@ def on_event(
 @overload
 def on_event(
     state: StateReference,
-    event: Hashable,
+    event: Value,
     /,
-    *more_events: EventLike,
+    *more_events: Value | type[Any],
     target: None = None,
     targets: Targets | None = None,
-    guard: Guard | None = None,
+    guard: Callable[[Any, Any], object] | None = None,
+    history: None = None,
+) -> HandlerDecorator: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: type[Any],
+    event_2: Value,
+    /,
+    *more_events: Value | type[Any],
+    target: StateReference,
+    targets: None = None,
+    guard: Callable[[Any, Any], object] | None = None,
+    history: History | None = None,
+) -> EffectDecorator: ...
+
+
+@overload
+def on_event(
+    state: StateReference,
+    event: type[Any],
+    event_2: Value,
+    /,
+    *more_events: Value | type[Any],
+    target: None = None,
+    targets: Targets | None = None,
+    guard: Callable[[Any, Any], object] | None = None,
     history: None = None,
 ) -> HandlerDecorator: ...
 
@@ -292,13 +399,13 @@ def on_initial(
     target: StateReference,
     targets: None = None,
     history: History | None = None,
-) -> EffectDecorator: ...
+) -> BehaviorDecorator: ...
 
 
 @overload
 def on_initial(
     owner: StateReference, *, target: None = None, targets: Targets, history: None = None
-) -> HandlerDecorator: ...
+) -> DecisionDecorator: ...
 
 
 def on_initial(owner: Any, *, target: Any = None, targets: Any = None, history: Any = None) -> Any:
@@ -318,7 +425,7 @@ def on_completion(
     targets: None = None,
     guard: CompletionGuard | None = None,
     history: History | None = None,
-) -> EffectDecorator: ...
+) -> BehaviorDecorator: ...
 
 
 @overload
@@ -329,7 +436,7 @@ def on_completion(
     targets: Targets | None = None,
     guard: CompletionGuard | None = None,
     history: None = None,
-) -> HandlerDecorator: ...
+) -> DecisionDecorator: ...
 
 
 def on_completion(
@@ -349,18 +456,42 @@ def on_completion(
     )
 
 
-def on_entry(*states: StateReference | AnyMarker) -> EffectDecorator:
-    """Declare the entry handler of states, or of all states without one (`ANY`)."""
+@overload
+def on_entry(state: AnyMarker, /) -> AnyEntryExitDecorator: ...
+
+
+@overload
+def on_entry(state: StateReference, /, *more_states: StateReference) -> EntryExitDecorator: ...
+
+
+def on_entry(*states: Any) -> Any:
+    """Declare the entry handler of states, or of all states without one (`ANY`).
+
+    The function takes `self`, for `ANY` the state, and, if it has one parameter more, the argument
+    of the event (H-110).
+    """
     return Declaration(Role.ENTRY, states)
 
 
-def on_exit(*states: StateReference | AnyMarker) -> EffectDecorator:
-    """Declare the exit handler of states, or of all states without one (`ANY`)."""
+@overload
+def on_exit(state: AnyMarker, /) -> AnyEntryExitDecorator: ...
+
+
+@overload
+def on_exit(state: StateReference, /, *more_states: StateReference) -> EntryExitDecorator: ...
+
+
+def on_exit(*states: Any) -> Any:
+    """Declare the exit handler of states, or of all states without one (`ANY`).
+
+    The function takes `self`, for `ANY` the state, and, if it has one parameter more, the argument
+    of the event (H-110).
+    """
     return Declaration(Role.EXIT, states)
 
 
 def on_history_default(
     owner: StateReference, kind: History, *, target: StateReference
-) -> EffectDecorator:
+) -> BehaviorDecorator:
     """Declare where history leads while `owner` has nothing to remember (section 10)."""
     return Declaration(Role.HISTORY_DEFAULT, (owner,), kind=kind, target=target)
