@@ -2,7 +2,7 @@
 
 States are attributes, what they do about events is declared by decorators, and the whole chart is
 checked when the class statement ends. A machine runs each event to completion before `dispatch`
-returns, takes no second event meanwhile, and says so when an exception has left it half way.
+returns, takes no second event meanwhile, and is faulted when an exception has left it half way.
 
 >>> class Door(Machine):
 ...     Closed = State()

@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _UsageError(Exception):
-    """What was named on the command line is not there."""
+    """The command line names something that does not exist."""
 
 
 def load_machine(name: str) -> type[Machine]:

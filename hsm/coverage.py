@@ -1,4 +1,4 @@
-"""Which states and edges of a machine class a run has visited (H-233)."""
+"""The states and edges of a machine class that a run has visited (H-233)."""
 
 from __future__ import annotations
 

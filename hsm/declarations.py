@@ -1,4 +1,4 @@
-"""What a class body says about its states: the decorator factories.
+"""The declarations of a class body: the decorator factories.
 
 A factory returns a `Declaration`. Applied to a function it is noted on that function and the
 function comes back as it was (H-004); bound to an attribute by itself it is an edge without an
@@ -28,10 +28,10 @@ type Targets = StateReference | Iterable[StateReference]
 type Value = (
     str | bytes | int | float | complex | enum.Enum | tuple[object, ...] | frozenset[object] | None
 )
-"""What type checkers take for an event that is no class.
+"""The types of events that are not classes, for type checkers.
 
-At run time any hashable object is one (H-006). Checkers are told of fewer, so that they find a
-state given as an event, and a guard for another message class.
+At run time any hashable object is one (H-006). For checkers there are fewer, so that they find a state given
+as an event, and a guard for another message class.
 """
 
 type CompletionGuard = Callable[[Any], object]
@@ -41,7 +41,7 @@ _creation_order = itertools.count()
 
 
 class Role(enum.Enum):
-    """What a declaration declares."""
+    """The kinds of declarations."""
 
     INITIAL = "on_initial"
     EVENT = "on_event"

@@ -1,4 +1,4 @@
-"""What a machine class declares, as text for a terminal (H-265)."""
+"""The declarations of a machine class, as text for a terminal (H-265)."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     __slots__ = ("_hsm_active", "_hsm_due", "_hsm_event", "_hsm_memory", "_hsm_node")
 
     max_steps: int = 10_000
-    """How many completions, recalled and posted events may follow one driving call (H-271)."""
+    """The number of completions, recalled and posted events that may follow one driving call (H-271)."""
 
     states: ClassVar[tuple[State, ...]]
     """All states in document order, without `ROOT` (H-001)."""
@@ -78,7 +78,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
 
     @classmethod
     def lint(cls) -> tuple[Finding, ...]:
-        """What is legal but probably not meant (H-232)."""
+        """Return the findings: legal, but probably not meant (H-232)."""
         return lint_of(cls._hsm_chart)
 
     # Inspection ---------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         return self._hsm_observer.observer
 
     def is_in(self, state: State) -> bool:
-        """Whether `state` is active: the leaf or one that contains it (H-046)."""
+        """Return True if `state` is active: the leaf or one that contains it (H-046)."""
         if not isinstance(state, State):
             raise TypeError(f"is_in takes a state, not {state!r}")
         node = self._hsm_node
@@ -118,22 +118,22 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
 
     @property
     def is_running(self) -> bool:
-        """Whether the machine takes events."""
+        """Return True if the machine takes events."""
         return self._hsm_node.phase is Phase.RUNNING
 
     @property
     def is_complete(self) -> bool:
-        """Whether a top-level `Final` has been reached."""
+        """Return True if a top-level `Final` has been reached."""
         return self._hsm_node.phase is Phase.COMPLETE
 
     @property
     def is_terminated(self) -> bool:
-        """Whether a `Terminate` has been reached."""
+        """Return True if a `Terminate` has been reached."""
         return self._hsm_node.phase is Phase.TERMINATED
 
     @property
     def is_faulted(self) -> bool:
-        """Whether an exception has left a transition (H-161)."""
+        """Return True if an exception has left a transition (H-161)."""
         return self._hsm_node.phase is Phase.FAULTED
 
     def can(self, event: EventLike, arg: Any = None) -> bool:

@@ -71,7 +71,9 @@ class MachineType(type):
     ) -> MachineType:
         cls = super().__new__(mcs, name, bases, dict(body), **keywords)
         rebound = body.rebound if isinstance(body, _Body) else []
-        if strict is None:  # a family is strict or not as a whole, unless a class says otherwise
+        if (
+            strict is None
+        ):  # a family is strict or not as a whole, unless a class declares otherwise
             strict = any(base._hsm_chart.strict for base in bases if isinstance(base, MachineType))
         chart = define(
             cls, abstract=abstract, strict=strict, reserved=_public_names(cls), rebound=rebound
@@ -127,7 +129,7 @@ class MachineType(type):
 
 
 def _public_names(cls: type) -> frozenset[str]:
-    """What `Machine` itself defines for users; nothing while that class is being made (H-014)."""
+    """Return the public names of `Machine` itself; nothing while that class is being made (H-014)."""
     machine = next((base for base in cls.__mro__[1:][::-1] if isinstance(base, MachineType)), None)
     if machine is None:
         return frozenset()

@@ -21,7 +21,7 @@ _NAMES = (*HOOK_NAMES, "_hsm_edge_taken")
 def observed_by(*observers: object) -> object:
     """One observer that passes on to several, in order; a hook that none of them has stays absent.
 
-    What the machine is to be observed by at once: a `Coverage`, a log, a display (H-171).
+    For a machine that several watch at once: a `Coverage`, a log, a display (H-171).
 
     >>> class Counts:
     ...     entries = 0

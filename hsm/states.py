@@ -16,7 +16,7 @@ from typing import Final as Constant
 
 
 class Outcome(enum.Enum):
-    """What became of an event; `UNHANDLED` is false in a boolean context, the others are true."""
+    """The result of an event; `UNHANDLED` is false in a boolean context, the others are true."""
 
     HANDLED = "handled"
     UNHANDLED = "unhandled"
@@ -30,7 +30,7 @@ class Outcome(enum.Enum):
 
 
 class History(enum.Enum):
-    """How much of a remembered configuration is restored."""
+    """The part of a remembered configuration is restored."""
 
     SHALLOW = "shallow"
     DEEP = "deep"
@@ -68,10 +68,10 @@ ANY: Constant = AnyMarker()
 
 
 type EventLike = Hashable | type[Any]
-"""What may be an event (H-006); a class is one also when its instances are not hashable."""
+"""The type of events (H-006); a class is one also when its instances are not hashable."""
 
 type StateReference = State | str
-"""How declarations refer to states: the object, or its name (H-003)."""
+"""A reference to a state in a declaration: the object, or its name (H-003)."""
 
 
 def _place_of_caller() -> tuple[str, int]:
@@ -81,7 +81,7 @@ def _place_of_caller() -> tuple[str, int]:
 
 
 def _lists_events(defer: object) -> bool:
-    """Whether `defer` lists events; a string is an event, and one forgot the brackets (H-029)."""
+    """Return True if `defer` lists events; a string is an event, and one forgot the brackets (H-029)."""
     return isinstance(defer, Iterable) and not isinstance(defer, str | bytes)
 
 
@@ -145,12 +145,12 @@ class State:
 
     @property
     def declared_name(self) -> object:
-        """What was given or taken as the name, before any check."""
+        """The name as it was given or taken, before any check."""
         return self._name
 
     @property
     def declared_defer(self) -> object:
-        """What was given as `defer`, before any check."""
+        """The value given as `defer`, before any check."""
         return self._defer
 
     @property

@@ -57,7 +57,7 @@ HOOK_NAMES = tuple(name for name in vars(Hooks) if name.startswith("trace_"))
 
 
 def overrides_hooks(cls: type) -> bool:
-    """Whether a machine class has a hook of its own."""
+    """Return True if a machine class has a hook of its own."""
     return any(getattr(cls, name) is not vars(Hooks)[name] for name in HOOK_NAMES)
 
 

@@ -53,7 +53,7 @@ class Rule:
 
     @property
     def is_declarative(self) -> bool:
-        """Whether the rule is an edge by itself, not a handler that decides."""
+        """Return True if the rule is an edge by itself, not a handler that decides."""
         return self.target is not None
 
     @property
@@ -104,17 +104,17 @@ class Chart:
 
     @cached_property
     def has_any(self) -> bool:
-        """Whether some state takes every event."""
+        """Return True if some state takes every event."""
         return any(ANY in events for events in self.candidates.values())
 
     @property
     def checks_events(self) -> bool:
-        """Whether an event that is not found may be a mistake to report (H-261)."""
+        """Return True if an event that is not found may be a mistake to report (H-261)."""
         return self.strict or any(isinstance(event, type) for event in self.vocabulary)
 
     @cached_property
     def passes_argument(self) -> bool:
-        """Whether any entry or exit handler takes the event's argument (H-110)."""
+        """Return True if any entry or exit handler takes the event's argument (H-110)."""
         return any(
             rule.takes_argument for rules in (self.entries, self.exits) for rule in rules.values()
         )
@@ -143,11 +143,11 @@ class Chart:
         return paths
 
     def is_composite(self, state: State) -> bool:
-        """Whether a state has children of any kind; `ROOT` counts as composite."""
+        """Return True if a state has children of any kind; `ROOT` counts as composite."""
         return state is ROOT or bool(self.children.get(state))
 
     def is_below(self, state: State, other: State) -> bool:
-        """Whether `state` is a proper descendant of `other`."""
+        """Return True if `state` is a proper descendant of `other`."""
         return state is not other and other in self.paths[state]
 
     def scope(self, source: State, target: State) -> State:
@@ -163,7 +163,7 @@ class Chart:
         return path[: path.index(ancestor)]
 
     def can_rest_in(self, state: State) -> bool:
-        """Whether a state may be the leaf between steps (H-222)."""
+        """Return True if a state may be the leaf between steps (H-222)."""
         children = self.children.get(state)
         if state is ROOT or children is None or isinstance(state, Terminate):
             return False

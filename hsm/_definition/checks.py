@@ -1,7 +1,7 @@
 """From the body of a class to its chart: every mistake of sections 3 and 16 is found here.
 
 All mistakes of a class are collected and reported in one `DefinitionError`; each text names the
-member, the file and line, and what to do. What is wrong is left out of the chart, so that one
+member, the file and line, and what to do. A wrong declaration is left out of the chart, so that one
 mistake does not cause reports of others.
 """
 
@@ -276,7 +276,7 @@ class _Definition:
             if reference is ANY:
                 subjects.append(None)
                 if role not in (Role.ENTRY, Role.EXIT):
-                    wrong("ANY is no state here; use ROOT or name the state")
+                    wrong("ANY is not a state here; use ROOT or name the state")
                 continue
             state = self._find(reference)
             if state is None:
@@ -361,7 +361,7 @@ class _Definition:
             if target is owner and role is Role.INITIAL and declaration.history is not None:
                 if not self._has_default(owner, declaration.history):
                     wrong(
-                        f"{owner!r} enters itself through its history and nothing says where to "
+                        f"{owner!r} enters itself through its history and no default leads to a place to "
                         f"begin; add on_history_default({owner.name}, {declaration.history!r}, …)"
                     )
                 continue

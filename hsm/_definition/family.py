@@ -1,8 +1,8 @@
-"""What a class inherits: the states and declarations of all classes in its MRO (section 16).
+"""The inheritance of a class: states and declarations of all classes in its MRO (section 16).
 
 Overriding by name is settled here: for each attribute name the most derived class that declares, or
 that binds None, decides about the declarations (H-181, H-182), and ordinary attribute lookup
-decides about the function. What several names declare about one state is settled in `checks.py`.
+decides about the function. Conflicts between names about one state are settled in `checks.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Member:
 
     @property
     def place(self) -> tuple[str, int]:
-        """Where to look: the function when there is one, else the declaration."""
+        """The file and line to look at: the function when there is one, else the declaration."""
         if self.function is None:
             return self.declaration.place
         return self.function.__code__.co_filename, self.function.__code__.co_firstlineno

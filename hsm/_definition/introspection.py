@@ -1,4 +1,4 @@
-"""What a chart declares, seen from outside: edges, reachability, lint (section 21)."""
+"""The declarations of a chart, seen from outside: edges, reachability, lint (section 21)."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def lint_of(chart: Chart) -> tuple[Finding, ...]:
         if isinstance(state, Final | Terminate) or not chart.can_rest_in(state):
             continue
         if leaving.isdisjoint(chart.paths[state]):
-            message = f"no edge leads out of {state.name!r}; a Final says that this is meant"
+            message = f"no edge leads out of {state.name!r}; use a Final if this is meant"
             findings.append(Finding("dead-end", state, message))
     for state in chart.states:
         has_final = any(isinstance(child, Final) for child in chart.children[state])

@@ -1,4 +1,4 @@
-"""Which rule wins when several speak about one thing (H-020, H-021, H-183).
+"""The order of rules when several are about one thing (H-020, H-021, H-183).
 
 A rule comes with its rank: the position of the declaring class in the MRO. Of handlers that can be
 there only once, the most derived class's is taken; candidates of an event are put in the order in

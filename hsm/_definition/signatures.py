@@ -1,4 +1,4 @@
-"""What can be called how: the checks of functions, guards and events (H-019, H-027)."""
+"""Signatures: the checks of functions, guards and events (H-019, H-027)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENE
 
 
 def is_plain(function: FunctionType) -> bool:
-    """Whether a call runs the function's body: no coroutine, no generator."""
+    """Return True if a call runs the function's body: no coroutine, no generator."""
     return not function.__code__.co_flags & _NOT_PLAIN
 
 
@@ -29,7 +29,7 @@ def is_hashable(value: object) -> bool:
 def parameters_of(
     role: Role, events: Iterable[object], states: Iterable[object]
 ) -> tuple[str, ...]:
-    """How a function or guard of a declaration is called (the table of section 2)."""
+    """Return the parameters that a function or guard of a declaration is called with (the table of section 2)."""
     if role is Role.EVENT:
         return ("self", "arg", "event") if has_any(events) else ("self", "arg")
     if role in (Role.ENTRY, Role.EXIT) and has_any(states):
@@ -38,7 +38,7 @@ def parameters_of(
 
 
 def takes_argument(role: Role, function: Any, parameters: tuple[str, ...]) -> bool:
-    """Whether an entry or exit handler takes the event's argument too (H-110)."""
+    """Return True if an entry or exit handler takes the event's argument too (H-110)."""
     if function is None or role not in (Role.ENTRY, Role.EXIT):
         return False
     return accepts(function, len(parameters) + 1)
@@ -49,7 +49,7 @@ def has_any(items: Iterable[object]) -> bool:
 
 
 def accepts(function: Any, count: int) -> bool:
-    """Whether a call with exactly `count` positional arguments fits the signature."""
+    """Return True if a call with exactly `count` positional arguments fits the signature."""
     if isinstance(function, FunctionType) and isinstance(function.__code__, CodeType):
         code = function.__code__
         has_rest = bool(code.co_flags & inspect.CO_VARARGS)

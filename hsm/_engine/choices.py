@@ -81,7 +81,7 @@ def transition_history(m: Any, owner: Any, kind: Any, effect: Action | None) -> 
 
 
 class Decision:
-    """What a choice was called with, checked: its incoming effect and its branches.
+    """The checked arguments of a choice: its incoming effect and its branches.
 
     Attributes:
         branches: guard, target and effect of each, in the order of trial; the last one's guard is
@@ -134,7 +134,7 @@ def _checked(
 
     chart = m._hsm_node.tables.chart
     if not isinstance(owner, State) or owner not in chart.paths:
-        raise wrong("the owner is no state of this machine")
+        raise wrong("the owner is not a state of this machine")
     if not chart.is_composite(owner):
         raise wrong("the owner has no children; name a composite state")
     if active.rule is not None and active.rule.role is Role.INITIAL:
@@ -149,13 +149,15 @@ def _checked(
         written = [tuple(branch) for branch in branches]
     except TypeError:
         raise wrong(
-            "branches is no sequence of (guard, target) or (guard, target, effect)"
+            "branches is not a sequence of (guard, target) or (guard, target, effect)"
         ) from None
     last = otherwise if isinstance(otherwise, tuple) else (otherwise,)
     decided = []
     for branch in [*written, (_always, *last)]:
         if len(branch) not in (2, 3):
-            raise wrong(f"{branch!r} is no branch; give (guard, target) or (guard, target, effect)")
+            raise wrong(
+                f"{branch!r} is not a branch; give (guard, target) or (guard, target, effect)"
+            )
         guard, target, action = (*branch, None)[:3]
         if not callable(guard):
             raise wrong(f"the guard {guard!r} is not callable")

@@ -1,4 +1,4 @@
-"""What each leaf does about each event, worked out once (H-196).
+"""The plan of each leaf for each event, worked out once (H-196).
 
 For a leaf and an event the search of H-061 is a fixed chain: the candidates of the leaf, of its
 parent and so on up to `ROOT`. `Tables` writes that chain as one function per leaf and event. The
@@ -71,7 +71,7 @@ class Tables:
         return leaf
 
     def completion(self, node: Node) -> Plan:
-        """What follows the completion that reaching `node` raises (H-134)."""
+        """Return the search that follows the completion that reaching `node` raises (H-134)."""
         if node.completion is None:
             state = node.completes or ROOT
             options = [(rule, "(m)") for rule in self.chart.completions.get(state, ())]

@@ -1,4 +1,4 @@
-"""What composites remember: the memory of history (section 10).
+"""The memory of composites: history (section 10).
 
 Every composite below `ROOT` has a memory, whether or not a history is declared for it, and every
 transition that leaves it writes there. So the memories of a machine are one list with a cell for
@@ -48,7 +48,7 @@ class Memories:
         m._hsm_memory = self.new() if self.is_extended else None
 
     def read(self, memory: list[Any] | None) -> dict[State, State]:
-        """What a machine's memory holds, by owner."""
+        """Return the remembered leaves, by owner."""
         if memory is None:
             return {}
         return {state: memory[cell] for state, cell in self.cells.items() if memory[cell]}

@@ -1,4 +1,4 @@
-"""Where a machine stands: the node of its leaf, its lifecycle phase, and what a handler may do.
+"""The position of a machine: the node of its leaf, its lifecycle phase, and the permissions of handlers.
 
 A machine refers to one `Node`. A node belongs to one class, one table set (plain or traced) and one
 state, and carries the phase, so that the configuration of a machine is that single reference: the
@@ -86,7 +86,7 @@ def _always(plan: Plan) -> Callable[[Any], Plan]:
 
 
 class Activation:
-    """What the running user code may do: the permission for one in-handler call.
+    """The permission of the running user code for one in-handler call.
 
     The machine's `_hsm_active` refers to the activation of the user code that runs. Taking a
     transition replaces that of a handler by its `taken` form, which permits nothing. Guards,
@@ -148,6 +148,6 @@ class Activation:
 
 
 def activation_of(m: Any) -> Activation | None:
-    """What the running user code may do; None when no handler with targets runs."""
+    """Return the activation of the running user code; None when no handler with targets runs."""
     active: Activation | None = m._hsm_active
     return active or m._hsm_node.grants.get(m._hsm_event)

@@ -30,7 +30,7 @@ _TRAIL = 5  # so many of the last steps are named when there is no end to them
 
 
 class Agenda:
-    """What is due or waiting: a completion, posted events, deferred events.
+    """The work that is due or waiting: a completion, posted events, deferred events.
 
     Attributes:
         completion: whether the completion of the current node's state is pending.
@@ -51,7 +51,7 @@ class Agenda:
 
     @property
     def is_leftover(self) -> bool:
-        """Whether there is something to do without any new event."""
+        """Return True if there is something to do without any new event."""
         return self.completion or bool(self.posted) or self.offer is not None
 
 
@@ -178,7 +178,7 @@ def judge(m: Any, rule: Rule, result: object) -> None:
 
 
 def in_step(m: Any) -> bool:
-    """Whether a step is active."""
+    """Return True if a step is active."""
     event = m._hsm_event
     return event is not None and event is not BLOCKED
 
@@ -389,7 +389,7 @@ def rest(m: Any) -> None:
 
 
 def _describe(m: Any, due: Any) -> str:
-    """What `work_off` is about to process, and where."""
+    """Return a text about the next item of `work_off`, and its state."""
     what = "completion"
     if due is not COMPLETION and not due.completion:
         if due.offer is not None and due.offer < len(due.deferred):

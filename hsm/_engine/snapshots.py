@@ -86,7 +86,7 @@ def rebuild(cls: Any, found: Configuration) -> Any:
 
 
 def without_framework(state: Any) -> Any:
-    """What `object.__getstate__` gave, without what belongs to the framework."""
+    """Return the result of `object.__getstate__` without the framework's attributes."""
     if isinstance(state, tuple):
         attributes, slots = state
         slots = {name: value for name, value in slots.items() if not name.startswith("_hsm_")}
@@ -181,7 +181,7 @@ class _Reader:
 
     def _state(self, name: object) -> State:
         known = isinstance(name, str) and name in self.by_name
-        self._require(known, f"{name!r} is no state")
+        self._require(known, f"{name!r} is not a state")
         state: State = self.by_name[str(name)]
         return state
 

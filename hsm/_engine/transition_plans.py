@@ -131,7 +131,7 @@ class Routes:
             entering: whether it is the initial of a state that is just being entered (H-103).
         """
         if rule.state is None or rule.target is None:
-            raise AssertionError(f"{rule!r} is no edge")
+            raise AssertionError(f"{rule!r} is not an edge")
         taken = (rule.state, rule.event, rule.target)
         if rule.history is None:
             return self.transition(leaf, rule.state, rule.target, effect, taken)
@@ -389,7 +389,7 @@ class Routes:
         targets: tuple[State, ...],
         refusal: str,
     ) -> Activation:
-        """What the handler of `rule` may do, with a plan for each target of `transition`."""
+        """Return the permissions of the handler of `rule`, with a plan for each target of `transition`."""
         activation = Activation(source, refusal, leaf=leaf, rule=rule)
         for target in targets:
             activation.moves[target] = self.transition(
