@@ -40,6 +40,7 @@ from .declarations import (
     on_exit,
     on_history_default,
     on_initial,
+    on_timeout,
 )
 from .errors import DefinitionError, DispatchError, HsmError, TransitionError
 from .machine import Machine
@@ -89,5 +90,6 @@ __all__ = [
     "on_exit",
     "on_history_default",
     "on_initial",
+    "on_timeout",
     "paths",
 ]

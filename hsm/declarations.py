@@ -35,6 +35,7 @@ as an event, and a guard for another message class.
 """
 
 type CompletionGuard = Callable[[Any], object]
+type Delay = float | Callable[[Any], float]
 
 _NOTES = "__hsm_declarations__"
 _creation_order = itertools.count()
@@ -49,6 +50,36 @@ class Role(enum.Enum):
     ENTRY = "on_entry"
     EXIT = "on_exit"
     HISTORY_DEFAULT = "on_history_default"
+    TIMEOUT = "on_timeout"
+
+
+class After:
+    """The event of one timer (section 23): a state has been active for a time.
+
+    Attributes:
+        after: the seconds, or a function of the machine that returns them.
+        every: whether it is due again and again.
+        order: the position among the declarations; of two that are due at once the first is first.
+    """
+
+    __slots__ = ("after", "every", "order")
+
+    def __init__(self, after: Any, *, every: Any) -> None:
+        self.after = after
+        self.every = every
+        self.order = next(_creation_order)
+
+    def __repr__(self) -> str:
+        word = "every" if self.every else "after"
+        if callable(self.after):
+            return f"{word} {getattr(self.after, '__name__', 'a computed time')}"
+        return f"{word} {self.after} s"
+
+    def __copy__(self) -> After:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> After:
+        return self
 
 
 class Declaration:
@@ -495,3 +526,64 @@ def on_history_default(
 ) -> BehaviorDecorator:
     """Declare where history leads while `owner` has nothing to remember (section 10)."""
     return Declaration(Role.HISTORY_DEFAULT, (owner,), kind=kind, target=target)
+
+
+@overload
+def on_timeout(
+    state: StateReference,
+    after: Delay,
+    *,
+    every: bool = False,
+    target: StateReference,
+    targets: None = None,
+    guard: CompletionGuard | None = None,
+    history: History | None = None,
+) -> BehaviorDecorator: ...
+
+
+@overload
+def on_timeout(
+    state: StateReference,
+    after: Delay,
+    *,
+    every: bool = False,
+    target: None = None,
+    targets: Targets | None = None,
+    guard: CompletionGuard | None = None,
+    history: None = None,
+) -> DecisionDecorator: ...
+
+
+def on_timeout(
+    state: Any,
+    after: Any,
+    *,
+    every: bool = False,
+    target: Any = None,
+    targets: Any = None,
+    guard: Any = None,
+    history: Any = None,
+) -> Any:
+    """Declare what `state` does when it has been active for a time (section 23).
+
+    The machine itself does not wait: `poll()` processes the timers that are due.
+
+    Args:
+        state: the state or its name; not `ROOT`.
+        after: seconds above 0, or a function of the machine that returns them, called when the
+            state has been entered.
+        every: whether the timer is due again after each further period.
+        target: makes a declarative edge to this state; the function `(self)` is its effect.
+        targets: the states that an imperative handler `(self)` may choose from.
+        guard: `(self)`; while it answers false the occurrence is lost.
+        history: `SHALLOW` or `DEEP` to enter `target` through its history.
+    """
+    return Declaration(
+        Role.TIMEOUT,
+        (state,),
+        events=(After(after, every=every),),
+        target=target,
+        targets=targets,
+        guard=guard,
+        history=history,
+    )

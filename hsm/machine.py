@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar
 
 from ._definition.introspection import Edge, Finding, lint_of, unreachable_of
-from ._engine import choices, inquiry, observation, snapshots
+from ._engine import choices, inquiry, observation, snapshots, timers
 from ._engine import run_to_completion as steps
 from ._engine.nodes import Activation, Node, Phase
 from ._engine.run_to_completion import BLOCKED
@@ -47,6 +48,9 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
 
     max_steps: int = 10_000
     """The number of completions, recalled and posted events that may follow one driving call (H-271)."""
+
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+    """The time in seconds that timers go by; a subclass or an instance may have its own."""
 
     states: ClassVar[tuple[State, ...]]
     """All states in document order, without `ROOT` (H-001)."""
@@ -148,6 +152,11 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         """
         return inquiry.can(self, event, arg)
 
+    @property
+    def next_deadline(self) -> float | None:
+        """The value of `clock` at which `poll` has something to do; None without a timer."""
+        return timers.next_deadline(self)
+
     # Observers ----------------------------------------------------------------------------------
 
     def add_observer(self, observer: object) -> None:
@@ -239,6 +248,17 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         if start:
             self._hsm_node.tables.start(self, None)
 
+    def poll(self) -> bool:
+        """Process the time events that are due, each as a step of its own (H-242).
+
+        Returns:
+            True if a state took one.
+
+        Raises:
+            DispatchError: a step is active, or the machine is not running.
+        """
+        return timers.poll(self)
+
     def stop(self) -> None:
         """Leave every active state, innermost first, and make the machine new again (H-264).
 
@@ -257,14 +277,18 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         """
         return snapshots.snapshot(self)
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
+    def restore(self, snapshot: dict[str, Any], elapsed: float = 0.0) -> None:
         """Set the configuration that a snapshot of this class describes; run nothing (H-221).
+
+        Args:
+            snapshot: what `snapshot()` returned.
+            elapsed: seconds to take off the timers' remaining time (H-244).
 
         Raises:
             ValueError: the snapshot is not one of this class, or is impossible.
             DispatchError: a step is active.
         """
-        snapshots.restore(self, snapshot)
+        snapshots.restore(self, snapshot, elapsed)
 
     # In handlers --------------------------------------------------------------------------------
 
@@ -328,4 +352,12 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
 
     def __getstate__(self) -> Any:
         """The user's attributes, as `object.__getstate__` gives them."""
-        return snapshots.without_framework(super().__getstate__())
+        state = snapshots.without_framework(super().__getstate__())
+        return {} if state is None else state  # so that `__setstate__` is called
+
+    def __setstate__(self, state: Any) -> None:
+        """Set the user's attributes of a copy, and arm its timers by its clock (H-244)."""
+        attributes, slots = state if isinstance(state, tuple) else (state, {})
+        for name, value in {**(attributes or {}), **slots}.items():
+            object.__setattr__(self, name, value)
+        timers.armed(self)

@@ -26,7 +26,8 @@ class Rule:
     Attributes:
         role: which decorator factory declared it.
         state: the state or owner; None for `on_entry(ANY)` and `on_exit(ANY)`.
-        event: the event, possibly `ANY`; None unless `role` is EVENT (None is an event as well).
+        event: the event, possibly `ANY`, or the time event; None for the other roles (None is an
+            event as well).
         attribute: the name of the attribute that carries the declaration.
         function: the handler or effect in force (H-181); None for a bare declaration.
         guard: the guard, or None.
@@ -76,6 +77,7 @@ class Chart:
         completions: per state, its completion candidates.
         defaults: the history defaults by owner and kind.
         entries, exits: the entry and exit handlers; the key None holds the one for `ANY`.
+        timeouts: per state, its time events in the order of declaration (H-240).
         strict: whether undeclared events are refused (H-261).
     """
 
@@ -89,6 +91,7 @@ class Chart:
     defaults: dict[tuple[State, History], Rule]
     entries: dict[State | None, Rule]
     exits: dict[State | None, Rule]
+    timeouts: dict[State, tuple[Rule, ...]]
     strict: bool = False
 
     @cached_property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..declarations import Role
+from ..declarations import After, Role
 from ..errors import DefinitionError
 from ..states import ANY, ROOT, Final, History, State, Terminate
 from . import completion_cycles
@@ -20,6 +20,7 @@ from .precedence import assemble
 from .signatures import (
     accepts,
     has_any,
+    is_delay,
     is_hashable,
     is_plain,
     parameters_of,
@@ -27,6 +28,7 @@ from .signatures import (
 )
 
 _Place = tuple[str, int]
+_NOT_OF_ROOT = (Role.ENTRY, Role.EXIT, Role.COMPLETION, Role.TIMEOUT)
 
 
 def define(
@@ -248,7 +250,7 @@ class _Definition:
         if len(self.problems) > before:
             return
         for state in states:
-            for event in declaration.events if role is Role.EVENT else (None,):
+            for event in declaration.events or (None,):
                 yield Rule(
                     role=role,
                     state=state,
@@ -285,13 +287,15 @@ class _Definition:
             subjects.append(state)
             if isinstance(state, Final | Terminate):
                 wrong(f"{state!r} can have no declarations; declare this for its parent")
-            if state is ROOT and role in (Role.ENTRY, Role.EXIT, Role.COMPLETION):
+            if state is ROOT and role in _NOT_OF_ROOT:
                 wrong("ROOT is never entered, left or completed; name a state")
         return subjects
 
     def _check_events(
         self, role: Role, events: tuple[Any, ...], wrong: Callable[[str], None]
     ) -> None:
+        if role is Role.TIMEOUT:
+            self._check_delay(events[0], wrong)
         if role is not Role.EVENT:
             return
         if not events:
@@ -303,6 +307,18 @@ class _Definition:
                 wrong(f"{event!r} is given as an event; pass further states by name or stack")
             elif not is_hashable(event):
                 wrong(f"the event {event!r} is not hashable; use a string, an enum member, a class")
+
+    def _check_delay(self, event: After, wrong: Callable[[str], None]) -> None:
+        if callable(event.after):
+            if not accepts(event.after, 1):
+                wrong(f"{event.after!r} is called as (self); give it that signature")
+        elif not is_delay(event.after):
+            wrong(
+                f"after={event.after!r}; give a number of seconds above 0, or a function of the "
+                "machine that returns one"
+            )
+        if not isinstance(event.every, bool):
+            wrong(f"every={event.every!r}; give True or False")
 
     def _targets(self, member: Member, wrong: Callable[[str], None]) -> tuple[State, ...]:
         declaration = member.declaration

@@ -36,8 +36,11 @@ def assemble(
     singles: dict[Role, dict[Any, Ranked]] = {role: {} for role in Role}
     candidates: dict[State, dict[Hashable, list[Ranked]]] = {}
     completions: dict[State, list[Ranked]] = {}
+    timeouts: dict[State, list[Rule]] = {}
     for rank, rule in ranked:
-        if rule.role is Role.EVENT and rule.state is not None:
+        if rule.role is Role.TIMEOUT and rule.state is not None:
+            timeouts.setdefault(rule.state, []).append(rule)
+        elif rule.role is Role.EVENT and rule.state is not None:
             events = candidates.setdefault(rule.state, {})
             events.setdefault(rule.event, []).append((rank, rule))
         elif rule.role is Role.COMPLETION and rule.state is not None:
@@ -61,6 +64,7 @@ def assemble(
             for rule in rules
         ),
         *(rule for rules in ordered_completions.values() for rule in rules),
+        *(rule for rules in timeouts.values() for rule in rules),
     }
     return Chart(
         name=name,
@@ -73,6 +77,7 @@ def assemble(
         defaults=chosen[Role.HISTORY_DEFAULT],
         entries=chosen[Role.ENTRY],
         exits=chosen[Role.EXIT],
+        timeouts={state: tuple(rules) for state, rules in timeouts.items()},
         strict=strict,
     )
 

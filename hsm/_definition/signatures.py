@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable
 from types import CodeType, FunctionType
 from typing import Any
@@ -42,6 +43,13 @@ def takes_argument(role: Role, function: Any, parameters: tuple[str, ...]) -> bo
     if function is None or role not in (Role.ENTRY, Role.EXIT):
         return False
     return accepts(function, len(parameters) + 1)
+
+
+def is_delay(seconds: object) -> bool:
+    """Whether a value is a number of seconds that a timer can be given (H-240)."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return False
+    return seconds > 0 and math.isfinite(seconds)
 
 
 def has_any(items: Iterable[object]) -> bool:

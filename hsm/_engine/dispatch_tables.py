@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from .._definition.chart import Chart, Rule
+from ..declarations import After
 from ..states import ANY, HANDLED, ROOT, UNHANDLED, Final, Outcome, State
 from . import inquiry
 from . import run_to_completion as steps
@@ -50,6 +51,7 @@ class Tables:
         self._has_imperative_initial = any(
             not rule.is_declarative for rule in chart.initials.values()
         )
+        self._timeouts: dict[tuple[State, After], Plan] = {}
         self._filling = threading.RLock()
         self.start: Plan = self._first_start
         for state, node in self.nodes.items():
@@ -80,6 +82,27 @@ class Tables:
             _conclude(lines)
             node.completion = lines.compile()
         return node.completion
+
+    def timeout(self, node: Node, event: After) -> Plan:
+        """What a time event does in a leaf; no state but its own is asked (H-242, H-243)."""
+        plan = self._timeouts.get((node.state, event))
+        if plan is None:
+            rule = next(
+                rule
+                for state in self.chart.paths[node.state]
+                for rule in self.chart.timeouts.get(state, ())
+                if rule.event is event
+            )
+            state = rule.state or ROOT
+            lines = Lines()
+            if self.traced:
+                lines.add("event = m.event")
+                lines.add("m._hsm_active = {}", self.routes.marks[state])
+                trace(lines, "dispatch_start", names="event, arg")
+            self._level(lines, node.state, state, [(rule, "(m)")])
+            _conclude(lines)
+            plan = self._timeouts[node.state, event] = lines.compile()
+        return plan
 
     # Filling ------------------------------------------------------------------------------------
 

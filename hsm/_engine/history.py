@@ -20,6 +20,7 @@ class Memories:
         cells: for each composite the position of the leaf that it remembers, or of None.
         argument: the position of the event's argument, for charts whose entry or exit handlers
             take it (H-110); None for others.
+        timers: the position of the armed timers, for charts that have any (section 23).
         is_extended: whether a machine has the list from its beginning on.
     """
 
@@ -30,6 +31,7 @@ class Memories:
         self.size = len(composites)
         if chart.passes_argument:
             self.argument = self._extend()
+        self.timers: int | None = self._extend() if chart.timeouts else None
 
     def _extend(self) -> int:
         self.size += 1

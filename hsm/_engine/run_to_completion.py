@@ -309,6 +309,31 @@ def renew(m: Any) -> None:
     tables.memories.begin(m)
 
 
+def resume(m: Any) -> None:
+    """Process what an earlier step that failed left over (H-202)."""
+    m._hsm_event = NO_EVENT
+    try:
+        work_off(m)
+    except BaseException:
+        abort(m)
+        raise
+    rest(m)
+
+
+def fire(m: Any, event: Any) -> bool:
+    """The step of a time event (H-242)."""
+    m._hsm_event = event
+    node = m._hsm_node
+    try:
+        result = node.tables.timeout(node, event)(m, None)
+        work_off(m)
+    except BaseException:
+        abort(m)
+        raise
+    rest(m)
+    return result is not UNHANDLED
+
+
 def finish_start(m: Any) -> None:
     """The end of an initial step that left something to do."""
     try:

@@ -6,12 +6,15 @@ Copies and pickles carry it as state objects, snapshots by name (sections 17 and
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..declarations import After
 from ..errors import DispatchError
 from ..states import ANY, HANDLED, ROOT, EventLike, Final, State
+from . import timers
 from .nodes import Node, Phase
 from .run_to_completion import COMPLETION, Agenda, refuse_in_step, refuse_to_run, rest
 
@@ -32,6 +35,7 @@ class Configuration:
     posted: list[tuple[EventLike, Any]] = field(default_factory=list)
     deferred: list[tuple[EventLike, Any]] = field(default_factory=list)
     offer: int | None = None
+    timers: timers.Remaining = field(default_factory=list)
 
 
 def configuration(m: Any) -> Configuration:
@@ -46,6 +50,7 @@ def configuration(m: Any) -> Configuration:
         found.offer = due.offer
     else:
         found.completion = due is COMPLETION
+    found.timers = timers.remaining(m)
     return found
 
 
@@ -55,6 +60,8 @@ def configure(m: Any, found: Configuration, tables: Any) -> None:
     m._hsm_active = None
     m._hsm_node = _node(tables, found)
     tables.memories.write(m, found.history)
+    if found.timers:
+        m._hsm_memory[tables.memories.timers] = timers.Pending(found.timers)
     if found.posted or found.deferred:
         agenda = m._hsm_due = Agenda(completion=found.completion)
         agenda.posted = deque(found.posted)
@@ -116,14 +123,20 @@ def snapshot(m: Any) -> dict[str, Any]:
         "completion": None if completed is None else completed.name,
         "posted": [[event, arg] for event, arg in found.posted],
         "deferred": [[event, arg] for event, arg in found.deferred],
+        "timers": [[state.name, index, left] for state, index, left in found.timers],
     }
 
 
-def restore(m: Any, value: Any) -> None:
-    """`Machine.restore` (H-221, H-222)."""
+def restore(m: Any, value: Any, elapsed: float) -> None:
+    """`Machine.restore` (H-221, H-222, H-244)."""
     refuse_in_step(m, "restore")
     tables = m._hsm_node.tables
-    configure(m, _Reader(type(m), tables, value).configuration(), tables)
+    found = _Reader(m, tables, value).configuration()
+    if isinstance(elapsed, bool) or not isinstance(elapsed, int | float) or elapsed < 0:
+        raise ValueError(f"elapsed is {elapsed!r}; give a number of seconds, 0 or more")
+    found.timers = [(state, index, left - elapsed) for state, index, left in found.timers]
+    configure(m, found, tables)
+    timers.armed(m)
 
 
 class _Reader:
@@ -133,8 +146,9 @@ class _Reader:
         ("machine", "state", "lifecycle", "history", "completion", "posted", "deferred")
     )
 
-    def __init__(self, cls: type, tables: Any, value: Any) -> None:
-        self.cls = cls
+    def __init__(self, machine: Any, tables: Any, value: Any) -> None:
+        self.machine = machine
+        self.cls = type(machine)
         self.tables = tables
         self.chart = tables.chart
         self.value = value
@@ -163,6 +177,7 @@ class _Reader:
             deferred=self._queue("deferred"),
         )
         found.completion = self._completion(value["completion"], found)
+        found.timers = self._timers(value.get("timers"), found)
         alive = phase in (Phase.NEW, Phase.RUNNING)
         self._require(
             alive or not (found.posted or found.deferred or found.completion),
@@ -216,6 +231,33 @@ class _Reader:
         fits = completes is not None and completes.name == name and found.phase is Phase.RUNNING
         self._require(fits, f"{name!r} does not complete in {found.state.name}")
         return True
+
+    def _timers(self, items: object, found: Configuration) -> timers.Remaining:
+        timeouts = self.chart.timeouts
+        if found.phase is not Phase.RUNNING:
+            self._require(not items, f"a {found.phase.value} machine has no timers")
+            return []
+        active = self.chart.paths[found.state]
+        if items is None:  # written before there were timers: they begin anew
+            return [
+                (state, index, timers.delay(self.machine, rule.event))
+                for state in active
+                for index, rule in enumerate(timeouts.get(state, ()))
+                if isinstance(rule.event, After)
+            ]
+        self._require(isinstance(items, list | tuple), f"timers is {items!r}, not a list")
+        left: timers.Remaining = []
+        for item in items:  # type: ignore[attr-defined]
+            fits = isinstance(item, list | tuple) and len(item) == 3
+            self._require(fits, f"timers contains {item!r}, not [state, position, seconds]")
+            name, index, seconds = item
+            state = self._state(name)
+            known = type(index) is int and 0 <= index < len(timeouts.get(state, ()))
+            self._require(known and state in active, f"{state.name} has no such timer: {item!r}")
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            self._require(number and math.isfinite(seconds), f"{seconds!r} is no time")
+            left.append((state, index, float(seconds)))
+        return left
 
     def _queue(self, key: str) -> list[tuple[EventLike, Any]]:
         items = self.value[key]

@@ -20,12 +20,13 @@ from ..states import (
     Terminate,
 )
 from . import run_to_completion as steps
+from . import timers
 from .codegen import Lines, Plan, Script
 from .history import Memories
 from .nodes import Activation, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
 Call = tuple[Any, ...]
 """A template and its operands."""
@@ -66,6 +67,15 @@ class Routes:
         self.traced = traced
         self.memories = memories
         self.marks = {state: Activation(state, BEHAVIOR) for state in nodes}
+        self._timers: dict[State, tuple[Callable[[Any], None], Callable[[Any], None]]] = {}
+        if memories.timers is not None:
+            self._timers = {
+                state: (
+                    timers.arming(rules, memories.timers),
+                    timers.disarming(rules, memories.timers),
+                )
+                for state, rules in chart.timeouts.items()
+            }
         self._stops: dict[State, Plan] = {}
         self._choice_ends: dict[tuple[State, State], Plan] = {}
         self._defers = any(state.defer for state in chart.states)
@@ -292,6 +302,8 @@ class Routes:
             script.at(self.nodes[state])
             if self.traced:
                 trace(script, "exit", state)
+            if state in self._timers:
+                script.add("{}(m)", self._timers[state][1])
             self._behave(script, self.chart.exits, state)
 
     def _act(
@@ -314,6 +326,8 @@ class Routes:
             if self.traced and not isinstance(state, Terminate):
                 trace(script, "entry", state)
             self._behave(script, self.chart.entries, state)
+            if state in self._timers:
+                script.user("{}(m)", self._timers[state][0])
             if default is not None and default.state is state:
                 self._default(script, default)
 
