@@ -45,6 +45,7 @@ from .declarations import (
 from .errors import DefinitionError, DispatchError, HsmError, TransitionError
 from .machine import Machine
 from .observers import LoggingObserver, observed_by
+from .runner import Runner
 from .states import (
     ANY,
     DEEP,
@@ -80,6 +81,7 @@ __all__ = [
     "Machine",
     "Outcome",
     "Path",
+    "Runner",
     "State",
     "Terminate",
     "TransitionError",

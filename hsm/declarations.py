@@ -30,8 +30,8 @@ type Value = (
 )
 """The types of events that are not classes, for type checkers.
 
-At run time any hashable object is one (H-006). For checkers there are fewer, so that they find a state given
-as an event, and a guard for another message class.
+At run time any hashable object is one (H-006). For checkers there are fewer, so that they find a
+state given as an event, and a guard for another message class.
 """
 
 type CompletionGuard = Callable[[Any], object]

@@ -47,7 +47,7 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
     __slots__ = ("_hsm_active", "_hsm_due", "_hsm_event", "_hsm_memory", "_hsm_node")
 
     max_steps: int = 10_000
-    """The number of completions, recalled and posted events that may follow one driving call (H-271)."""
+    """The most completions, recalled and posted events that may follow one call (H-271)."""
 
     clock: Callable[[], float] = staticmethod(time.monotonic)
     """The time in seconds that timers go by; a subclass or an instance may have its own."""

@@ -129,7 +129,7 @@ class MachineType(type):
 
 
 def _public_names(cls: type) -> frozenset[str]:
-    """Return the public names of `Machine` itself; nothing while that class is being made (H-014)."""
+    """Return the public names of `Machine`; none while that class is being made (H-014)."""
     machine = next((base for base in cls.__mro__[1:][::-1] if isinstance(base, MachineType)), None)
     if machine is None:
         return frozenset()

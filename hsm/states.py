@@ -81,7 +81,7 @@ def _place_of_caller() -> tuple[str, int]:
 
 
 def _lists_events(defer: object) -> bool:
-    """Return True if `defer` lists events; a string is an event, and one forgot the brackets (H-029)."""
+    """Return True if `defer` lists events; a string is one event without brackets (H-029)."""
     return isinstance(defer, Iterable) and not isinstance(defer, str | bytes)
 
 

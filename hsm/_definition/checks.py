@@ -377,8 +377,8 @@ class _Definition:
             if target is owner and role is Role.INITIAL and declaration.history is not None:
                 if not self._has_default(owner, declaration.history):
                     wrong(
-                        f"{owner!r} enters itself through its history and no default leads to a place to "
-                        f"begin; add on_history_default({owner.name}, {declaration.history!r}, …)"
+                        f"{owner!r} enters itself through its history and has no default to begin "
+                        f"with; add on_history_default({owner.name}, {declaration.history!r}, …)"
                     )
                 continue
             wrong(f"the target {target!r} is not below {owner!r}; name a state inside it")

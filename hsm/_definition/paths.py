@@ -69,6 +69,9 @@ class _Walk:
         visible: dict[Hashable, None] = {}
         for state in path:
             visible.update(dict.fromkeys(self.chart.candidates.get(state, ())))
+        for state in path:
+            for rule in self.chart.timeouts.get(state, ()):
+                self._take(rule, (*events, rule.event))
         for event in visible:
             for rule in self._takers(path, event):
                 self._take(rule, (*events, OTHER if event is ANY else event))

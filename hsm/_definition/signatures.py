@@ -30,7 +30,7 @@ def is_hashable(value: object) -> bool:
 def parameters_of(
     role: Role, events: Iterable[object], states: Iterable[object]
 ) -> tuple[str, ...]:
-    """Return the parameters that a function or guard of a declaration is called with (the table of section 2)."""
+    """Return the parameters of a function or guard of a declaration (table of section 2)."""
     if role is Role.EVENT:
         return ("self", "arg", "event") if has_any(events) else ("self", "arg")
     if role in (Role.ENTRY, Role.EXIT) and has_any(states):

@@ -84,7 +84,7 @@ class Tables:
         return node.completion
 
     def timeout(self, node: Node, event: After) -> Plan:
-        """What a time event does in a leaf; no state but its own is asked (H-242, H-243)."""
+        """Return the plan of a time event in a leaf; only its own state is asked (H-243)."""
         plan = self._timeouts.get((node.state, event))
         if plan is None:
             rule = next(

@@ -1,4 +1,4 @@
-"""The position of a machine: the node of its leaf, its lifecycle phase, and the permissions of handlers.
+"""The position of a machine (node and lifecycle phase), and the permissions of handlers.
 
 A machine refers to one `Node`. A node belongs to one class, one table set (plain or traced) and one
 state, and carries the phase, so that the configuration of a machine is that single reference: the

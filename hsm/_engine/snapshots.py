@@ -18,6 +18,9 @@ from . import timers
 from .nodes import Node, Phase
 from .run_to_completion import COMPLETION, Agenda, refuse_in_step, refuse_to_run, rest
 
+FORMAT = 2
+"""The format of snapshots; those of format 1 have no number and no timers (H-258)."""
+
 
 @dataclass(slots=True)
 class Configuration:
@@ -116,6 +119,7 @@ def snapshot(m: Any) -> dict[str, Any]:
     node = m._hsm_node
     completed = node.completes if found.completion else None
     return {
+        "format": FORMAT,
         "machine": type(m).__qualname__,
         "state": found.state.name,
         "lifecycle": found.phase.value,
@@ -132,7 +136,7 @@ def restore(m: Any, value: Any, elapsed: float) -> None:
     refuse_in_step(m, "restore")
     tables = m._hsm_node.tables
     found = _Reader(m, tables, value).configuration()
-    if isinstance(elapsed, bool) or not isinstance(elapsed, int | float) or elapsed < 0:
+    if elapsed < 0:
         raise ValueError(f"elapsed is {elapsed!r}; give a number of seconds, 0 or more")
     found.timers = [(state, index, left - elapsed) for state, index, left in found.timers]
     configure(m, found, tables)
@@ -163,6 +167,8 @@ class _Reader:
         self._require(isinstance(value, dict), f"it is a {type(value).__name__}, not a dict")
         missing = sorted(self._KEYS - value.keys())
         self._require(not missing, f"it has no {', '.join(missing)}")
+        form = value.get("format", 1)
+        self._require(form in (1, FORMAT), f"its format is {form!r}, not {FORMAT}")
         self._require(
             value["machine"] == self.cls.__qualname__, f"it is of machine {value['machine']!r}"
         )
@@ -177,7 +183,7 @@ class _Reader:
             deferred=self._queue("deferred"),
         )
         found.completion = self._completion(value["completion"], found)
-        found.timers = self._timers(value.get("timers"), found)
+        found.timers = self._timers(value.get("timers", ()), found)
         alive = phase in (Phase.NEW, Phase.RUNNING)
         self._require(
             alive or not (found.posted or found.deferred or found.completion),
@@ -238,7 +244,7 @@ class _Reader:
             self._require(not items, f"a {found.phase.value} machine has no timers")
             return []
         active = self.chart.paths[found.state]
-        if items is None:  # written before there were timers: they begin anew
+        if "timers" not in self.value:  # of format 1: the timers begin anew
             return [
                 (state, index, timers.delay(self.machine, rule.event))
                 for state in active
@@ -255,7 +261,7 @@ class _Reader:
             known = type(index) is int and 0 <= index < len(timeouts.get(state, ()))
             self._require(known and state in active, f"{state.name} has no such timer: {item!r}")
             number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            self._require(number and math.isfinite(seconds), f"{seconds!r} is no time")
+            self._require(number and math.isfinite(seconds), f"{seconds!r} is not a time")
             left.append((state, index, float(seconds)))
         return left
 

@@ -128,7 +128,7 @@ class Routes:
 
     def _finish(self, script: Script, leaf: State, activation: Activation | None) -> Plan:
         cleanup: Call = ()
-        if activation is not None and script.stores_source:
+        if activation is not None and script.stores_source:  # an initial's, which is over
             cleanup = ("m._hsm_active = {}", activation.taken)
         script.protect(steps.fault_at(self.nodes[leaf]), *cleanup)
         script.add("return {}", HANDLED)
@@ -403,7 +403,7 @@ class Routes:
         targets: tuple[State, ...],
         refusal: str,
     ) -> Activation:
-        """Return the permissions of the handler of `rule`, with a plan for each target of `transition`."""
+        """Return the permissions of the handler of `rule`, with a plan for each target."""
         activation = Activation(source, refusal, leaf=leaf, rule=rule)
         for target in targets:
             activation.moves[target] = self.transition(

@@ -113,6 +113,8 @@ class _Reader:
                     names, rules = groups.setdefault(key, ([], []))
                     names.append(_event_name(event))
                     rules.append(rule)
+            for rule in self._chart.timeouts.get(state, ()):
+                groups[state, rule] = ([repr(rule.event)], [rule])
             for rule in self._chart.completions.get(state, ()):
                 groups[state, rule] = ([], [rule])
         return [(", ".join(names), rules) for names, rules in groups.values()]

@@ -64,6 +64,8 @@ class _Exporter:
                 self._problems.append(f"{state.name} is a Terminate vertex")
             if state.defer:
                 self._problems.append(f"{state.name} defers events")
+            if state in self._chart.timeouts:
+                self._problems.append(f"{state.name} has time events")
             if self._chart.is_composite(state) and state not in self._chart.initials:
                 self._problems.append(f"{state.name} rests without entering one of its children")
         for what, rules in (("entry", self._chart.entries), ("exit", self._chart.exits)):

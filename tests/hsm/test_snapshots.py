@@ -79,11 +79,24 @@ def test_H_220_contents() -> None:
         "completion": None,
         "posted": [],
         "deferred": [["later", 1]],
+        "timers": [],
+        "format": 2,
     }
     left = kept("step", "raise").snapshot()
     assert left["history"] == {"A": "A2"}
     assert left["completion"] == "Passing"
     assert left["posted"] == [["later", 5]]
+
+
+def test_H_258_snapshots_of_format_1_are_restored_and_unknown_formats_refused() -> None:
+    snapshot = kept("step", "later").snapshot()
+    old = {key: value for key, value in snapshot.items() if key not in ("format", "timers")}
+    machine = Kept()
+    machine.restore(old)
+    assert machine.snapshot() == snapshot
+    for wrong in (3, "2", None):
+        with pytest.raises(ValueError, match="format"):
+            machine.restore({**snapshot, "format": wrong})
 
 
 @pytest.mark.parametrize(
