@@ -24,8 +24,8 @@ class Runner:
         Args:
             machine: a machine that only this runner drives from now on.
 
-        `post` is thread-safe and does not block. `await run()` or `run_in_thread()` processes the inbox
-    and the time events; between them it sleeps until the machine's `next_deadline`. A new machine
+    `post` is thread-safe and does not block. `await run()` or `run_in_thread()` processes the
+    inbox and the time events. It sleeps until the next deadline, or an event. A new machine
     is started first. The run ends when `stop()` is called, when the machine has ended, or when a
     step raises. The inbox is kept, and `run` may be called again.
 
