@@ -34,24 +34,36 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo ## stream real images through leased shared memory; DURATION=20 INPUT=dir|file
 	@$(BIN)/tensor-pool demo --duration $(DURATION) $(if $(INPUT),--input '$(INPUT)')
 
-# The web page is tested in a real browser; without it those tests fail and say so.
+# The web page is tested in a real browser. Without it those tests fail and name the packages.
+# Asks before it installs: at a terminal with a question, with CI=true not at all.
+BROWSER := chromium chromium-driver fonts-liberation
 system-packages: ## install the browser that the tests need (apt-get, root or sudo), if it is missing
 	@if command -v chromedriver >/dev/null && command -v chromium >/dev/null; then exit 0; fi; \
-	sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
-	if ! command -v apt-get >/dev/null || ! { [ -z "$$sudo" ] || $$sudo true 2>/dev/null; }; then \
-	  echo "chromium and chromedriver are missing and cannot be installed from here; the browser tests will fail." >&2; \
-	  echo "Install them, for example as root: apt-get install chromium chromium-driver" >&2; exit 0; fi; \
-	echo "Installing chromium for the browser tests"; \
+	sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo"; \
+	install="$$sudo apt-get install --no-install-recommends $(BROWSER)"; \
+	skip() { echo "$$1; the browser tests will fail. Install it with: $$install" >&2; exit 0; }; \
+	command -v apt-get >/dev/null || skip "chromium and chromedriver are missing"; \
+	if [ "$$CI" != true ]; then \
+	  [ -t 0 ] || skip "chromium and chromedriver are missing, and there is no terminal to ask at"; \
+	  read -r -p "The browser tests need chromium. Run '$$install'? [y/N] " answer; \
+	  [[ "$$answer" = [yY]* ]] || skip "chromium was not installed"; \
+	fi; \
 	export DEBIAN_FRONTEND=noninteractive; \
-	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-liberation; } >/dev/null \
-	  || echo "apt-get could not install chromium; the browser tests will fail." >&2
+	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $(BROWSER); } >/dev/null \
+	  || skip "apt-get could not install chromium"
 
-test: $(VENV)/.dev system-packages ## run all tests
+test: check system-packages ## check, then run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: $(VENV)/.dev ## format, lint, types and language
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=src $(BIN)/mypy -p tensor_pool
 	@$(BIN)/python tests/language.py
+
+test-matrix: ## run all tests on every Python from 3.12 on that is found
+	@p=$$( $(find_python) ) || exit 1; "$$p" tests/matrix.py
+
+release-check: $(VENV)/.dev ## build and check what would be published; PROJECT_URL=https://... keeps it
+	@$(BIN)/python tests/release.py --url '$(PROJECT_URL)'
 
 schemas: $(VENV)/.dev ## write codecs and the message reference from schemas/*.xml
 	@$(BIN)/python -m tensor_pool.schemas.generator.generate
@@ -118,6 +130,6 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 	@$(BIN)/python tests/coverage_matrix.py
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) build dist *.egg-info site
+	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help demo system-packages test check docs docs-pictures bench bench-waiting bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
