@@ -2,8 +2,8 @@
 
 A hook of MkDocs. `[the schema](../../schemas/control.xml)` works when the page is read as a file;
 here such targets become part of the site: pictures as they are, Markdown as pages, any other text
-as a page that shows it, a directory as a list of its files. What does not exist stays as it is, so
-that the strict build refuses it.
+as a page that shows it, a directory as a list of its files. A target that does not exist stays
+as it is, and the strict build refuses it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _resolved(link: str, directory: Path) -> Path:
 
 
 def _uri(target: Path) -> str:
-    """Where in the site a file of the repository is."""
+    """Return the place of a file of the repository in the site."""
     if target.is_relative_to(DOCS):
         return target.relative_to(DOCS).as_posix()
     path = target.relative_to(REPOSITORY).as_posix()

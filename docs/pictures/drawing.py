@@ -41,7 +41,7 @@ orient="auto-start-reverse"><path class="bulkhead" d="M0 0 8 4 0 8z"/></marker><
 
 
 def picture(width: int, height: int, title: str, parts: Iterable[str]) -> str:
-    """A whole SVG document; `title` is what a screen reader says."""
+    """A whole SVG document; `title` is read out by screen readers."""
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '

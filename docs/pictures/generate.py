@@ -48,7 +48,7 @@ def sequence(name: str) -> str:
 
 
 def architecture() -> str:
-    """Who talks to whom, and who touches the memory."""
+    """Processes, messages and memory, and their connections."""
     d = drawing
     parts = [
         d.box(20, 30, 190, 96),

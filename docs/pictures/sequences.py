@@ -1,7 +1,7 @@
 """Message exchanges for the sequence diagrams, recorded from the real driver and client.
 
 Driver and clients run on a simulated clock and network, with region files in a directory of their
-own. What crosses the network is recorded. Only repetitions are left out: of keepalives, hellos,
+own. The messages on the network are recorded. Only repetitions are left out: of keepalives, hellos,
 announces and refusals the first of a kind is shown.
 """
 
@@ -104,7 +104,7 @@ class Stage:
         self.driver.start()
 
     def stop_driver(self) -> None:
-        """SIGTERM: the driver drains, says goodbye and is gone."""
+        """SIGTERM: the driver drains, sends the notice and ends."""
         assert self.driver is not None
         self.driver.request_shutdown()
         self.run(lambda: self.driver is not None and self.driver.is_stopped)
@@ -130,7 +130,7 @@ class Stage:
         client._closed = True
 
     def run(self, until: Callable[[], object] | None = None, ms: int = 60_000) -> None:
-        """Let everybody run until something is so, or for `ms`."""
+        """Let all run until something is so, or for `ms`."""
         for _ in range(ms):
             if until is not None and until():
                 return
@@ -167,7 +167,7 @@ class Stage:
             self.lines.append(Arrow(self._ms(), sender, receiver, text))
 
     def _shown(self, message: Message, sender: str, receiver: str) -> str | None:
-        """How a message is written; None for repetitions and what concerns somebody else."""
+        """Return the text of a message; None for repetitions and for messages of others."""
         to_driver = receiver == "driver"
         match message:
             case ShmAttachRequest(role=role) if to_driver:

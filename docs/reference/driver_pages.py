@@ -2,7 +2,7 @@
 
     python docs/reference/driver_pages.py
 
-`make reference` does it; a test tells when the pages checked in are stale.
+`make reference` does it; a test fails when the pages checked in are not up to date.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ three tables there is an environment variable and an override (`--set key=value`
 override beats the environment, the environment the file, the file the default. A variable that is
 set to the empty string counts as set.
 
-    tensor-pool driver --check-config driver.toml    # says everything that is wrong, exit status 2
+    tensor-pool driver --check-config driver.toml    # prints all problems, exit status 2
     tensor-pool driver --print-config driver.toml    # effective values, each with its source
 
 Unknown keys are warned about and ignored. Without a file the driver runs with one stream 10000 of
@@ -51,7 +51,7 @@ TABLES = {
     "driver": "Identity, transport and the ids that are handed out.",
     "shm": "Where region files are and who may open them.",
     "policies": "What the driver grants, keeps and gives up on, and when.",
-    "discovery": "Answers to clients that ask which streams there are.",
+    "discovery": "Answers to clients that ask for the list of streams.",
 }
 
 PROFILES_AND_STREAMS = """\
@@ -107,8 +107,8 @@ With `driver.http_address = "127.0.0.1:9464"` the driver serves
   names. Lease ids and epochs are strings there, since they do not fit into a double.
 
 The address must be a loopback one, and only requests that name a loopback host are answered. The
-pages need the `http` extra: `pip install -e '.[http]'` in a clone. Nothing is computed while
-nobody asks. If the driver's loop does not answer within 2 s, the pages answer 503.
+pages need the `http` extra: `pip install -e '.[http]'` in a clone. Nothing is computed without
+a request. If the driver's loop does not answer within 2 s, the pages answer 503.
 
 Counters only grow while a driver runs.
 
