@@ -10,7 +10,7 @@
 this
   interpreter and the files written before are present; the lines that follow are the expected
   output (none: not compared). A command must succeed unless it ends in `# fails`.
-  `$ make target` is run in the repository as a dry run: it says that the target exists.
+  `$ make target` is run in the repository as a dry run: which checks that the target exists.
   With `title="Terminal 1"` the commands go on running; see `docs_terminals.py`.
 - `py` or `toml` with a title: written to that file and not run; a command uses it later.
 
@@ -206,7 +206,7 @@ def _commands(snippet: Snippet) -> Iterator[tuple[str, str]]:
 def _compare(snippet: Snippet, expected: str, printed: str) -> None:
     pattern = ".*".join(re.escape(part) for part in _tidy(expected).split("..."))
     if not re.fullmatch(pattern, _tidy(printed), re.DOTALL):
-        raise AssertionError(f"{snippet}: the page says\n{expected}\nand it printed\n{printed}")
+        raise AssertionError(f"{snippet}: the page has\n{expected}\nand it printed\n{printed}")
 
 
 def _tidy(text: str) -> str:

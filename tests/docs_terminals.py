@@ -33,7 +33,7 @@ class Terminal:
         self._seen = 0
 
     def run_block(self, text: str, where: str) -> None:
-        """Do what a block says; raises AssertionError that starts with `where`."""
+        """Run a block; raise AssertionError that starts with `where`."""
         expected: list[str] = []
         lines = text.splitlines()
         while lines:
@@ -120,7 +120,7 @@ class Terminal:
                     break
             if ended or time.monotonic() > deadline:
                 raise AssertionError(
-                    f"{where}: the page says\n{expected}\nand the terminal shows\n{self._printed}"
+                    f"{where}: the page has\n{expected}\nand the terminal shows\n{self._printed}"
                 )
             time.sleep(0.02)
         self._seen = match.end()

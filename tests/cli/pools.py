@@ -51,7 +51,7 @@ profile = "small"
 
 
 class Outcome:
-    """What a command left: exit status, and what it wrote."""
+    """The result of a command: exit status and output."""
 
     def __init__(self, status: int, stdout: str, stderr: str) -> None:
         self.status = status
@@ -118,7 +118,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 class DriverProcess:
-    """`tensor-pool driver`, and what commands need to be told to reach it.
+    """`tensor-pool driver`, and the options of commands to reach it.
 
     `config` has no status page in it, so commands see what any driver of the protocol shows;
     `http` is the address of the page.
@@ -158,12 +158,12 @@ class DriverProcess:
         return user / f"n{self.control_stream_id}"
 
     def run(self, *arguments: str) -> Outcome:
-        """A command in this process that knows the driver's configuration."""
+        """Run a command in this process with the driver's configuration."""
         return run(*arguments, "--config", str(self.config))
 
     @contextlib.contextmanager
     def running(self, *arguments: str) -> Iterator[Command]:
-        """A command as a process that knows the driver's configuration."""
+        """Start a command as a process with the driver's configuration."""
         command = Command(*arguments, "--config", str(self.config))
         try:
             yield command

@@ -1,4 +1,4 @@
-"""What all commands have in common, found by walking the program itself."""
+"""Common properties of all commands, found by walking the program itself."""
 
 from __future__ import annotations
 

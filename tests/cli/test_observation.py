@@ -1,4 +1,4 @@
-"""What a bystander makes of the messages it hears."""
+"""The state of a pool from the messages on its streams."""
 
 from __future__ import annotations
 

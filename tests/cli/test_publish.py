@@ -1,4 +1,4 @@
-"""What `publish` does with what it cannot publish."""
+"""Files and frames that `publish` cannot publish."""
 
 from __future__ import annotations
 

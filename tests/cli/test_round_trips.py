@@ -78,7 +78,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def recording(
     pool: DriverProcess, files: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """What `record` wrote while `publish` published the files."""
+    """Return the file that `record` wrote while `publish` published the files."""
     out = tmp_path_factory.mktemp("recording") / "run.mcap"
     carried(pool, out, FRAMES, ("publish", "10001", *map(str, files), "--name", "test"))
     return out

@@ -14,7 +14,7 @@ import pytest
 
 @pytest.fixture
 def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Driver and clients that are told nothing meet here, and nowhere else.
+    """Driver and clients without options meet here, and nowhere else.
 
     Aeron's default directory is named after `USER`; region files go to a namespace of their own
     below the driver's default base directory, which a reader's own driver may be using.

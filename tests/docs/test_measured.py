@@ -1,4 +1,4 @@
-"""What the pages say about speed is what was measured, where others are faster as well."""
+"""The figures in the pages are those measured, also where others are faster."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_both_pages_have_a_place_for_the_figures(
 
 
 def test_the_pages_show_the_saved_figures(publish: ModuleType) -> None:
-    """When this fails: python benchmarks/publish.py"""
+    """Run this when it fails: python benchmarks/publish.py"""
     if publish.RESULTS.exists():
         figures = publish.Figures(json.loads(publish.RESULTS.read_text(encoding="utf-8")))
         machines = publish.MACHINES.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 
 def test_pictures_are_fresh() -> None:
-    """When this fails: make docs-pictures"""
+    """Run this when it fails: make docs-pictures"""
     spec = importlib.util.spec_from_file_location("docs_pictures", PICTURES / "generate.py")
     assert spec is not None
     assert spec.loader is not None

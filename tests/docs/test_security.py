@@ -1,4 +1,4 @@
-"""What the security page claims is tested where it says."""
+"""The claims of the security page are tested in the places that it names."""
 
 from __future__ import annotations
 

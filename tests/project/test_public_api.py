@@ -17,7 +17,7 @@ SOURCES = sorted(p for part in PARTS for p in (REPOSITORY / part).rglob("*.py"))
 
 
 def hidden_names(path: Path) -> list[str]:
-    """What a source takes from the framework that is not in its `__all__`."""
+    """Return the names that a source takes from the framework outside of `__all__`."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and "hsm" in (node.module or "").split("."):

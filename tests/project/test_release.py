@@ -18,7 +18,7 @@ Metadata-Version: 2.4
 Name: aeron-tensor-pool
 Version: 1.0
 Summary: text
-Author: someone
+Author: Jane Roe
 License-Expression: MIT
 Requires-Python: >=3.12
 Project-URL: Source, {URL}
@@ -56,7 +56,7 @@ def test_a_wheel_without_fault_passes(tmp_path: Path) -> None:
     ("change", "found"),
     [
         ({"name": GOOD.replace(release.PLATFORM, "any")}, "platform tag"),
-        ({"metadata": METADATA.replace("Author: someone\n", "")}, "no Author"),
+        ({"metadata": METADATA.replace("Author: Jane Roe\n", "")}, "no Author"),
         ({"metadata": METADATA.replace("Project-URL: Source", "X-Other: a")}, "Project-URL"),
         ({"metadata": METADATA + "[more](docs/index.md)\n"}, "relative links"),
         ({"extra": "tensor_pool/schemas/generator/generate.py"}, "contains"),

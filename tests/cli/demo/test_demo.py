@@ -72,7 +72,7 @@ class Demo:
         return found
 
     def files(self):
-        """What is in shared memory under the demo's pid."""
+        """Return the files in shared memory under the demo's pid."""
         return list(Path("/dev/shm").glob(f"tensorpool-demo-{self.process.pid}-*"))
 
     def leftovers(self):
@@ -164,7 +164,7 @@ def test_ctrl_c_or_sigterm_at_any_moment_ends_everything(start, moment, signals)
 
 
 def test_ctrl_c_has_an_end_within_three_seconds_however_stubborn_the_children_are():
-    """What the demo may spend on waiting for children before it kills them."""
+    """Return the longest wait of the demo for its children, in seconds."""
     assert performance._WORKERS_PATIENCE_S + performance._DRIVER_PATIENCE_S <= 2.0
 
 

@@ -1,4 +1,4 @@
-"""What the demo accepts as input, and the one line it says about everything else."""
+"""The input that the demo accepts, and the one line it prints about any other."""
 
 from __future__ import annotations
 
