@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -281,7 +282,7 @@ class _Loader:
                 mtu=mtu,
                 term_length=term_length,
                 window=window,
-                alias=f"{self.instance}-{link_name}".replace("|", "_").replace("?", "_"),
+                alias=_alias(self.instance, link_name),
                 interface=interface,
                 ttl=ttl,
                 flow_control=flow_control,
@@ -343,7 +344,7 @@ class _Loader:
             channel = channels.subscription_channel(
                 place,
                 window=window,
-                alias=f"{self.instance}-{link_name}".replace("|", "_").replace("?", "_"),
+                alias=_alias(self.instance, link_name),
                 congestion=congestion,
                 interface=interface,
             )
@@ -433,6 +434,10 @@ class _Loader:
                 number = entry.wire_id if what == "wire id" else entry.stream
                 self.errors.append(f"{where} at {link.name}: {what} {number} is named twice")
             seen.add(value)
+
+
+def _alias(instance: str, link_name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._:-]", "_", f"{instance}-{link_name}")
 
 
 def _place(channel: str) -> tuple[str, int]:

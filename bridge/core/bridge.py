@@ -27,6 +27,7 @@ __all__ = ["Bridge", "SourceFeed"]
 _log = logging.getLogger("tensor_pool.bridge")
 _MS = 1_000_000
 _DESCRIPTORS = 64
+_LINGER_NS = 200 * _MS
 _MAX_ROUNDS = 64
 
 
@@ -90,6 +91,7 @@ class Bridge:
         self._open_net = open_net
         self._net: Net | None = None
         self._failures = 0
+        self._draining_since_ns = 0
         self.timers = Timers(clock)
         self._posted: deque[Callable[[], object]] = deque()
         self.incoming = [
@@ -184,15 +186,21 @@ class Bridge:
         """Every inbound stream."""
         return [receiver for incoming in self.incoming for receiver in incoming.receivers]
 
-    def path_of(self, stream_id: int) -> tuple[str, ...]:
-        """The hosts that a stream of this pool has come by (B-120)."""
+    def path_of(self, stream_id: int, epoch: int) -> tuple[str, ...]:
+        """The hosts that an epoch of a stream of this pool has come by (B-120).
+
+        Epochs decide: the same stream may have a local producer now and a bridge before.
+        """
         for receiver in self.receivers:
-            sink = receiver.sink
-            far_stream = sink.stream_id if sink is not None else receiver.entry.stream
-            if far_stream == stream_id and receiver.path:
-                return receiver.path
+            if epoch and receiver.far_epoch == epoch:
+                return receiver.far_path
         feed = self.feeds.get(stream_id)
-        return path_in(feed.source.metadata_messages[1]) if feed is not None else ()
+        if feed is None:
+            return ()
+        announce, meta = feed.source.metadata_messages
+        if announce is None or announce.epoch != epoch:
+            return ()  # of an earlier producer
+        return path_in(meta)
 
     # BridgePort
 
@@ -219,6 +227,7 @@ class Bridge:
         return True
 
     def start_draining(self) -> None:
+        self._draining_since_ns = self.clock.monotonic_ns()
         for outgoing in self.outgoing:
             for sender in outgoing.senders:
                 sender.machine.dispatch(OutboundEvent.CLOSE)
@@ -270,4 +279,8 @@ class Bridge:
             for sender in outgoing.senders
         )
         leases = any(not sink.is_finished for r in self.receivers for sink in r.retired)
-        return not goodbyes and not leases
+        # A media driver that is closed at once would take the goodbyes with it.
+        lingers = any(outgoing.is_up for outgoing in self.outgoing) and (
+            self.clock.monotonic_ns() - self._draining_since_ns < _LINGER_NS
+        )
+        return not goodbyes and not leases and not lingers

@@ -60,6 +60,9 @@ class Receiver:
         self.source_epoch = 0
         self.last_delivered = -1
         self.age_ns = 0
+        self.far_epoch = 0
+        self.far_path: tuple[str, ...] = ()
+        """The latest epoch that was produced here, and the hosts that its frames have come by."""
         self.owner: SeenInfo | None = None  # the latest info of the session that owns the entry
         self.clocks = ClockWindow(entry.timestamps, clock_synced=settings.clock_synced)
         self._settings = settings
@@ -288,6 +291,8 @@ class Receiver:
     def _take_info(self, seen: SeenInfo) -> None:
         looped = self.owner is None or self.owner.path != seen.path
         self.owner = seen
+        if self.lease_is_live:
+            self.far_path = seen.path
         self.clocks.add(seen.info, seen.seen_ns, self._clock.realtime_ns())
         if self.clocks.lacks_sync and not self._warned_sync:
             self._warned_sync = True
@@ -351,6 +356,8 @@ class Receiver:
 
     def keep(self) -> None:
         self.clocks.new_epoch()
+        if self.sink is not None:
+            self.far_epoch, self.far_path = self.sink.epoch, self.path
         self._publish_metadata()
 
     def detach(self) -> None:

@@ -59,7 +59,7 @@ class Sender:
         *,
         link: LinkOffer,
         source: Source,
-        source_path: Callable[[int], tuple[str, ...]],
+        source_path: Callable[[int, int], tuple[str, ...]],
         clock: Clock,
         timers: Timers,
     ) -> None:
@@ -291,7 +291,7 @@ class Sender:
     def _info(self) -> BridgeStreamInfo:
         first = self._frame or (self._queue[0] if self._queue else None)
         snapshot = self.counters.snapshot()
-        path = (*self._source_path(self.entry.stream), self._settings.instance_id)
+        path = (*self._source_path(self.entry.stream, self.epoch), self._settings.instance_id)
         return BridgeStreamInfo(
             stream_id=self.entry.wire_id,
             source_stream_id=self.entry.stream,
