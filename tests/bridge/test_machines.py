@@ -23,7 +23,7 @@ from tensor_pool.protocol.wire import BridgeStreamInfo, PayloadMode
 
 
 class Port:
-    """Records every action; attributes are what a test says they are."""
+    """A port that records every action; its attributes are set by the test."""
 
     def __init__(self, **values: object) -> None:
         self.__dict__.update(values)
