@@ -186,8 +186,9 @@ class AdmissionRules:
             name = self._descriptions.name_of_client(stream.producer.client_id)
             raise _rejected(
                 f"producer already attached by {name}" if name else "producer already attached",
-                f"client {stream.producer.client_id} produces under lease"
-                f" {stream.producer.lease_id}; wait for it to detach or expire",
+                f"client {stream.producer.client_id} holds it under lease"
+                f" {stream.producer.lease_id}{self._age_of(stream.producer.lease_id)}; wait for it"
+                " to detach or expire",
             )
         creates = request.publish_mode == PublishMode.EXISTING_OR_CREATE
         if not creates and stream.regions is None:
@@ -197,6 +198,13 @@ class AdmissionRules:
                 " policies.provision_on_startup",
             )
         return Admission(stream, 0, profile)
+
+    def _age_of(self, lease_id: int) -> str:
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            return ""
+        seconds = (self._services.time.now - lease.granted_ns) / 1e9
+        return f" for {seconds:.1f} s"
 
     def _check_profile(self, profile: Profile | None) -> Profile:
         if profile is None:

@@ -60,6 +60,7 @@ class LeaseLifecycle(Machine):
         self.correlation_id = request.correlation_id
         self.stream: StreamLifecycle | None = None
         self.expiry_ns = 0
+        self.granted_ns = 0
         super().__init__(observer=services.observer)
 
     # -- states
@@ -99,6 +100,7 @@ class LeaseLifecycle(Machine):
         regions = self.stream.regions
         assert regions is not None
         self._extend()
+        self.granted_ns = self._services.time.now
         if self.role == Role.PRODUCER:
             # Before the grant, so that its very first frame reaches every consumer.
             for config in self._services.private_streams.for_producer(self.stream.stream_id):

@@ -71,7 +71,11 @@ def create_app(reporter: Reporter, hub: Hub | None = None) -> Starlette:
             Route("/status.json", status),
             *page_routes(hub),
         ],
-        middleware=[Middleware(LoopbackHostOnly), Middleware(SecurityHeaders)],
+        middleware=[
+            Middleware(LoopbackHostOnly),
+            Middleware(SecurityHeaders),
+            Middleware(OwnPageOnly),
+        ],
     )
 
 
@@ -89,6 +93,27 @@ class LoopbackHostOnly:
         if scope["type"] == "http" and not is_loopback_host(_host_name(Headers(scope=scope))):
             refusal = PlainTextResponse("this server answers to loopback names only\n", 421)
             return refusal(scope, receive, send)
+        return self._app(scope, receive, send)
+
+
+class OwnPageOnly:
+    """Refuses requests that a page from elsewhere makes a browser send.
+
+    Such a page cannot read the answer, but each request takes time of the driver's loop. A link to
+    this page may be followed from anywhere.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            is_own = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+            is_link = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+            if not (is_own or is_link):
+                refusal = PlainTextResponse("only this server's own page may ask for this\n", 403)
+                return refusal(scope, receive, send)
         return self._app(scope, receive, send)
 
 

@@ -79,6 +79,7 @@ def serve_http(listener: socket.socket, assembly: Assembly, calls: LoopCalls) ->
     import uvicorn
 
     from .app import create_app
+    from .connections import MOST_CONNECTIONS, BoundedProtocol
     from .page.hub import Hub
     from .page.viewer_process import ViewerProcess
 
@@ -91,7 +92,8 @@ def serve_http(listener: socket.socket, assembly: Assembly, calls: LoopCalls) ->
             app,
             lifespan="off",
             loop="asyncio",
-            http="h11",
+            http=BoundedProtocol,
+            backlog=MOST_CONNECTIONS,
             ws="none",
             log_config=None,
             access_log=False,

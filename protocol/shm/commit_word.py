@@ -59,6 +59,11 @@ def require_supported_platform() -> None:
             f"this host is {sys.byteorder}-endian; the layout of shared memory is little-endian and"
             " is not converted"
         )
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise UnsupportedPlatformError(
+            "this is free-threaded Python without its global lock; producers and consumers rely on"
+            " the lock between their threads: set PYTHON_GIL=1, or use a standard build"
+        )
     machine = platform.machine()
     if machine not in _ORDERED_MACHINES or sys.maxsize < 2**32:
         raise UnsupportedPlatformError(

@@ -21,7 +21,7 @@ from tensor_pool.protocol.wire import (
     ShmAttachResponse,
     ShmPoolAnnounce,
 )
-from tests.driver.core.harness import STREAM, Rig, make_config
+from tests.driver.core.harness import MS, STREAM, Rig, make_config
 
 REJECTED = ResponseCode.REJECTED
 INVALID = ResponseCode.INVALID_PARAMS
@@ -396,3 +396,13 @@ def test_D_074_ok_carries_everything_a_client_needs() -> None:
     assert answer.error_message == ""
     (announce,) = rig.heard(ShmPoolAnnounce)
     assert announce.payload_pools == answer.payload_pools
+
+
+def test_D_194_the_log_names_the_holder_of_a_stream_and_its_age(caplog: Any) -> None:
+    """D-194: client, lease and how long; the wire text stays as specified."""
+    rig = Rig()
+    lease = rig.granted(1, Role.PRODUCER)
+    rig.clock.advance(2_500 * MS)
+    caplog.set_level("INFO")
+    rig.attach(2, Role.PRODUCER)
+    assert f"client 1 holds it under lease {lease.lease_id} for 2.5 s" in caplog.text

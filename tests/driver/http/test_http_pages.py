@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import resource
 import socket
 import urllib.error
 import urllib.request
@@ -27,7 +28,9 @@ from tensor_pool.driver.http import app as http_app
 from tensor_pool.driver.http.server import HttpUnavailableError, listen, split_address
 from tensor_pool.driver.runtime.metrics import GAUGES, METRIC_NAMES
 from tensor_pool.driver.runtime.report import DriverReport, MetricsReport, status_document
+from tensor_pool.protocol.wire import ResponseCode
 from tests.driver.conftest import Daemons
+from tests.driver.daemons import until
 
 LEASE = 7_710_982_144_897_581_057
 EPOCH = 1_795_352_113_293_747_445
@@ -273,3 +276,42 @@ def test_a_daemon_whose_address_is_taken_ends_with_status_1(
         assert daemon.wait() == 1
     assert "cannot listen on driver.http_address" in daemon.stderr
     assert list(daemons.base_dir.iterdir()) == []
+
+
+@pytest.mark.process
+def test_idle_connections_use_up_neither_descriptors_nor_the_log(
+    daemons: Daemons, free_port: int
+) -> None:
+    """D-186: any local user can open connections; leases and epochs go on."""
+    limit = 400
+    daemon = daemons.start(
+        settings={"driver.http_address": f"127.0.0.1:{free_port}"},
+        preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+    ).ready()
+    client = daemons.client(daemon)
+    idle: list[socket.socket] = []
+    try:
+        idle += [
+            socket.create_connection(("127.0.0.1", free_port), timeout=5)
+            for _ in range(limit + 200)
+        ]
+        until(lambda: "more than 128 HTTP connections" in daemon.stderr, "the warning")
+        assert client.attach().code is ResponseCode.OK
+        assert client.attach(10001, 5).code is ResponseCode.OK
+        # The first ones are closed for want of a request, and the page answers again.
+        idle[0].settimeout(20)
+        assert idle[0].recv(1) == b""
+
+        def answers() -> bool:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics") as page:
+                    return bool(page.status == 200)
+            except OSError:
+                return False
+
+        until(answers, "an answer")
+    finally:
+        for one in idle:
+            one.close()
+    assert len(daemon.stderr) < 50_000
+    assert daemon.stop() == 0

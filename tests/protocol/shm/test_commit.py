@@ -70,6 +70,14 @@ def test_W_005_a_big_endian_host_is_refused(
         stream.map_header()
 
 
+def test_free_threaded_python_is_refused(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(UnsupportedPlatformError, match="PYTHON_GIL=1"):
+        require_supported_platform()
+    with pytest.raises(UnsupportedPlatformError):
+        stream.map_header()
+
+
 @pytest.mark.parametrize("machine", ["aarch64", "ppc64le", "riscv64", "i686", ""])
 def test_W_086_a_processor_without_that_order_is_refused(
     stream: Stream, monkeypatch: pytest.MonkeyPatch, machine: str

@@ -95,11 +95,20 @@ def test_the_markup_has_nothing_that_the_policy_forbids() -> None:
         )
 
 
-@pytest.mark.parametrize("path", ["/events", "/frames?streams=1"])
+PATHS = ["/events", "/frames?streams=1", "/status.json", "/metrics", "/static/page.js", "/"]
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_a_page_from_elsewhere_cannot_make_the_driver_work(path: str, site: str) -> None:
     response = client().get(path, headers={"sec-fetch-site": site})
     assert response.status_code == 403
+
+
+def test_a_link_from_elsewhere_opens_the_page_and_nothing_else() -> None:
+    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert client().get("/", headers=headers).status_code == 200
+    assert client().get("/status.json", headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/", "/events", "/frames?streams=1", "/static/page.js"])
