@@ -14,38 +14,52 @@ from .support.exit_status import leave_with
 __all__ = ["add_frame_commands"]
 
 
-def _stream_ids(incomplete: str) -> list[str]:
-    """Stream ids of the configuration that begin with what was typed."""
+def _streams(incomplete: str) -> list[str]:
+    """Names and ids of the configuration that begin with what was typed."""
     from tensor_pool.driver.config.findings import ConfigError
     from tensor_pool.driver.config.load import load_config
 
     try:
-        streams = load_config().config.streams.values()
+        streams = load_config().config.streams
     except ConfigError:
         return []
-    ids = (str(stream.stream_id) for stream in streams)
-    return [stream_id for stream_id in ids if stream_id.startswith(incomplete)]
+    known = [*streams, *(str(stream.stream_id) for stream in streams.values())]
+    return [text for text in known if text.startswith(incomplete)]
+
+
+def _id_or_name(text: str | None) -> int | str | None:
+    """Return a stream id or a name (S-021). Raises BadParameter for neither."""
+    from tensor_pool.client.discovery.names import checked_stream
+    from tensor_pool.protocol.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        stream = checked_stream(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    if stream == 0:
+        raise typer.BadParameter("stream 0 is none; give the id or the name of a stream")
+    return stream
 
 
 Stream = Annotated[
-    int,
+    str,
     typer.Argument(
         metavar="STREAM",
-        min=1,
-        max=0xFFFFFFFE,
-        help="Tensor stream id, such as 10000.",
-        autocompletion=_stream_ids,
+        callback=_id_or_name,
+        help="Name of the stream, such as camera/left, or its id.",
+        autocompletion=_streams,
         show_default=False,
     ),
 ]
 OptionalStream = Annotated[
-    int | None,
+    str | None,
     typer.Argument(
         metavar="STREAM",
-        min=1,
-        max=0xFFFFFFFE,
-        help="Tensor stream id, such as 10000.",
-        autocompletion=_stream_ids,
+        callback=_id_or_name,
+        help="Name of the stream, such as camera/left, or its id.",
+        autocompletion=_streams,
         show_default=False,
     ),
 ]
@@ -328,12 +342,11 @@ def replay_command(
     connection: Connection,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.", show_default=False)],
     stream: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            metavar="ID",
-            min=1,
-            max=0xFFFFFFFE,
-            help="Stream to publish to; the recorded one if not given.",
+            metavar="STREAM",
+            callback=_id_or_name,
+            help="Stream to publish to, a name or an id; the recorded one if not given.",
             show_default=False,
         ),
     ] = None,

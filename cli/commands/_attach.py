@@ -7,7 +7,11 @@ import time
 from tensor_pool.client.client import Client
 from tensor_pool.client.consumer.consumer import Consumer
 from tensor_pool.client.producer.producer import Producer
-from tensor_pool.protocol.errors import AttachRejectedError
+from tensor_pool.protocol.errors import (
+    AmbiguousStreamError,
+    AttachRejectedError,
+    UnknownStreamError,
+)
 from tensor_pool.protocol.wire.attach_refusals import PERMANENT_REFUSALS
 
 from ..support.exit_status import CommandError, complain
@@ -19,7 +23,7 @@ _LOSSES = ("drops_gap", "drops_late", "drops_resync", "drops_unmapped", "drops_e
 
 
 def attach_consumer(
-    client: Client, stream_id: int, stop: Stop, *, patience_s: float | None = None
+    client: Client, stream_id: int | str, stop: Stop, *, patience_s: float | None = None
 ) -> Consumer:
     """Return a consumer of the stream, once there is such a stream.
 
@@ -35,13 +39,15 @@ def attach_consumer(
             stop.idle()
             waited_s = time.monotonic() - began
             failure = consumer.last_error
-            if isinstance(failure, AttachRejectedError):
-                if failure.code in PERMANENT_REFUSALS or (
-                    patience_s is not None and waited_s >= patience_s
-                ):
+            if isinstance(failure, AmbiguousStreamError):
+                raise CommandError(str(failure))
+            if isinstance(failure, AttachRejectedError | UnknownStreamError):
+                is_permanent = getattr(failure, "code", None) in PERMANENT_REFUSALS
+                if is_permanent or (patience_s is not None and waited_s >= patience_s):
                     raise CommandError(_refused(failure, stream_id))
-                if told != failure.message:
-                    told = failure.message
+                text = failure.message if isinstance(failure, AttachRejectedError) else str(failure)
+                if told != text:
+                    told = text
                     complain(f"stream {stream_id}: {told}; waiting for a producer")
             elif waited_s >= client.config.attach_timeout:
                 raise CommandError(str(failure) if failure is not None else _silence(client))
@@ -51,11 +57,11 @@ def attach_consumer(
     return consumer
 
 
-def attach_producer(client: Client, stream_id: int, stop: Stop) -> Producer:
+def attach_producer(client: Client, stream_id: int | str, stop: Stop) -> Producer:
     """The producer of the stream; CommandError if the driver refuses for the attach timeout."""
     try:
         return client.producer(stream_id, idle=stop.idle)
-    except AttachRejectedError as error:
+    except (AttachRejectedError, AmbiguousStreamError, UnknownStreamError) as error:
         raise CommandError(_refused(error, stream_id)) from error
 
 
@@ -65,7 +71,7 @@ def lost_frames(consumer: Consumer) -> dict[str, int]:
     return {name: metrics[name] for name in _LOSSES if metrics[name]}
 
 
-def _refused(error: AttachRejectedError, stream_id: int) -> str:
+def _refused(error: Exception, stream_id: int | str) -> str:
     return f"stream {stream_id}: {error}"
 
 

@@ -128,7 +128,7 @@ class Sender:
 
 @contextlib.contextmanager
 def open_sender(
-    connection: Connection, client: Client, stream_id: int, stop: Stop, *, wait: int
+    connection: Connection, client: Client, stream_id: int | str, stop: Stop, *, wait: int
 ) -> Iterator[Sender]:
     """Attach as the producer, and wait until so many consumers have mapped this epoch."""
     with attach_producer(client, stream_id, stop) as producer:

@@ -73,7 +73,12 @@ class Rhythm(msgspec.Struct):
 
 
 def measure_rate(
-    connection: Connection, stream_id: int, *, window: int, duration_s: float | None, as_json: bool
+    connection: Connection,
+    stream_id: int | str,
+    *,
+    window: int,
+    duration_s: float | None,
+    as_json: bool,
 ) -> int:
     """Say once a second how often frames come, by their capture times."""
     rhythm = Rhythm.over(window)
@@ -97,7 +102,7 @@ def measure_rate(
             is_over = duration_s is not None and now - began >= duration_s
             if now >= report_due or is_over:
                 report_due += _REPORT_PERIOD_S
-                _report(stream_id, rhythm, sum(lost_frames(consumer).values()), as_json)
+                _report(consumer.stream_id, rhythm, sum(lost_frames(consumer).values()), as_json)
             if is_over:
                 break
     if frames < 2:
@@ -183,7 +188,7 @@ class FrameLine(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 def echo_stream(
     connection: Connection,
-    stream_id: int,
+    stream_id: int | str,
     *,
     count: int | None,
     idle_s: float | None,
@@ -205,7 +210,7 @@ def echo_stream(
                     break
                 continue
             last = time.monotonic()
-            line = FrameLine.of(frame, stream_id, with_statistics=with_statistics)
+            line = FrameLine.of(frame, consumer.stream_id, with_statistics=with_statistics)
             if line is None:
                 continue
             printed += 1

@@ -20,7 +20,7 @@ _KEPT_BYTES = 256 << 20
 
 def publish_files(
     connection: Connection,
-    stream_id: int,
+    stream_id: int | str,
     files: list[Path],
     *,
     rate_hz: float | None,

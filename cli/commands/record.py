@@ -36,7 +36,7 @@ _IDLE_S = 0.5
 
 def record_stream(
     connection: Connection,
-    stream_id: int,
+    stream_id: int | str,
     out: Path,
     *,
     count: int | None,

@@ -26,7 +26,7 @@ def replay_recording(
     connection: Connection,
     path: Path,
     *,
-    stream_id: int | None,
+    stream_id: int | str | None,
     start_s: float,
     first: int,
     count: int | None,

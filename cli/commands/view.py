@@ -30,7 +30,7 @@ _CLEAR, _HOME = "\x1b[2J\x1b[H", "\x1b[H"
 
 def view_stream(
     connection: Connection,
-    stream_id: int,
+    stream_id: int | str,
     *,
     png: Path | None,
     follow_hz: float | None,

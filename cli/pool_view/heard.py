@@ -32,11 +32,13 @@ from tensor_pool.protocol.wire import (
     ShmLeaseRevoked,
     ShmPoolAnnounce,
 )
+from tensor_pool.protocol.wire.names import ClientName
 
 __all__ = ["ConsumerSeen", "EventSeen", "LeaseSeen", "Observation", "RateMeter", "StreamSeen"]
 
 _EVENTS_KEPT = 200
 _REQUESTS_KEPT = 1024
+_CLIENTS_KEPT = 4096
 
 
 class RateMeter:
@@ -123,6 +125,7 @@ class Observation:
         self.streams: dict[int, StreamSeen] = {}
         self.leases: dict[int, LeaseSeen] = {}
         self.consumers: dict[tuple[int, int], ConsumerSeen] = {}
+        self.clients: dict[int, str] = {}  # names of clients by their ids
         self.events: deque[EventSeen] = deque(maxlen=_EVENTS_KEPT)
         self.driver_heard_ns = 0
         self.shutdown: ShmDriverShutdown | None = None
@@ -149,6 +152,10 @@ class Observation:
             case ConsumerHello():
                 consumer = self._consumer(message.stream_id, message.consumer_id, now_ns)
                 consumer.max_rate_hz = message.max_rate_hz
+            case DataSourceAnnounce(stream_id=0):  # the name of a client (S-046)
+                if len(self.clients) >= _CLIENTS_KEPT:
+                    self.clients.clear()
+                self.clients[message.producer_id] = str(ClientName.from_announce(message))
             case DataSourceAnnounce():
                 self._stream(message.stream_id).name = message.name
             case ShmAttachRequest():

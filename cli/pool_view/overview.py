@@ -8,7 +8,7 @@ are there, and lists in `unknown` the values that are missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -67,6 +67,7 @@ class StreamView(msgspec.Struct, kw_only=True):
     state: str | None = None
     epoch: str | None = None
     producer: int | None = None
+    producer_name: str | None = None
     consumers: list[ConsumerView] = []
     rate_hz: float | None = None
     last_seq: int | None = None
@@ -92,6 +93,7 @@ class LeaseView(msgspec.Struct, kw_only=True):
     stream_id: int
     client_id: int
     role: str
+    client: str | None = None
     state: str | None = None
     node_id: int | None = None
     expires_in_ms: int | None = None
@@ -142,6 +144,7 @@ def overview_of(
             seen = observation.streams.get(stream.stream_id) if observation else None
             if seen is not None:
                 _add_what_was_heard(stream, seen, now_ns)
+    _add_client_names(streams, leases, observation.clients if observation is not None else {})
     if observation is not None:
         _add_consumers(streams, leases, observation.consumers.values())
     return Overview(
@@ -208,6 +211,7 @@ def _told_stream(told: dict[str, Any], leases: Iterable[LeaseView]) -> StreamVie
     clients = {lease.lease_id: lease.client_id for lease in leases}
     return StreamView(
         stream_id=told["stream_id"],
+        name=told.get("name") or None,
         state=told.get("state"),
         epoch=told.get("epoch"),
         producer=clients.get(told.get("producer_lease_id") or ""),
@@ -223,7 +227,7 @@ def _told_stream(told: dict[str, Any], leases: Iterable[LeaseView]) -> StreamVie
 
 
 def _add_what_was_heard(stream: StreamView, seen: StreamSeen, now_ns: int) -> None:
-    stream.name = seen.name or None
+    stream.name = seen.name or stream.name
     stream.last_seq = seen.last_seq if seen.last_seq is None or seen.last_seq >= 0 else None
     stream.rate_hz = seen.rate.per_second(now_ns)
 
@@ -233,6 +237,20 @@ def _add_producers(streams: Iterable[StreamView], leases: Iterable[LeaseView]) -
     producers = {lease.stream_id: lease.client_id for lease in leases if lease.role == "PRODUCER"}
     for stream in streams:
         stream.producer = stream.producer or producers.get(stream.stream_id)
+
+
+def _add_client_names(
+    streams: Iterable[StreamView], leases: Iterable[LeaseView], heard: Mapping[int, str]
+) -> None:
+    """Name lease holders and producers, where their names are known (S-048)."""
+    names = dict(heard)
+    for lease in leases:
+        lease.client = lease.client or heard.get(lease.client_id)
+        if lease.client:
+            names[lease.client_id] = lease.client
+    for stream in streams:
+        if stream.producer is not None:
+            stream.producer_name = names.get(stream.producer)
 
 
 def _add_consumers(

@@ -83,7 +83,7 @@ def stream_table(streams: Sequence[StreamView]) -> RenderableType:
             stream.name or "",
             _state(stream.state),
             _epoch(stream),
-            str(stream.producer) if stream.producer is not None else "-",
+            _client(stream.producer, stream.producer_name) if stream.producer is not None else "-",
             _consumers(stream.consumers),
             f"{stream.rate_hz:.1f} Hz" if stream.rate_hz is not None else UNKNOWN,
             str(stream.drops)
@@ -103,7 +103,7 @@ def lease_table(leases: Sequence[LeaseView]) -> RenderableType:
             lease.lease_id,
             str(lease.stream_id),
             lease.role.lower(),
-            str(lease.client_id),
+            _client(lease.client_id, lease.client),
             _state(lease.state),
             f"{expiry / 1000:.1f} s" if expiry is not None else UNKNOWN,
         )
@@ -120,6 +120,10 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table
+
+
+def _client(client_id: int, name: str | None) -> str:
+    return f"{client_id} {name}" if name else str(client_id)
 
 
 def _state(path: str | None) -> str:

@@ -310,7 +310,7 @@ class ConsumerAttachment(Attachment):
         if self._left_at[0] == state.epoch:
             state.left_at = self._left_at[1]
         self._progress = ProgressReader(state)
-        self.receiver.state = state
+        self.receiver.begin(state, self.options.history)
         if self.assigned.reads_any:
             self.timers.arm(_QOS, 0)  # the producer may wait for it
 

@@ -21,7 +21,8 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     it can. The default token is 31000 (control: 32000) + client id modulo 1000, so that consumers
     rarely ask for the same one (C-098). Progress hints count only with `supports_progress`. A
     consumer that stops reading descriptors is dropped by the transport until it reads again; with
-    `tether` it holds up the producer instead, and with it all other consumers.
+    `tether` it holds up the producer instead, and with it all other consumers. With `history` the
+    newest frames that still stand in the ring come first, at most that many (C-104).
     """
 
     mode: Mode = Mode.STREAM
@@ -35,6 +36,7 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     control_channel: str = ""
     control_token: int | None = None
     tether: bool = False
+    history: int = 0
 
     def __post_init__(self) -> None:
         if self.mode is Mode.RATE_LIMITED and self.max_rate_hz <= 0:
@@ -43,6 +45,8 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
         if not 0 <= self.max_rate_hz < _NO_STREAM:
             raise ConfigError(f"max_rate_hz: {self.max_rate_hz} must be in 0..{_NO_STREAM - 1}")
+        if self.history < 0:
+            raise ConfigError(f"history: {self.history} must be 0 or more")
         for half in ("descriptor", "control"):
             channel, token = getattr(self, f"{half}_channel"), getattr(self, f"{half}_token")
             if channel and token is not None and not 0 < token < _NO_STREAM:
@@ -65,3 +69,4 @@ class ConsumerOptionFields(TypedDict, total=False):
     control_channel: str
     control_token: int | None
     tether: bool
+    history: int

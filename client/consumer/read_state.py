@@ -188,6 +188,20 @@ class ReadState:
         self._resume_at = self.newest_seq() - nslots // 8
         return seq < self._resume_at
 
+    def committed(self) -> list[int]:
+        """Return the sequences of the frames that stand in the ring, ascending."""
+        found = []
+        try:
+            for index, word_index in enumerate(self.word_indices):
+                word = self.words[word_index]
+                if word & 1 and word >> 1 & self.mask == index:
+                    found.append(word >> 1)
+        except UNMAPPED_MEANWHILE:
+            if self.is_open:
+                raise
+            return []
+        return sorted(found)
+
     def shut(self) -> None:
         """Accept no more frames of this mapping."""
         self.is_open = False

@@ -64,6 +64,7 @@ class Receiver:
         self.max_rate_hz = 0
         self.skips_are_intended = False  # a private stream with a rate cap (W-110)
         self.is_private = False
+        self._history: tuple[ReadState, int, bytes] | None = None  # to be read first
         self._successor: tuple[Subscription, bool] | None = None
         self._poll_subscription: Callable[..., int] | None = None
         self._handler: Callable[..., None] = self._on_fragment
@@ -264,8 +265,37 @@ class Receiver:
                     continue
                 yield Announced(seq, fields[4], state)
 
+    def begin(self, state: ReadState, history: int) -> None:
+        """Read frames of another mapping from now on, after its newest `history` frames."""
+        if history:
+            # No descriptor fits this prefix, so that none is handled before the history is read.
+            state.prefix, self._history = b"history first", (state, history, state.prefix)
+        self.state = state
+
+    def _read_history(self) -> None:
+        """Put frames that stand in the ring before the descriptors that wait (C-104)."""
+        due, self._history = self._history, None
+        if due is None:
+            return
+        state, count, prefix = due
+        if state is not self.state or not state.is_open:
+            return
+        state.prefix = prefix
+        seqs = [seq for seq in state.committed() if seq > state.left_at][-count:]
+        if not seqs:
+            return
+        state.left_at, state.joined_at = -1, None  # older frames were left out, not missed
+        self._pending.appendleft(_SWITCHED)  # their descriptors may be on their way still
+        self._pending.extendleft(
+            (state.prefix, seq, NULL_U64, NULL_U32, 0) for seq in reversed(seqs)
+        )
+
     def poll(self) -> bool:
         """Take descriptors from the transport; False if there are none."""
+        if self._history is not None:
+            self._read_history()
+            if self._pending:
+                return True
         if self._successor is not None:
             self._take_over()
         while (poll := self._poll_subscription) is not None:
@@ -287,6 +317,10 @@ class Receiver:
     def _classify(self, fields: _Fields) -> _Fields | None:
         """Rows 1 to 5 for what is not the common case; a descriptor in common form, or None."""
         counters = self._counters
+        if self._history is not None:
+            self._pending.appendleft(fields)
+            self._read_history()
+            return _NOT_OURS
         if fields is _SWITCHED:
             if self.state is not None and self.state.tracks:
                 self.state.switched_at = self.state.last_seq

@@ -51,6 +51,8 @@ class LeaseSnapshot(msgspec.Struct, frozen=True):
     role: str
     expiry_ns: int
     state: str
+    client: str = ""
+    """Name, process and host of the client, as far as it sent them."""
 
 
 class StreamSnapshot(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class StreamSnapshot(msgspec.Struct, frozen=True):
     producer_lease_id: int | None
     consumer_lease_ids: tuple[int, ...]
     state: str
+    name: str = ""
 
 
 class AssignmentSnapshot(msgspec.Struct, frozen=True):
@@ -89,7 +92,7 @@ def take_snapshot(
     config: DriverConfig, lifecycle: DriverLifecycle, services: Services
 ) -> DriverSnapshot:
     """Copy the present state; tokens are not part of it (D-140)."""
-    driver = config.driver
+    driver, names = config.driver, lifecycle.descriptions
     status = StatusSnapshot(
         instance_id=driver.instance_id,
         state=state_path(lifecycle.current),
@@ -116,10 +119,13 @@ def take_snapshot(
                 role=Role(lease.role).name,
                 expiry_ns=lease.expiry_ns,
                 state=state_path(lease.current),
+                client=str(names.name_of_client(lease.client_id) or ""),
             )
             for lease in lifecycle.leases
         ),
-        streams=tuple(_stream(stream) for stream in lifecycle.streams),
+        streams=tuple(
+            _stream(stream, names.name_of_stream(stream.stream_id)) for stream in lifecycle.streams
+        ),
         assignments=_assignments(services),
     )
 
@@ -138,7 +144,7 @@ def state_path(state: State) -> str:
     return ".".join(reversed(names))
 
 
-def _stream(stream: StreamLifecycle) -> StreamSnapshot:
+def _stream(stream: StreamLifecycle, name: str) -> StreamSnapshot:
     regions, profile = stream.regions, stream.profile
     return StreamSnapshot(
         stream_id=stream.stream_id,
@@ -157,6 +163,7 @@ def _stream(stream: StreamLifecycle) -> StreamSnapshot:
         producer_lease_id=stream.producer.lease_id if stream.producer is not None else None,
         consumer_lease_ids=tuple(sorted(stream.consumers)),
         state=state_path(stream.current),
+        name=name,
     )
 
 

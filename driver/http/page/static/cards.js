@@ -64,13 +64,13 @@ export class Cards {
   #render() {
     const found = byId("find").value.trim().toLowerCase();
     const fitting = this.#streams.filter(
-      (stream) => !found || `${stream.stream_id} ${stream.state}`.toLowerCase().includes(found),
+      (stream) => !found || `${stream.stream_id} ${stream.name} ${stream.state}`.toLowerCase().includes(found),
     );
     const shown = fitting.slice(0, MOST);
     const more = byId("more-streams");
     more.hidden = fitting.length === shown.length && fitting.length > 0;
     more.textContent = fitting.length
-      ? `${fitting.length - shown.length} more; type part of an id to find one.`
+      ? `${fitting.length - shown.length} more; type part of an id or a name to find one.`
       : this.#streams.length ? "No stream fits." : "No stream yet. A producer that attaches makes one.";
     const place = byId("cards");
     const wanted = new Set(shown.map((stream) => stream.stream_id));
@@ -98,18 +98,19 @@ export class Cards {
       type: "button", class: "state", title: `Show the statechart of stream ${id}`,
       click: () => this.#choose(`stream ${id}`),
     }]);
+    const title = make(["h3", { id: `stream-${id}` }, `Stream ${id}`]);
     const facts = make(["dl", { class: "facts" }]);
     const chips = make(["div", { class: "chips" }]);
     const element = make(["article", { class: "card", "data-stream": id, "aria-labelledby": `stream-${id}` },
       ["div", { class: "picture" }, none, image, caption],
       ["div", { class: "words" },
-        ["header", {}, ["h3", { id: `stream-${id}` }, `Stream ${id}`], state],
+        ["header", {}, title, state],
         facts, chips]]);
     chips.addEventListener("click", (event) => {
       const machine = event.target.closest("[data-machine]")?.dataset.machine;
       if (machine) this.#choose(machine);
     });
-    const card = { id, element, image, none, caption, state, facts, chips, frame: null };
+    const card = { id, element, title, image, none, caption, state, facts, chips, frame: null };
     this.#cards.set(id, card);
     this.#observer.observe(element);
     element.classList.toggle("chosen", this.#chosen === `stream ${id}`);
@@ -117,6 +118,7 @@ export class Cards {
   }
 
   #write(card, stream) {
+    card.title.textContent = stream.name ? `Stream ${card.id} · ${stream.name}` : `Stream ${card.id}`;
     card.state.textContent = leaf(stream.state);
     card.state.dataset.tone = toneOf(stream.state);
     card.element.dataset.state = leaf(stream.state);
@@ -136,7 +138,7 @@ export class Cards {
       ["dd", gap + late ? { class: "lost", title: `${gap} missed, ${late} overwritten while read` } : {},
         heard.length ? gap + late : "–"],
       ["dt", {}, "epoch"], ["dd", { title: stream.epoch ?? "" }, stream.epoch ? short(stream.epoch) : "none"],
-      ["dt", {}, "producer"], ["dd", {}, producer ? `client ${producer.client_id}` : "none"],
+      ["dt", {}, "producer"], ["dd", {}, producer ? `client ${producer.client_id}${producer.client ? ` · ${producer.client}` : ""}` : "none"],
       ["dt", {}, "consumers"], ["dd", {}, stream.consumer_lease_ids.length],
       ["dt", {}, "slots"], ["dd", {}, `${stream.header_nslots} × ${stream.strides_bytes.map(bytes).join(", ")}`],
     ]);

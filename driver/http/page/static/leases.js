@@ -7,6 +7,7 @@ const MOST = 100;
 export class Leases {
   #longest = 1;
   #own = new Set();
+  #names = new Map();
 
   constructor(choose) {
     byId("leases").addEventListener("click", (event) => {
@@ -19,7 +20,8 @@ export class Leases {
     this.#own = new Set(clients);
   }
 
-  report({ leases }) {
+  report({ leases, streams }) {
+    this.#names = new Map((streams || []).map((stream) => [stream.stream_id, stream.name]));
     this.#longest = Math.max(this.#longest, ...leases.map((lease) => lease.expires_in_ms));
     fill(byId("leases"), leases.slice(0, MOST).map((lease) => this.#row(lease)));
     byId("no-leases").hidden = leases.length > 0 && leases.length <= MOST;
@@ -37,8 +39,10 @@ export class Leases {
         title: `Show the statechart of lease ${lease.lease_id}`,
       }, short(lease.lease_id)]],
       ["td", {}, lease.role.toLowerCase()],
-      ["td", {}, this.#own.has(lease.client_id) ? `${lease.client_id} (this page)` : lease.client_id],
-      ["td", {}, lease.stream_id],
+      ["td", { title: `client ${lease.client_id}` },
+        this.#own.has(lease.client_id) ? `${lease.client_id} (this page)`
+          : lease.client ? `${lease.client_id} · ${lease.client}` : lease.client_id],
+      ["td", { title: this.#names.get(lease.stream_id) || "" }, lease.stream_id],
       ["td", {}, ["span", { class: "state", "data-tone": toneOf(lease.state) }, leaf(lease.state)]],
       ["td", {},
         ["progress", { max: 10, value: tenths, class: tenths < 4 ? "low" : "" , "aria-hidden": "true" }],
