@@ -24,15 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Areas that are not clean yet, with the findings left in each. Areas that are not named have 0.
 ALLOWED: dict[str, int] = {
-    "README.md": 2,
     "benchmarks": 30,
-    "client": 166,
-    "docs": 64,
+    "client": 165,
+    "docs": 53,
     "examples": 7,
-    "hsm": 90,
+    "hsm": 2,
     "protocol": 156,
     "schemas": 5,
-    "tests": 331,
+    "tests": 294,
 }
 
 EXCLUDED = (

@@ -103,11 +103,11 @@ def _page(tmp_path: Path, text: str) -> Path:
     ("text", "message"),
     [
         ("```python\n1 / 0\n```\n", "page.md:2: ZeroDivisionError"),
-        ("```python\nprint(1)\n```\n```output\n2\n```\n", "the page says"),
+        ("```python\nprint(1)\n```\n```output\n2\n```\n", "the page has"),
         ("```python\n>>> 1 + 1\n3\n```\n", "Expected:"),
         ("```console\n$ false\n```\n", "`false`: 1"),
         ("```console\n$ true  # fails\n```\n", ": 0"),
-        ("```console\n$ echo a\nb\n```\n", "the page says"),
+        ("```console\n$ echo a\nb\n```\n", "the page has"),
         ("```console\n$ make no-such-target\n```\n", "no-such-target"),
         ("```console\noutput first\n```\n", "before any"),
         ("```output\nx\n```\n", "without a python block"),
