@@ -368,7 +368,7 @@ class Receiver:
             if 0 <= state.left_at < seq:
                 counters.inc("missed_unmapped", seq - state.left_at - 1)
             elif joined_at is not None and seq <= joined_at:
-                # Unread by some other subscriber: published before this one joined (C-100).
+                # Unread by some other subscriber: published before this one joined (W-106).
                 state.joined_at = joined_at
                 return False
             elif joined_at is not None:

@@ -67,7 +67,7 @@ def test_C_070_a_time_far_ahead_does_not_stop_frames_without_a_time(world: World
     assert times == [1 << 63, 1 << 63]  # they must not go back within an epoch
 
 
-def test_C_072_too_large_a_frame_is_logged_once_a_second_with_the_size_to_configure(
+def test_C_071_too_large_a_frame_is_logged_once_a_second_with_the_size_to_configure(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     producer, _ = world.pair()
@@ -142,11 +142,11 @@ def test_C_101_a_consumer_that_catches_up_again_skips_nothing(world: World) -> N
     assert consumer.metrics()["late_skipped"] == before
 
 
-# asyncio (C-091)
+# asyncio (C-102)
 
 
 @pytest.mark.process
-def test_C_091_a_wait_that_ends_early_takes_no_frame(deployment: Deployment) -> None:
+def test_C_102_a_wait_that_ends_early_takes_no_frame(deployment: Deployment) -> None:
     """By its own timeout, by `asyncio.timeout` and by cancellation; sent = received."""
     deployment.daemon()
     published = 60
@@ -195,7 +195,7 @@ def test_C_091_a_wait_that_ends_early_takes_no_frame(deployment: Deployment) -> 
 
 
 @pytest.mark.parametrize("handles", [1, 5])
-def test_C_116_closing_many_handles_of_a_dead_driver_takes_as_long_as_one(
+def test_C_117_closing_many_handles_of_a_dead_driver_takes_as_long_as_one(
     world: World, handles: int
 ) -> None:
     client = world.client()
@@ -207,7 +207,7 @@ def test_C_116_closing_many_handles_of_a_dead_driver_takes_as_long_as_one(
     assert 3 * S <= world.clock.monotonic_ns() - began < 4 * S  # three detaches were tried
 
 
-def test_C_116_an_interrupted_close_can_be_repeated(world: World) -> None:
+def test_C_117_an_interrupted_close_can_be_repeated(world: World) -> None:
     client = world.client()
     producer = client.producer(STREAM)
     world.driver.silent = True
@@ -231,7 +231,7 @@ def test_C_116_an_interrupted_close_can_be_repeated(world: World) -> None:
 
 @pytest.mark.process
 @pytest.mark.timeout(60)
-def test_C_116_a_signal_handler_may_close_the_client_while_a_frame_is_published(
+def test_C_117_a_signal_handler_may_close_the_client_while_a_frame_is_published(
     deployment: Deployment,
 ) -> None:
     deployment.daemon()
@@ -267,7 +267,7 @@ def test_C_116_a_signal_handler_may_close_the_client_while_a_frame_is_published(
 
 
 @pytest.mark.process
-def test_C_113_an_arrays_own_code_holds_up_no_keepalive(deployment: Deployment) -> None:
+def test_C_117_an_arrays_own_code_holds_up_no_keepalive(deployment: Deployment) -> None:
     """`__array__` runs before the handle is taken, so the conductor can come in."""
     deployment.daemon()
     with deployment.connect() as pool, pool.producer(STREAM) as camera:
@@ -283,7 +283,7 @@ def test_C_113_an_arrays_own_code_holds_up_no_keepalive(deployment: Deployment) 
 # Waiting for others
 
 
-def test_C_078_a_producer_waits_for_its_consumers(world: World) -> None:
+def test_C_084_a_producer_waits_for_its_consumers(world: World) -> None:
     client = world.client()
     producer = client.producer(STREAM)
     assert not producer.wait_for_consumers(1, timeout=0.1)
