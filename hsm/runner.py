@@ -30,23 +30,22 @@ class Runner:
     step raises. The inbox is kept, and `run` may be called again.
 
     >>> from tensor_pool.hsm import Machine, Runner, State, on_event, on_initial, ROOT
-        >>> class Lamp(Machine):
-        ...     Off = State()
-        ...     On = State()
-        ...     begin = on_initial(ROOT, target=Off)
-        ...     up = on_event(Off, "up", target=On)
-        >>> async def light():
-        ...     runner = Runner(Lamp())
-        ...     task = asyncio.create_task(runner.run())
-        ...     runner.post("up")
-        ...     await asyncio.sleep(0.01)
-        ...     runner.stop()
-        ...     await task
-        ...     return runner.machine.current
-        >>> import asyncio
-    import contextlib
-        >>> asyncio.run(light())
-        State('On')
+    >>> class Lamp(Machine):
+    ...     Off = State()
+    ...     On = State()
+    ...     begin = on_initial(ROOT, target=Off)
+    ...     up = on_event(Off, "up", target=On)
+    >>> async def light():
+    ...     runner = Runner(Lamp())
+    ...     task = asyncio.create_task(runner.run())
+    ...     runner.post("up")
+    ...     await asyncio.sleep(0.01)
+    ...     runner.stop()
+    ...     await task
+    ...     return runner.machine.current
+    >>> import asyncio
+    >>> asyncio.run(light())
+    State('On')
     """
 
     def __init__(self, machine: Machine) -> None:
