@@ -248,6 +248,7 @@ class Routes:
             trace(script, "choice_selected", leaf, names="{0}, target")
         script.user("if effect is not None: effect()")
         script.user("{}({}, target)(m, arg)", self._choice_end, owner)
+        script.stores_source = True  # an initial in that plan may
         if self.traced:
             if script.stores_source:
                 script.source(self.marks[source])

@@ -216,3 +216,33 @@ def test_H_144_an_exception_of_a_guard_faults_the_machine(observed: bool) -> Non
         machine.dispatch("A", lambda m: m.choice(m.B, [(lambda: 1 / 0, m.B2)], otherwise=m.B1))
     assert machine.is_faulted
     assert machine.current is Choosing.A1
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_H_065_after_a_choice_the_source_is_the_handler_s_again(observed: bool) -> None:
+    """H-085: an initial on the way had a source of its own."""
+
+    class After(Logged):
+        A = State()
+        B = State()
+        B1 = State(parent=B)
+        B2 = State(parent=B1)
+        begin = on_initial(ROOT, target=A)
+        into_b1 = on_initial(B1, target=B2)
+
+        @on_initial(B, target=B1)
+        def _into_b(self) -> None:
+            self.note(self.source.name)
+
+        @on_event(A, "go", targets=B)
+        def _go(self, arg: Any) -> Outcome:
+            result = self.choice(ROOT, [], otherwise=self.B)
+            self.note(self.source.name)
+            with pytest.raises(TransitionError, match="has taken its transition"):
+                self.transition(self.B)
+            return result
+
+    machine = After(observer=Trace() if observed else None)
+    machine.taken()
+    assert machine.dispatch("go") is HANDLED
+    assert machine.taken() == "-A +B B +B1 +B2 A"
