@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["MOST_CONNECTIONS", "REQUEST_TIMEOUT_S", "BoundedProtocol"]
+__all__ = ["ACCEPTED_AT_ONCE", "MOST_CONNECTIONS", "REQUEST_TIMEOUT_S", "BoundedProtocol"]
 
-MOST_CONNECTIONS = 128
+# At most a quarter of the descriptors that this process may open.
+MOST_CONNECTIONS = min(128, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+ACCEPTED_AT_ONCE = 16
 REQUEST_TIMEOUT_S = 5.0  # from the connection to its first whole request
 _LOG_PERIOD_S = 10.0
 

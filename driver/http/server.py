@@ -79,7 +79,7 @@ def serve_http(listener: socket.socket, assembly: Assembly, calls: LoopCalls) ->
     import uvicorn
 
     from .app import create_app
-    from .connections import MOST_CONNECTIONS, BoundedProtocol
+    from .connections import ACCEPTED_AT_ONCE, BoundedProtocol
     from .page.hub import Hub
     from .page.viewer_process import ViewerProcess
 
@@ -93,7 +93,7 @@ def serve_http(listener: socket.socket, assembly: Assembly, calls: LoopCalls) ->
             lifespan="off",
             loop="asyncio",
             http=BoundedProtocol,
-            backlog=MOST_CONNECTIONS,
+            backlog=ACCEPTED_AT_ONCE,
             ws="none",
             log_config=None,
             access_log=False,
