@@ -32,6 +32,7 @@ from tensor_pool.protocol.errors import TransportError
 from tensor_pool.protocol.testing.memory_network import MemoryNetwork
 from tensor_pool.protocol.transport.ports import Transport
 from tensor_pool.protocol.wire import PublishMode, Role
+from tensor_pool.protocol.wire.names import ClientName
 
 from .driver_watch import DriverWatch
 from .invariants_driver import History, InvariantError
@@ -287,6 +288,8 @@ class ClientProcess:
             reconnect=self._reconnect,
             idle=self._idle,
         )
+        # The process id would make each run of a seed another one.
+        self.client._conductor.client_name = ClientName(self.name)
         self.is_paused = False
         self.fuse = 0
         for member in self.members:

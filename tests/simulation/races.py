@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
+
 __all__ = ["RacingWords"]
 
 
@@ -34,6 +37,13 @@ class RacingWords:
         self._tick()
         self._words[index] = word
         self._tick()
+
+    def __array__(self, *_: object, **__: object) -> npt.NDArray[np.uint64]:
+        """All words at once: one access, after which the other side may act."""
+        self._tick()
+        words = np.array(self._words)
+        self._tick()
+        return words
 
     def _tick(self) -> None:
         self._left -= 1

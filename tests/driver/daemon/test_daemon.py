@@ -343,7 +343,7 @@ def test_D_002_all_driver_messages_of_a_session_come_from_the_driver(daemons: Da
         daemon.signal(signal.SIGTERM)
         client.expect(ShmDriverShutdown)
         subscription.poll(record, 10_000)
-    from_driver = {(900, 1), (901, 2), (901, 4), (901, 6), (901, 7)}
+    from_driver = {(900, 1), (900, 3), (901, 2), (901, 4), (901, 6), (901, 7)}
     by_driver = set().union(*(sessions.get(key, set()) for key in from_driver))
     by_client = set().union(*(s for key, s in sessions.items() if key not in from_driver))
     assert len(by_driver) == len(by_client) == 1
