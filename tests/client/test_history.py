@@ -127,7 +127,10 @@ def test_C_106_descriptors_on_their_way_are_duplicates(world: PoolWorld) -> None
     while not late.poll_ready():
         publish(camera, *[int(camera._published)])
         world.idle()
+    world.run(0.1)
+    publish(camera, 90, 91, 92)  # in the ring, and as descriptors that nothing has read yet
     seen = values(late)
+    assert seen[-3:] == [90, 91, 92]
     assert seen == sorted(set(seen))
     metrics = late.metrics()
     assert metrics["drops_regression"] == 0
