@@ -120,5 +120,6 @@ def test_view_into_a_directory_that_is_not_there_is_one_line(
     assert outcome.stderr.count("\n") == 1
 
 
-def test_a_stream_id_that_is_no_number_is_wrong_usage() -> None:
-    assert run("echo", "left").status == 2
+@pytest.mark.parametrize("stream", ["camera left", "", "kamera/größe"])
+def test_a_stream_that_is_neither_a_number_nor_a_name_is_wrong_usage(stream: str) -> None:
+    assert run("echo", stream).status == 2
