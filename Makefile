@@ -4,6 +4,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DURATION ?= 20
+# Compiled modules are kept, whatever the shell says: tests start hundreds of short processes.
+export PYTHONDONTWRITEBYTECODE :=
 INPUT ?=
 
 help: ## list the commands

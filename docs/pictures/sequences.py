@@ -93,10 +93,11 @@ class Stage:
 
     def start_driver(self) -> None:
         metrics = DriverMetrics()
+        self._driver_transport = self.network.transport("driver")
         self.driver = Driver(
             self._config,
             clock=self.clock,
-            transport=self.network.transport("driver"),
+            transport=self._driver_transport,
             store=FileStore(self._config, self.clock, metrics),
             metrics=metrics,
             pause=lambda: self.clock.advance(MS),
@@ -109,7 +110,7 @@ class Stage:
         self.driver.request_shutdown()
         self.run(lambda: self.driver is not None and self.driver.is_stopped)
         self.driver.close()
-        self.driver._transport.close()
+        self._driver_transport.close()
         self.driver = None
 
     def client(self, name: str) -> Client:

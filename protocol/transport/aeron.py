@@ -179,8 +179,8 @@ class AeronSubscription:
 
     @property
     def is_connected(self) -> bool:
-        # Not asked of Aeron: another thread may be polling, which would not be safe.
-        return not self._closed and self._images > 0
+        # Images are not asked of Aeron: another thread may be polling, which would not be safe.
+        return not self.is_closed and self._images > 0
 
     @property
     def is_closed(self) -> bool:

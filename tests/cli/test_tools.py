@@ -158,7 +158,7 @@ def test_config_init_writes_a_configuration_that_the_driver_accepts(tmp_path: Pa
     assert outcome.status == 0, outcome
     document = tomllib.loads(file.read_text())
     assert document["streams"]["right"]["stream_id"] == 10001
-    assert document["profiles"]["frames"]["payload_pools"][0]["stride_bytes"] == 1 << 20
+    assert document["profiles"]["frames"]["payload_pools"][0]["stride_bytes"] == 640 * 480 * 3
     checked = run("config", "check", str(file))
     assert checked.status == 0, checked
     assert run("config", "init", str(file)).status == 2  # it is kept
@@ -167,7 +167,7 @@ def test_config_init_writes_a_configuration_that_the_driver_accepts(tmp_path: Pa
 
 def test_config_init_without_a_file_prints_it() -> None:
     document = tomllib.loads(run("config", "init", "--frame", "6M").stdout)
-    assert document["profiles"]["frames"]["payload_pools"][0]["stride_bytes"] == 8 << 20
+    assert document["profiles"]["frames"]["payload_pools"][0]["stride_bytes"] == 6 << 20
 
 
 @pytest.mark.parametrize(

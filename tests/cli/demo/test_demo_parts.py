@@ -147,7 +147,7 @@ def test_the_stage_holds_the_source_and_a_configuration_the_driver_accepts():
         assert config.shm.base_dir == str(stage.base_dir)
         assert config.driver.aeron_dir == str(stage.aeron_dir)
         (profile,) = config.profiles.values()
-        assert [pool.stride_bytes for pool in profile.payload_pools] == [128, 32768]
+        assert [pool.stride_bytes for pool in profile.payload_pools] == [128, 30016]
         written = msgspec.json.decode(
             (stage.source_folder / "manifest.json").read_bytes(), type=Manifest
         )
