@@ -223,9 +223,9 @@ MUTANTS = (
     ),
     Mutant(
         "the rate gate is one nanosecond too slow",
-        "client/consumer/receiver.py",
-        "time_ns - last >= self.period_ns",
-        "time_ns - last > self.period_ns",
+        "client/rate_gate.py",
+        "(time_ns >= due_ns and",
+        "(time_ns > due_ns and",
         ("tests/client/test_receiving.py", _ROWS, "tests/client/test_private_streams.py"),
     ),
     # Publishing

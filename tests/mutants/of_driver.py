@@ -200,8 +200,8 @@ MUTANTS = (
     Mutant(
         "a drain that begins without leases waits for its time",
         "driver/core/driver_machine.py",
-        "        if not self.leases:\n            services.post(",
-        "        if self.leases:\n            services.post(",
+        "        elif not self.leases:\n            services.post(",
+        "        elif self.leases:\n            services.post(",
         (_STOP, _MACHINE),
     ),
     Mutant(

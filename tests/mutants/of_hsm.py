@@ -164,7 +164,7 @@ MUTANTS = (
         "a snapshot brings back no history",
         "hsm/_engine/history.py",
         "                memory[self.cells[owner]] = leaf\n",
-        "            write(memory, None)\n",
+        "                memory[self.cells[owner]] = None\n",
         ("tests/hsm/test_snapshots.py",),
     ),
     Mutant(
