@@ -28,7 +28,7 @@ from tests.simulation.minimise import smallest_subset
 from tests.simulation.run import Failure, run_seed, run_steps
 from tests.simulation.schedule import scenario_of, steps_of
 
-SEEDS = 2000
+SEEDS = 1000
 STEPS = 2000
 SEED = 1
 
