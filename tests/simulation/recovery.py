@@ -122,10 +122,12 @@ def _see_frames_flow(world: World) -> None:
         while member.handle.poll(limit=1000) is not None:
             pass
     _publish_everywhere(world)
+    _poll_everywhere(world)
     before = {member: _frames_ok(member) for member in world.consumers}
     published: Counter[int] = Counter()
     for _ in range(_FRAMES):
         published += _publish_everywhere(world)
+    _poll_everywhere(world)
     for member in world.consumers:
         handle = member.handle
         if handle.mode is not Mode.STREAM or handle.uses_private_stream:
@@ -144,6 +146,13 @@ def _publish_everywhere(world: World) -> Counter[int]:
     for index in range(len(world.consumers)):
         world.poll(index, 0)
     return published
+
+
+def _poll_everywhere(world: World) -> None:
+    """Let every consumer catch up: the shared stream also carries what other streams publish."""
+    for _ in range(_TURNS):
+        for index in range(len(world.consumers)):
+            world.poll(index, 0)
 
 
 def _frames_ok(member: Member) -> int:
