@@ -32,6 +32,7 @@ from ..conductor.shared_streams import LogicalStream
 from ..config import ns
 from ..doorbell import BellRope, bell_name
 from ..metadata import Metadata
+from .descriptor_streams import DescriptorStreams
 from .known_consumers import AssignedDescriptors, KnownConsumers
 from .machine import ProducerMachine
 from .progress import NO_PROGRESS, ProgressPolicy, policy_for
@@ -55,8 +56,7 @@ class ProducerHandle(Protocol):
 
     metadata: Metadata
     _state: WriteState | None
-    _publication: Publication | None
-    _published: int
+    _descriptors: DescriptorStreams
     _progress: ProgressPolicy
     _bells: tuple[Any, ...]
 
@@ -132,7 +132,7 @@ class ProducerAttachment(Attachment):
 
     def metrics(self) -> dict[str, int]:
         counted = self.counters.snapshot()
-        counted["frames_published"] = self.producer._published
+        counted["frames_published"] = self.producer._descriptors.published
         counted["bad_message"] += self.conductor.counters["bad_message"]
         return counted
 
@@ -143,7 +143,7 @@ class ProducerAttachment(Attachment):
             rope.close()
         self._ropes.clear()
         self._loose_ropes.clear()
-        for publication in (self.producer._publication, self._progress_publication):
+        for publication in (self.producer._descriptors.publication, self._progress_publication):
             if publication is not None:
                 self.producer._retire(publication)
         self.producer._connect(None)

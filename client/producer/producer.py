@@ -2,113 +2,48 @@
 
 from __future__ import annotations
 
-import heapq
 import logging
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import posix_ipc
 
-from tensor_pool.protocol.errors import LeaseLostError, LoanLimitError, StaleLoanError
+from tensor_pool.protocol.errors import LeaseLostError, StaleLoanError
 from tensor_pool.protocol.shm.commit_word import FENCE_FROM_BYTES, full_fence
 from tensor_pool.protocol.shm.slot import SLOT_TIMES, header_image
 from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layout
-from tensor_pool.protocol.transport.ports import OfferResult, Publication
+from tensor_pool.protocol.transport.ports import Publication
 from tensor_pool.protocol.wire import Dtype
 from tensor_pool.protocol.wire.in_place import NULL_U64
 from tensor_pool.protocol.wire.names import format_tags
 
-from ..attachment.connection_machine import NEVER
 from ..blobs import blob_messages
 from ..handle import Handle, HandleClient, HandleLock
 from ..metadata import Metadata, MetadataValue
 from .attachment import ProducerAttachment
+from .descriptor_streams import LOG_PERIOD_NS, DescriptorStreams
 from .known_consumers import AssignedDescriptors
 from .loan import Loan
+from .open_loans import HeldFrame, OpenLoans
 from .payload_layout import (
     Description,
     FrameHeader,
     as_array,
     described_loan,
-    described_payload,
 )
 from .progress import NO_PROGRESS, ProgressCap, ProgressPolicy, ProgressReporter
 from .results import PublishResult, PublishStatus
-from .write_state import FramePlan, PoolSlots, WriteState
+from .write_state import PoolSlots, WriteState, checked_u64
 
 __all__ = ["Producer"]
 
 _log = logging.getLogger("tensor_pool.client")
 _PUBLISHED = PublishStatus.PUBLISHED
-_ACCEPTED = OfferResult.ACCEPTED
-_ADMIN_ACTION = OfferResult.ADMIN_ACTION
-_NOT_CONNECTED = OfferResult.NOT_CONNECTED
 _ndarray = np.ndarray
 _pack_times = SLOT_TIMES.pack_into
 _UNMAPPED = (IndexError, TypeError, ValueError)
-_ADMIN_RETRIES = 16  # a term rotation takes one or two
-_LOG_PERIOD_NS = 1_000_000_000
-_REFUSAL_COUNTERS = {
-    OfferResult.BACK_PRESSURED: "descriptor_backpressured",
-    OfferResult.ADMIN_ACTION: "descriptor_admin_action",
-    OfferResult.NOT_CONNECTED: "descriptor_not_connected",
-    OfferResult.CLOSED: "descriptor_closed",
-    OfferResult.MAX_POSITION_EXCEEDED: "descriptor_max_position_exceeded",
-    OfferResult.ERROR: "descriptor_errors",
-}
-
-
-_STALLED = "some subscriber does not poll, or the channel's term length is too small"
-_REASONS = {
-    OfferResult.CLOSED: "the connection to the media driver is gone; the client connects anew",
-    OfferResult.NOT_CONNECTED: "no consumer is connected",
-    OfferResult.MAX_POSITION_EXCEEDED: "the publication is used up; attach again",
-    OfferResult.ERROR: "the transport reports an error",
-}
-
-
-def _offer_nowhere(_: bytearray) -> OfferResult:
-    return OfferResult.CLOSED
-
-
-def _offer_patiently(
-    offer: Callable[[bytearray], OfferResult], descriptor: bytearray
-) -> OfferResult:
-    result = offer(descriptor)
-    for _ in range(_ADMIN_RETRIES):
-        if result is not _ADMIN_ACTION:
-            break
-        result = offer(descriptor)
-    return result
-
-
-def _checked_u64(name: str, value: int) -> int:
-    """The value as an int that the wire can carry; TypeError or ValueError, with the value."""
-    if type(value) is not int:
-        try:
-            value = operator.index(value)
-        except TypeError:
-            raise TypeError(f"{name}: {value!r} must be an int") from None
-    if not 0 <= value < NULL_U64:
-        raise ValueError(f"{name}: {value} must be in 0..{NULL_U64 - 1}")
-    return value
-
-
-class HeldFrame:
-    """A committed frame whose descriptor waits for older loans (C-076)."""
-
-    __slots__ = ("meta_version", "seq", "trace_id")
-
-    def __init__(self, seq: int, meta_version: int, trace_id: int) -> None:
-        self.seq = seq
-        self.meta_version = meta_version
-        self.trace_id = trace_id
-
-    def __lt__(self, other: HeldFrame) -> bool:
-        return self.seq < other.seq
 
 
 class Producer(Handle):
@@ -138,25 +73,13 @@ class Producer(Handle):
         self._now = attachment.clock.monotonic_ns
         # What the conductor exchanges; publishing reads each once per frame (C-111).
         self._state: WriteState | None = None
-        self._publication: Publication | None = None
-        self._wide: Publication | None = None
-        # The stream-wide publication first, if there is one, then the shared one.
-        self._offers: tuple[Callable[[bytearray], OfferResult], ...] = (_offer_nowhere,)
-        self._first_offer: Callable[[bytearray], object] = _offer_nowhere
-        self._second_offer: Callable[[bytearray], object] | None = None
-        self._not_refused: tuple[object, ...] = (True,)
-        self._published = 0
-        self._private: tuple[AssignedDescriptors, ...] = ()
+        self._descriptors = DescriptorStreams(lambda: self.stream_id, self._counters)
         self._progress: ProgressPolicy = NO_PROGRESS
         self._bells: tuple[Any, ...] = ()
         self._meta_version = 0
-        self._max_loans = 1
         # Of the current mapping
-        self._loans: dict[int, Loan] = {}  # by seq, ascending
-        self._held: list[HeldFrame] = []  # a heap
-        self._latest_timestamp_ns = 0
-        self._logged_ns = self._size_logged_ns = -_LOG_PERIOD_NS
-        self._refused = 0  # descriptors in a row
+        self._loans = OpenLoans(self._counters)
+        self._size_logged_ns = -LOG_PERIOD_NS
         self._progress_cap = ProgressCap()
         self.metadata = Metadata(attachment.clock, self._on_metadata)
         """Name, summary and attributes of the source; see `set_metadata`."""
@@ -217,24 +140,24 @@ class Producer(Handle):
                 or dtype is not None
                 or strides is not None
             ):
-                data, plan = self._plan(state, data, shape, dtype, strides)
+                data, plan = state.plan_for(data, shape, dtype, strides)
                 if plan is None:
                     return self._refuse_size(state, data.nbytes)
             if timestamp_ns is None:
-                timestamp_ns = now if now > self._latest_timestamp_ns else self._latest_timestamp_ns
+                latest_ns = state.latest_timestamp_ns
+                timestamp_ns = now if now > latest_ns else latest_ns
             else:
-                timestamp_ns = self._checked_timestamp(timestamp_ns)
+                timestamp_ns = state.checked_timestamp(timestamp_ns)
             if trace_id:
-                trace_id = _checked_u64("trace_id", trace_id)
+                trace_id = checked_u64("trace_id", trace_id)
             if seq is None:
                 seq = state.next_seq
             else:
                 state.check_seq(seq)
             loans = self._loans
-            if loans and seq - next(iter(loans)) >= state.nslots:
-                self._counters.inc("loans_refused")
+            if loans.by_seq and loans.hold_up(seq, state.nslots):
                 return PublishResult(PublishStatus.LOANS_OPEN)
-            self._latest_timestamp_ns = timestamp_ns
+            state.latest_timestamp_ns = timestamp_ns
             # W-081 from here on
             index = seq & state.mask
             word_index, times_offset, payload = plan.slots[index]
@@ -252,8 +175,8 @@ class Producer(Handle):
             else:
                 state.write_header(index, plan.header, timestamp_ns, meta_version)
             words[word_index] = seq << 1 | 1
-            if loans:
-                heapq.heappush(self._held, HeldFrame(seq, meta_version, trace_id))
+            if loans.by_seq:
+                loans.hold(HeldFrame(seq, meta_version, trace_id))
                 return PublishResult(PublishStatus.DEFERRED, seq)
             if (
                 trace_id == state.trace_id
@@ -264,18 +187,19 @@ class Producer(Handle):
                 state.seq_cell[0] = seq
             else:
                 descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
+            streams = self._descriptors
             first = second = False
             try:
-                first = self._first_offer(descriptor) is True
-                other = self._second_offer
-                second = other is None or other(descriptor) in self._not_refused
+                first = streams.first_offer(descriptor) is True
+                other = streams.second_offer
+                second = other is None or other(descriptor) in streams.not_refused
             except Exception:  # noqa: BLE001 - `offer` returns what it was
                 pass
-            if first and second and not self._private and not self._refused:
-                self._published += 1
+            if first and second and not streams.private and not streams.refused:
+                streams.published += 1
                 status = _PUBLISHED
             else:
-                status = self._settle(descriptor, (first, second), now)
+                status = streams.settle(descriptor, (first, second), now)
         except _UNMAPPED:
             self._check_open()  # closed further up this call stack, by a signal handler
             raise
@@ -291,28 +215,12 @@ class Producer(Handle):
                 pass
         return PublishResult(status, seq)
 
-    def _plan(
-        self,
-        state: WriteState,
-        data: Any,
-        shape: tuple[int, ...] | int | None,
-        dtype: npt.DTypeLike | Dtype | None,
-        strides: tuple[int, ...] | None,
-    ) -> tuple[npt.NDArray[Any], FramePlan | None]:
-        """The array to copy from and how to write it; no plan if no pool is large enough."""
-        if shape is None and dtype is None and strides is None:
-            array = as_array(data)
-            if array is not None:
-                return array, state.plan_for_array(array)
-        layout, payload = described_payload(data, shape, dtype, strides)
-        return np.frombuffer(payload, np.uint8), state.plan_for_bytes(layout, payload.nbytes)
-
     def _send(
         self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
     ) -> PublishStatus:
         """Send the descriptor of a committed frame to every descriptor stream."""
         descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
-        return self._settle(descriptor, (False, False), now)
+        return self._descriptors.settle(descriptor, (False, False), now)
 
     def _descriptor(
         self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
@@ -323,52 +231,6 @@ class Producer(Handle):
             meta_version=meta_version,
             trace_id=trace_id,
         )
-
-    def _settle(self, descriptor: bytearray, is_sent: tuple[bool, bool], now: int) -> PublishStatus:
-        """Send the descriptor wherever it is not sent yet, and count the refusals.
-
-        `is_sent` is for the stream-wide and the shared stream, in the order of `_offers`.
-        """
-        results = [
-            _ACCEPTED if sent else _offer_patiently(offer, descriptor)
-            for offer, sent in zip(self._offers, is_sent, strict=False)
-        ]
-        reached = _ACCEPTED in results
-        if reached and len(results) > 1:  # as a rule all consumers read the same one of the two
-            results = [result for result in results if result is not _NOT_CONNECTED]
-        for private in self._private:
-            private_result = private.offer(descriptor, now)
-            if private_result is None or private_result is _ACCEPTED:
-                reached = True
-            else:
-                results.append(private_result)
-        nobody = not reached and all(r is OfferResult.NOT_CONNECTED for r in results)
-        for refused in results:
-            if refused is not _ACCEPTED and not (nobody and refused is results[0]):
-                self._counters.inc(_REFUSAL_COUNTERS[refused])
-        if reached:
-            self._published += 1
-            if self._refused:
-                _log.warning(
-                    "stream %d: descriptors are accepted again, after %d that were not",
-                    self.stream_id,
-                    self._refused,
-                )
-                self._refused = 0
-            return _PUBLISHED
-        if nobody:
-            self._counters.inc("drops_no_subscriber")
-            return PublishStatus.NO_SUBSCRIBERS
-        self._refused += 1
-        if now - self._logged_ns >= _LOG_PERIOD_NS:
-            self._logged_ns = now
-            _log.warning(
-                "stream %d: descriptor not accepted (%s); %s",
-                self.stream_id,
-                results[0].value,
-                _REASONS.get(results[0], _STALLED),
-            )
-        return PublishStatus.BACK_PRESSURED
 
     def _ring(self) -> None:
         """Wake sleeping consumers."""
@@ -401,19 +263,10 @@ class Producer(Handle):
         if self._strict:
             raise ValueError(text)
         now = self._now()
-        if now - self._size_logged_ns >= _LOG_PERIOD_NS:
+        if now - self._size_logged_ns >= LOG_PERIOD_NS:
             self._size_logged_ns = now
             _log.warning("%s (%d so far)", text, self._counters["drops_too_large"])
         return PublishResult(PublishStatus.TOO_LARGE)
-
-    def _checked_timestamp(self, timestamp_ns: int) -> int:
-        timestamp_ns = _checked_u64("timestamp_ns", timestamp_ns)
-        if timestamp_ns < self._latest_timestamp_ns:
-            raise ValueError(
-                f"timestamp_ns {timestamp_ns} is before that of the previous frame"
-                f" ({self._latest_timestamp_ns}); capture times must not go back within an epoch"
-            )
-        return timestamp_ns
 
     # Loans
 
@@ -488,10 +341,12 @@ class Producer(Handle):
         state = self._state
         now = self._now()
         if timestamp_ns is None:
-            timestamp_ns = max(now, self._latest_timestamp_ns)
+            timestamp_ns = max(now, state.latest_timestamp_ns) if state is not None else now
+        elif state is not None:
+            timestamp_ns = state.checked_timestamp(timestamp_ns)
         else:
-            timestamp_ns = self._checked_timestamp(timestamp_ns)
-        trace_id = _checked_u64("trace_id", trace_id)
+            timestamp_ns = checked_u64("timestamp_ns", timestamp_ns)
+        trace_id = checked_u64("trace_id", trace_id)
         pool: PoolSlots | None = None
         if state is None or now > self._connection.deadline_ns:
             self._refuse_inactive()
@@ -517,23 +372,12 @@ class Producer(Handle):
                 trace_id=trace_id,
                 reporter=None,
             )
-        if len(self._loans) >= self._max_loans:
-            self._counters.inc("loans_refused")
-            raise LoanLimitError(
-                f"{len(self._loans)} loans are open and max_loans is {self._max_loans}; commit or"
-                " abort one first"
-            )
         if seq is None:
             seq = state.next_seq
         else:
             state.check_seq(seq)
-        if self._loans and seq - next(iter(self._loans)) >= state.nslots:
-            self._counters.inc("loans_refused")
-            raise LoanLimitError(
-                f"loan {next(iter(self._loans))} is open and the ring of {state.nslots} slots has"
-                " come round to it; commit or abort it first"
-            )
-        self._latest_timestamp_ns = timestamp_ns
+        self._loans.require_room(seq, state.nslots)
+        state.latest_timestamp_ns = timestamp_ns
         state.begin(seq)
         full_fence()  # the caller may fill the loan with any instruction there is
         policy = self._progress
@@ -559,7 +403,7 @@ class Producer(Handle):
             trace_id=trace_id,
             reporter=reporter,
         )
-        self._loans[seq] = loan
+        self._loans.by_seq[seq] = loan
         return loan
 
     def _owns(self, state: WriteState) -> bool:
@@ -577,13 +421,13 @@ class Producer(Handle):
         trace_id: int | None,
     ) -> PublishResult:
         if timestamp_ns is not None:
-            timestamp_ns = _checked_u64("timestamp_ns", timestamp_ns)
+            timestamp_ns = checked_u64("timestamp_ns", timestamp_ns)
         if trace_id is not None:
-            trace_id = _checked_u64("trace_id", trace_id)
+            trace_id = checked_u64("trace_id", trace_id)
         self._lock.enter("this producer")
         try:
             now = self._now()
-            if self._state is not state or loan.seq not in self._loans:
+            if self._state is not state or loan.seq not in self._loans.by_seq:
                 loan._finish()
                 raise StaleLoanError(
                     f"the lease of loan {loan.seq} is gone; its frame reaches nobody"
@@ -607,15 +451,15 @@ class Producer(Handle):
                 meta_version=meta_version,
             )
             loan._finish()
-            del self._loans[loan.seq]
+            del self._loans.by_seq[loan.seq]
             if loan._reporter is not None:
                 loan._reporter.complete(nbytes)
                 self._counters.inc("progress_sent", loan._reporter.sent)
             held = HeldFrame(
                 loan.seq, meta_version, loan.trace_id if trace_id is None else trace_id
             )
-            heapq.heappush(self._held, held)
-            status = self._release_held(state, now).get(loan.seq, PublishStatus.DEFERRED)
+            self._loans.hold(held)
+            status = self._send_held(state, now).get(loan.seq, PublishStatus.DEFERRED)
         finally:
             self._lock.leave()
         if self._bells:
@@ -625,20 +469,18 @@ class Producer(Handle):
     def _abort_loan(self, loan: Loan, state: WriteState) -> None:
         self._lock.enter("this producer")
         try:
-            if self._state is state and self._loans.pop(loan.seq, None) is not None:
+            if self._state is state and self._loans.by_seq.pop(loan.seq, None) is not None:
                 self._counters.inc("loans_aborted")
-                self._release_held(state, self._now())
+                self._send_held(state, self._now())
         finally:
             self._lock.leave()
 
-    def _release_held(self, state: WriteState, now: int) -> dict[int, PublishStatus]:
-        """Send every held descriptor that no open loan precedes; what became of each."""
-        oldest_open = next(iter(self._loans), NEVER)
-        sent: dict[int, PublishStatus] = {}
-        while self._held and self._held[0].seq < oldest_open:
-            held = heapq.heappop(self._held)
-            sent[held.seq] = self._send(state, held.seq, held.meta_version, held.trace_id, now)
-        return sent
+    def _send_held(self, state: WriteState, now: int) -> dict[int, PublishStatus]:
+        """Send every frame that no open loan precedes; return the status of each by sequence."""
+        return {
+            held.seq: self._send(state, held.seq, held.meta_version, held.trace_id, now)
+            for held in self._loans.releasable()
+        }
 
     @property
     def epoch(self) -> int:
@@ -744,36 +586,24 @@ class Producer(Handle):
     def _connect(self, publication: Publication | None) -> None:
         """Send descriptors by this shared publication from now on; None: nowhere."""
         with self._lock:
-            self._publication = publication
-            self._arrange_offers()
+            self._descriptors.connect(publication)
 
     def _assign(
         self, wide: AssignedDescriptors | None, private: tuple[AssignedDescriptors, ...]
     ) -> None:
         """Send descriptors on these streams too from now on."""
         with self._lock:
-            self._wide = wide.publication if wide is not None else None
-            self._private = private
-            self._arrange_offers()
-
-    def _arrange_offers(self) -> None:
-        publications = [p for p in (self._wide, self._publication) if p is not None]
-        self._offers = tuple(p.offer for p in publications) or (_offer_nowhere,)
-        self._first_offer = publications[0].quick_offer if publications else _offer_nowhere
-        self._second_offer = publications[1].quick_offer if publications[1:] else None
-        self._not_refused = (True, *(p.not_connected for p in publications[1:]))
+            self._descriptors.assign(wide, private)
 
     def _install(self, state: WriteState, max_loans: int) -> None:
         with self._lock:
-            self._max_loans = max_loans
-            self._latest_timestamp_ns = 0
+            self._loans.limit = max_loans
             self._state = state
 
     def _uninstall(self) -> None:
         with self._lock:
             state, self._state = self._state, None
             self._loans.clear()
-            self._held.clear()
             if state is not None:
                 state.close()
 

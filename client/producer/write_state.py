@@ -7,6 +7,7 @@ here so that a frame costs little more than its copy.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,9 @@ from tensor_pool.protocol.wire.in_place import (
 )
 
 from ..attachment.epoch_mapping import StreamMapping
+from .payload_layout import as_array, described_payload
 
-__all__ = ["FramePlan", "HeaderFields", "PoolSlots", "WriteState"]
+__all__ = ["FramePlan", "HeaderFields", "PoolSlots", "WriteState", "checked_u64"]
 
 type HeaderFields = tuple[int, int, bytes]
 """What a slot says of its frame beside the times: length, pool, image of the header."""
@@ -40,6 +42,18 @@ type HeaderFields = tuple[int, int, bytes]
 _MAX_PLANS = 64
 _pack_slot = SLOT_IMAGE.pack_into
 _pack_tail = FRAME_DESCRIPTOR_TAIL.pack_into
+
+
+def checked_u64(name: str, value: int) -> int:
+    """Return the value as an int that the wire can carry. Raises TypeError or ValueError."""
+    if type(value) is not int:
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name}: {value!r} must be an int") from None
+    if not 0 <= value < NULL_U64:
+        raise ValueError(f"{name}: {value} must be in 0..{NULL_U64 - 1}")
+    return value
 
 
 class PoolSlots:
@@ -113,7 +127,7 @@ class FramePlan:
 class WriteState:
     """One mapped epoch as its producer writes it; `next_seq` is the next to be assigned.
 
-    `written` tells by slot which header stands there, so that a frame like the one before it in the
+    `written` has the header of each slot, so that a frame like the one before it in the
     same slot writes only what differs: its timestamp and meta version. Likewise the
     descriptor: `meta_version` and `trace_id` are those it holds, and only its seq is written
     through `seq_cell` while they stay.
@@ -125,6 +139,7 @@ class WriteState:
         "body_offsets",
         "descriptor",
         "epoch",
+        "latest_timestamp_ns",
         "mapping",
         "mask",
         "meta_version",
@@ -146,6 +161,7 @@ class WriteState:
         self.nslots = mapping.nslots
         self.mask = self.nslots - 1
         self.next_seq = 0
+        self.latest_timestamp_ns = 0
         self.words = mapping.stream.header.words
         self.ring = mapping.stream.header.buffer
         self.word_indices = [commit_word_index(i) for i in range(self.nslots)]
@@ -170,7 +186,22 @@ class WriteState:
                 return pool
         return None
 
-    def plan_for_array(self, array: npt.NDArray[Any]) -> FramePlan | None:
+    def plan_for(
+        self,
+        data: Any,
+        shape: tuple[int, ...] | int | None,
+        dtype: npt.DTypeLike | Dtype | None,
+        strides: tuple[int, ...] | None,
+    ) -> tuple[npt.NDArray[Any], FramePlan | None]:
+        """Return the array to copy from and its plan; None if no pool is large enough."""
+        if shape is None and dtype is None and strides is None:
+            array = as_array(data)
+            if array is not None:
+                return array, self._plan_for_array(array)
+        layout, payload = described_payload(data, shape, dtype, strides)
+        return np.frombuffer(payload, np.uint8), self._plan_for_bytes(layout, payload.nbytes)
+
+    def _plan_for_array(self, array: npt.NDArray[Any]) -> FramePlan | None:
         """How to write arrays like this one; None if no pool is large enough.
 
         An array in Fortran order goes out in COLUMN order as it is, any other in ROW order; byte
@@ -196,7 +227,7 @@ class WriteState:
         self.plan = plan
         return plan
 
-    def plan_for_bytes(self, layout: TensorLayout, nbytes: int) -> FramePlan | None:
+    def _plan_for_bytes(self, layout: TensorLayout, nbytes: int) -> FramePlan | None:
         """How to write `nbytes` of payload that the layout describes; None if no pool has room."""
         pool = self.pool_for(nbytes)
         if pool is None:
@@ -214,6 +245,16 @@ class WriteState:
         """Raise ValueError for a sequence that the application may not ask for (W-088)."""
         if not self.next_seq <= seq <= MAX_SEQ:
             raise ValueError(f"seq {seq} must be in {self.next_seq}..{MAX_SEQ}: it only rises")
+
+    def checked_timestamp(self, timestamp_ns: int) -> int:
+        """Return a capture time of the application; ValueError if it goes back."""
+        timestamp_ns = checked_u64("timestamp_ns", timestamp_ns)
+        if timestamp_ns < self.latest_timestamp_ns:
+            raise ValueError(
+                f"timestamp_ns {timestamp_ns} is before that of the previous frame"
+                f" ({self.latest_timestamp_ns}); capture times must not go back within an epoch"
+            )
+        return timestamp_ns
 
     def begin(self, seq: int) -> None:
         """Take a sequence and mark its slot in progress (W-081 steps 1 and 2)."""

@@ -125,7 +125,7 @@ def test_C_106_descriptors_on_their_way_are_duplicates(world: PoolWorld) -> None
     camera = world.client().producer(LEFT)
     late = world.client().begin_attach_consumer(LEFT, history=8)
     while not late.poll_ready():
-        publish(camera, *[int(camera._published)])
+        publish(camera, *[int(camera._descriptors.published)])
         world.idle()
     world.run(0.1)
     publish(camera, 90, 91, 92)  # in the ring, and as descriptors that nothing has read yet

@@ -315,7 +315,7 @@ def test_C_083_a_decline_or_a_hello_without_request_closes_it(world: World) -> N
     world.say(1000, hello(555))
     world.run(0.02)
     assert producer.metrics()["private_streams_closed"] == 2
-    assert producer._private == ()
+    assert producer._descriptors.private == ()
 
 
 def test_W_166_qos_alone_keeps_it_open_and_silence_closes_it(world: World) -> None:
@@ -336,19 +336,19 @@ def test_W_166_qos_alone_keeps_it_open_and_silence_closes_it(world: World) -> No
         world.run(2.0)
         world.say(1200, report)
     world.run(2.0)
-    assert len(producer._private) == 1
+    assert len(producer._descriptors.private) == 1
     world.run(1.2)
-    assert producer._private == ()
+    assert producer._descriptors.private == ()
 
 
 def test_C_083_the_end_of_the_consumers_lease_closes_it(world: World) -> None:
     """C-083, W-166."""
     producer, consumer = world.pair(descriptor_channel=IPC)
     assign(world, consumer.client_id)
-    assert len(producer._private) == 1
+    assert len(producer._descriptors.private) == 1
     consumer.close()
     world.run(0.02)
-    assert producer._private == ()
+    assert producer._descriptors.private == ()
     assert consumer.client_id not in producer._attachment.consumers.entries
 
 

@@ -229,7 +229,7 @@ class Watched:
     def commit(self, layout: Any, data: bytes) -> None:
         """Commit the open loan with a layout of any kind."""
         state = self.producer._state
-        loan = next(iter(self.producer._loans.values()))
+        loan = next(iter(self.producer._loans.by_seq.values()))
         loan.buffer[: len(data)] = data
         header = (len(data), 1, header_image(layout))
         state.commit(loan.seq, header, timestamp_ns=0, meta_version=0)

@@ -51,7 +51,7 @@ def test_C_070_published_frames_arrive_and_count_up(world: World) -> None:
 def test_W_096_the_slot_is_committed_before_its_descriptor_is_offered(world: World) -> None:
     producer, _ = world.pair()
     words: list[int] = []
-    publication = producer._publication
+    publication = producer._descriptors.publication
     assert publication is not None
 
     class Watching:

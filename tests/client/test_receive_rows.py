@@ -40,7 +40,7 @@ class Source:
 
     def write(self, array: Any = (1, 2, 3, 4)) -> int:
         """A good frame of uint8, without a descriptor; its sequence."""
-        publication = self.producer._publication
+        publication = self.producer._descriptors.publication
         self.producer._connect(None)
         seq = self.producer.publish(np.array(array, np.uint8)).seq
         self.producer._connect(publication)

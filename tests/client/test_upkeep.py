@@ -75,9 +75,9 @@ def test_C_097_reports_go_out_also_while_unmapped(world: World) -> None:
     producer, consumer = world.pair()
     producer.publish(DATA)
     for _ in range(3):
-        producer._publication.offer(b"")  # nothing
+        producer._descriptors.publication.offer(b"")  # nothing
     consumer.poll()
-    kept = producer._publication
+    kept = producer._descriptors.publication
     producer._connect(None)
     producer.publish(DATA)
     producer._connect(kept)

@@ -296,7 +296,7 @@ MUTANTS = (
     ),
     Mutant(
         "a loan overtakes an older one that is still open",
-        "client/producer/producer.py",
+        "client/producer/open_loans.py",
         "        while self._held and self._held[0].seq < oldest_open:\n",
         "        while self._held and self._held[0].seq < oldest_open + 8:\n",
         ("tests/client/test_loans.py",),
@@ -304,8 +304,8 @@ MUTANTS = (
     Mutant(
         "a loan is committed into memory of another lease",
         "client/producer/producer.py",
-        "            if self._state is not state or loan.seq not in self._loans:\n",
-        "            if loan.seq not in self._loans:\n",
+        "            if self._state is not state or loan.seq not in self._loans.by_seq:\n",
+        "            if loan.seq not in self._loans.by_seq:\n",
         ("tests/client/test_loans.py",),
     ),
     Mutant(

@@ -117,7 +117,7 @@ def _see_frames_flow(world: World) -> None:
     """
     for member in world.producers:
         member.loan = None
-        for loan in list(member.handle._loans.values()):
+        for loan in list(member.handle._loans.by_seq.values()):
             loan.abort()
     for member in world.consumers:
         while member.handle.poll(limit=1000) is not None:

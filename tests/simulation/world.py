@@ -196,7 +196,7 @@ class World(Faulty):
     def _ring_is_full(self, member: Member) -> bool:
         producer = member.producer
         assert producer is not None
-        state, loans = producer._state, producer._loans
+        state, loans = producer._state, producer._loans.by_seq
         return (
             bool(loans)
             and state is not None
