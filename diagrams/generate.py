@@ -26,7 +26,7 @@ from tensor_pool.driver.core.driver_machine import DriverLifecycle  # noqa: E402
 from tensor_pool.driver.core.lease_machine import LeaseLifecycle  # noqa: E402
 from tensor_pool.driver.core.stream_machine import StreamLifecycle  # noqa: E402
 from tensor_pool.hsm import Machine  # noqa: E402
-from tensor_pool.hsm._definition.chart import chart_of  # noqa: E402
+from tensor_pool.hsm._definition.chart_of import chart_of  # noqa: E402
 from tensor_pool.hsm.diagram import render  # noqa: E402
 from tensor_pool.hsm.diagram.dot import to_dot  # noqa: E402
 from tensor_pool.hsm.diagram.outline import Outline  # noqa: E402

@@ -44,7 +44,7 @@ from .declarations import (
 )
 from .errors import DefinitionError, DispatchError, HsmError, TransitionError
 from .machine import Machine
-from .observers import LoggingObserver, observed_by
+from .observers import LoggingObserver
 from .runner import Runner
 from .states import (
     ANY,
@@ -60,6 +60,7 @@ from .states import (
     State,
     Terminate,
 )
+from .tracing import observed_by
 
 __all__ = [
     "ANY",

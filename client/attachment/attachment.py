@@ -45,11 +45,11 @@ from tensor_pool.protocol.wire import (
 )
 from tensor_pool.protocol.wire.names import ClientName
 
-from ..conductor.shared_streams import LogicalStream
 from ..config import ClientConfig, ns
 from ..discovery.directory import Directory
 from ..discovery.names import one_of, unknown_stream
 from ..discovery.stream_info import StreamInfo
+from ..shared_streams import LogicalStream
 from .announce_filter import AcceptedAnnounce, AnnounceFilter
 from .connection_machine import ConnectionTimer, DriverConnection
 from .counter_names import lease_loss_counter

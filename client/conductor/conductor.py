@@ -46,7 +46,7 @@ from ..attachment.attachment import Attachment
 from ..attachment.epoch_mapping import MappingRules
 from ..config import ClientConfig
 from ..discovery.directory import Directory
-from .shared_streams import Endpoints, LogicalStream
+from ..shared_streams import Endpoints, LogicalStream
 
 __all__ = ["Conductor"]
 

@@ -37,11 +37,11 @@ from ..attachment.epoch_mapping import StreamMapping
 from ..attachment.events import ConnectionEvent, RoleEvent
 from ..attachment.grant import Grant
 from ..blobs import BlobAssembler
-from ..conductor.shared_streams import LogicalStream
 from ..config import ns
 from ..doorbell import Bell, bell_name
 from ..metadata import MetadataCache
 from ..producer.known_consumers import assigned
+from ..shared_streams import LogicalStream
 from .machine import ConsumerMachine, ConsumerTimer
 from .options import ConsumerOptions
 from .private_streams import NO_STREAM, AssignedStreams

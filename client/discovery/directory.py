@@ -25,8 +25,8 @@ from tensor_pool.protocol.wire import (
     ShmPoolAnnounce,
 )
 
-from ..conductor.shared_streams import LogicalStream
 from ..config import ClientConfig, ns
+from ..shared_streams import LogicalStream
 from .stream_entry import EntryEvent, StreamEntry
 from .stream_info import StreamInfo, is_plausible
 

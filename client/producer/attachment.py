@@ -28,10 +28,10 @@ from ..attachment.epoch_mapping import StreamMapping
 from ..attachment.events import RoleEvent
 from ..attachment.grant import Grant
 from ..blobs import BlobMessage
-from ..conductor.shared_streams import LogicalStream
 from ..config import ns
 from ..doorbell import BellRope, bell_name
 from ..metadata import Metadata
+from ..shared_streams import LogicalStream
 from .descriptor_streams import DescriptorStreams
 from .known_consumers import AssignedDescriptors, KnownConsumers
 from .machine import ProducerMachine

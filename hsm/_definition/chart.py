@@ -2,7 +2,7 @@
 
 A `Chart` is what the declarations of a whole family come to: every reference is a state object,
 overriding and replacement are done, candidates are in the order in which they are tried. The engine
-plans from it, and so may tools: `chart_of(SomeMachine)` is the way to it.
+plans from it, and so may tools: `chart_of(SomeMachine)` (in `_definition/chart_of.py`) returns it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..declarations import Role
 from ..states import ANY, ROOT, Final, History, State, Terminate
-
-if TYPE_CHECKING:
-    from ..machine import Machine
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,9 +168,3 @@ class Chart:
         if state is ROOT or children is None or isinstance(state, Terminate):
             return False
         return all(isinstance(child, Final | Terminate) for child in children)
-
-
-def chart_of(machine: type[Machine] | Machine) -> Chart:
-    """The chart of a machine class or of a machine's class."""
-    owner = machine if isinstance(machine, type) else type(machine)
-    return owner._hsm_chart

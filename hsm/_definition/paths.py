@@ -7,7 +7,8 @@ from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..states import ANY, ROOT, Final, State, Terminate
-from .chart import Chart, Rule, chart_of
+from .chart import Chart, Rule
+from .chart_of import chart_of
 from .introspection import Edge, edges_of_rule
 
 if TYPE_CHECKING:

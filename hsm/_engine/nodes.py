@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from .._definition.chart import Chart, Rule
 from ..states import State
 from .codegen import Plan
-
-if TYPE_CHECKING:
-    from .._definition.chart import Rule
-    from .dispatch_tables import Tables
+from .history import Memories
 
 
 class Phase(enum.Enum):
@@ -29,6 +27,21 @@ class Phase(enum.Enum):
     COMPLETE = "complete"
     TERMINATED = "terminated"
     FAULTED = "faulted"
+
+
+class TableSet(Protocol):
+    """The part of `dispatch_tables.Tables` that a machine finds through its node."""
+
+    chart: Chart
+    memories: Memories
+    new: Node
+    held: Node
+    start: Plan
+    routes: Any
+
+    def source(self, leaf: State, event: Hashable) -> State: ...
+    def completion(self, node: Node) -> Plan: ...
+    def timeout(self, node: Node, event: Any) -> Plan: ...
 
 
 class Node:
@@ -58,7 +71,7 @@ class Node:
     )
 
     def __init__(
-        self, tables: Tables, state: State, phase: Phase, refuse: Plan | None = None
+        self, tables: TableSet, state: State, phase: Phase, refuse: Plan | None = None
     ) -> None:
         self.tables = tables
         self.state = state

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..observers import observed_by
-from ..tracing import Observed
+from ..tracing import Observed, observed_by
 from .nodes import Node, Phase
 from .run_to_completion import refuse_in_step, refuse_to_run
 

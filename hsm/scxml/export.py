@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Iterator
 from types import FunctionType
 from typing import Any
 
-from .._definition.chart import Chart, Rule, chart_of
+from .._definition.chart import Chart, Rule
+from .._definition.chart_of import chart_of
 from ..declarations import Role
 from ..machine import Machine
 from ..states import ANY, DEEP, ROOT, SHALLOW, Final, History, State, Terminate

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from tensor_pool.client.attachment.connection_machine import NEVER
-from tensor_pool.client.conductor.shared_streams import LogicalStream
+from tensor_pool.client.shared_streams import LogicalStream
 from tensor_pool.protocol.wire import Message, WireError, decode
 
 from .processes import ClientProcess

@@ -30,7 +30,8 @@ from statemachine import StateChart
 from statemachine.io import create_machine_class_from_definition
 
 from tensor_pool.hsm import ANY, DEEP, ROOT, SHALLOW, Final, Machine, State, Terminate
-from tensor_pool.hsm._definition.chart import Chart, Rule, chart_of
+from tensor_pool.hsm._definition.chart import Chart, Rule
+from tensor_pool.hsm._definition.chart_of import chart_of
 from tests.hsm.oracle.chart import Plan
 
 

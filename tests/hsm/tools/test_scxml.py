@@ -31,7 +31,7 @@ from tensor_pool.hsm import (
     on_history_default,
     on_initial,
 )
-from tensor_pool.hsm._definition.chart import chart_of
+from tensor_pool.hsm._definition.chart_of import chart_of
 from tensor_pool.hsm.scxml import ScxmlError, export_scxml, import_scxml
 from tests.hsm.oracle.build import machine_class
 from tests.hsm.oracle.chart import Chart

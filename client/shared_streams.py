@@ -18,7 +18,7 @@ from tensor_pool.protocol.transport.ports import (
 )
 from tensor_pool.protocol.wire import Message, encode
 
-from ..config import ClientConfig
+from .config import ClientConfig
 
 __all__ = ["Endpoints", "LogicalStream"]
 
