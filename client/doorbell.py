@@ -24,11 +24,18 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from pathlib import Path
 
 import posix_ipc
 
 from tensor_pool.protocol.file_lock import try_lock
+from tensor_pool.protocol.shm.libc import (
+    HAS_SEM_CLOCKWAIT,
+    close_semaphore,
+    open_semaphore,
+    wait_at_semaphore,
+)
 
 __all__ = ["Bell", "BellRope", "bell_name", "sweep_abandoned_bells"]
 
@@ -36,6 +43,7 @@ _PREFIX = "tensor-pool-bell-"
 _DIRECTORY = Path("/dev/shm")  # where Linux keeps named semaphores
 _FILE_PREFIX = "sem."
 _ATTEMPTS = 5
+_LOOK_S = 0.001  # between looks at the bell where the C library has no monotonic wait
 
 
 def bell_name(aeron_dir: str | None, address: str, stream_id: int, consumer_id: int) -> str:
@@ -67,6 +75,7 @@ class Bell:
                 raise OSError(f"semaphore {name}: others keep removing it")
         except posix_ipc.Error as error:
             raise OSError(f"semaphore {name}: {error}") from error
+        self._waited_at = open_semaphore(name) if HAS_SEM_CLOCKWAIT else 0
         self._pid = os.getpid()
 
     def _lock_file(self) -> bool:
@@ -96,7 +105,10 @@ class Bell:
         return self._acquire(0)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until the bell rings, at most `seconds`; True if it rang."""
+        """Sleep until the bell rings, at most `seconds` of the monotonic clock; True if it rang.
+
+        A signal ends the sleep early.
+        """
         return self._acquire(seconds)
 
     def ring(self) -> None:
@@ -117,7 +129,7 @@ class Bell:
             if self._is_slept_at:
                 self._semaphore.release()  # the sleeper lets go of it
             else:
-                self._semaphore.close()
+                self._let_go()
         if os.getpid() == self._pid:
             with contextlib.suppress(posix_ipc.Error):
                 posix_ipc.unlink_semaphore(self.name)
@@ -132,18 +144,40 @@ class Bell:
                 return True
             self._is_slept_at = True
         try:
-            self._semaphore.acquire(seconds)
-        except (posix_ipc.BusyError, posix_ipc.SignalError):
-            return False
+            if seconds > 0:
+                return self._sleep(seconds)
+            return self._take()
         finally:
             self._wake_up()
+
+    def _sleep(self, seconds: float) -> bool:
+        # Not Semaphore.acquire(seconds): that counts by the wall clock, which may be set back.
+        if HAS_SEM_CLOCKWAIT:
+            return wait_at_semaphore(self._waited_at, seconds)
+        until = time.monotonic() + seconds
+        while not self._take():
+            if (left_s := until - time.monotonic()) <= 0:
+                return False
+            time.sleep(min(_LOOK_S, left_s))
+        return True
+
+    def _take(self) -> bool:
+        try:
+            self._semaphore.acquire(0)
+        except (posix_ipc.BusyError, posix_ipc.SignalError):
+            return False
         return True
 
     def _wake_up(self) -> None:
         with self._guard:
             self._is_slept_at = False
             if self._closed:
-                self._semaphore.close()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._semaphore.close()
+        if self._waited_at:
+            close_semaphore(self._waited_at)
 
 
 class BellRope:

@@ -127,7 +127,7 @@ class ConsumerAttachment(Attachment):
 
     @property
     def is_ready(self) -> bool:
-        return self.is_mapped and self.assigned.reads_any
+        return self.is_mapped and self.assigned.reads_own
 
     @property
     def is_mapped(self) -> bool:
@@ -235,12 +235,12 @@ class ConsumerAttachment(Attachment):
                 self._machine.dispatch(RoleEvent.SHM_ENABLED)
             else:
                 self._machine.dispatch(RoleEvent.SHM_DISABLED, self.fallback_uri)
-        was_reading = self.assigned.reads_any
+        was_reading = self.assigned.reads_own
         self.assigned.assign_descriptor(
             assigned(config.descriptor_channel, config.descriptor_stream_id),
             private=bool(self.options.descriptor_channel),
         )
-        if not was_reading and self.assigned.reads_any:
+        if not was_reading and self.assigned.reads_own:
             self.timers.arm(_QOS, 0)
         self.assigned.assign_control(assigned(config.control_channel, config.control_stream_id))
 
@@ -292,6 +292,7 @@ class ConsumerAttachment(Attachment):
         self._renew_bell()
         self.timers.arm(_HELLO, 0)
         self._unanswered_since = None
+        self.assigned.doubt()
         return self.conductor.mapping_rules.map_granted(grant.regions, writable=False)
 
     def map_announced(self, announce: AcceptedAnnounce) -> StreamMapping:
@@ -311,7 +312,7 @@ class ConsumerAttachment(Attachment):
             state.left_at = self._left_at[1]
         self._progress = ProgressReader(state)
         self.receiver.begin(state, self.options.history)
-        if self.assigned.reads_any:
+        if self.assigned.reads_own:
             self.timers.arm(_QOS, 0)  # the producer may wait for it
 
     def stop_reading(self) -> None:
@@ -366,7 +367,7 @@ class ConsumerAttachment(Attachment):
     def _look_for_descriptors(self) -> None:
         """Fall back to the shared stream where nothing else brings descriptors (W-164)."""
         since = self._unanswered_since
-        if self.assigned.reads_any:
+        if self.assigned.reads_own:
             state = self.receiver.state
             if not self.assigned.is_served:
                 self.assigned.look_for_publisher(state.newest_seq() if state is not None else None)
@@ -414,7 +415,7 @@ class ConsumerAttachment(Attachment):
         report = QosConsumer(
             stream_id=self.stream_id,
             consumer_id=self.client_id,
-            epoch=state.epoch if state is not None and self.assigned.reads_any else 0,
+            epoch=state.epoch if state is not None and self.assigned.reads_own else 0,
             last_seq_seen=state.last_seq if state is not None else 0,
             drops_gap=self.counters["drops_gap"],
             drops_late=self.counters["drops_late"],

@@ -29,6 +29,9 @@ class AssignedStreams:
     frames are published, as by a producer that does not know it, the consumer reads the shared
     stream until it has. The same assignment again changes nothing. One that cannot be subscribed is
     reported by `failed` and leaves the consumer where it was.
+
+    An assignment is confirmed by an answer under the present lease only. The driver of an earlier
+    lease may be gone, and its successor may have given the number to another tensor stream.
     """
 
     def __init__(
@@ -48,14 +51,22 @@ class AssignedStreams:
         self._failed = failed
         self._reading: Subscription | None = None  # what the receiver reads, or is about to read
         self._reads_shared = False
+        self._is_confirmed = False  # the assignment is from the driver of the present lease
         self._awaited: Subscription | None = None  # the assigned one, until it has a publisher
         self._newest_seen: int | None = None
         self._control_subscription: Subscription | None = None
 
     @property
-    def reads_any(self) -> bool:
-        """True once a descriptor stream is subscribed."""
-        return self._reading is not None
+    def reads_own(self) -> bool:
+        """True while the shared stream or one that the present lease's driver named is read."""
+        return self._reading is not None and (self._reads_shared or self._is_confirmed)
+
+    def doubt(self) -> None:
+        """A new lease: what the driver of an earlier one assigned holds once it is repeated."""
+        self._is_confirmed = False
+        if self._reads_shared:
+            self._drop_awaited()
+            self.descriptor = NO_STREAM
 
     @property
     def is_served(self) -> bool:
@@ -68,18 +79,20 @@ class AssignedStreams:
             self.read_shared()
             return
         if address == self.descriptor:
+            self._is_confirmed = True
             return
         try:
             subscription = self._subscribe(*address)
         except TransportError as error:
             self._failed(address, error)
-            if not self.reads_any:
+            if not self.reads_own:
                 self.read_shared()
             return
         self._drop_awaited()
+        reads_own, self._is_confirmed = self.reads_own, True
         self.descriptor = address
         self.is_private = private
-        if self.reads_any:
+        if reads_own:
             self._awaited = subscription
             self.do_work()
         else:
@@ -164,7 +177,7 @@ class AssignedStreams:
         """The assignments are void and nothing is read; the caller stops the receiver."""
         self._drop_awaited()
         self._reading = None
-        self._reads_shared = self.is_private = False
+        self._reads_shared = self.is_private = self._is_confirmed = False
         self.descriptor = NO_STREAM
         self.control = NO_STREAM
         self._exchange_control(None)

@@ -1,5 +1,5 @@
 """The C library calls that Python does not offer: `mlock`, `fstatfs`, `mmap` at an address,
-`sigaction`.
+`sigaction`, `sem_clockwait`.
 
 Structure layouts are those of Linux on x86-64 (glibc and musl agree on them), the only platform
 that the commit protocol is cleared for (W-086).
@@ -10,26 +10,33 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 
 __all__ = [
     "HAS_MLOCK",
+    "HAS_SEM_CLOCKWAIT",
     "SENT_BY_THREAD",
     "SIGINFO_ADDRESS_OFFSET",
     "SIGINFO_CODE_OFFSET",
     "SIGINFO_PID_OFFSET",
     "SignalAction",
     "SignalHandler",
+    "close_semaphore",
     "filesystem_of",
     "map_zero_pages_at",
     "mlock",
+    "open_semaphore",
     "raise_signal",
     "set_signal_action",
     "set_signal_handler",
+    "wait_at_semaphore",
 ]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 HAS_MLOCK = hasattr(_libc, "mlock")
+HAS_SEM_CLOCKWAIT = hasattr(_libc, "sem_clockwait")
+"""False with glibc before 2.30 and with musl, whose only bounded wait uses the wall clock."""
 
 SIGINFO_CODE_OFFSET = 8
 SIGINFO_ADDRESS_OFFSET = 16
@@ -71,6 +78,10 @@ class _StatFs(ctypes.Structure):
     )
 
 
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("ns", ctypes.c_long))
+
+
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [
     ctypes.c_void_p,
@@ -87,6 +98,11 @@ _libc.sigaction.argtypes = [
 ]
 if HAS_MLOCK:
     _libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+if HAS_SEM_CLOCKWAIT:
+    _libc.sem_open.restype = ctypes.c_void_p
+    _libc.sem_open.argtypes = [ctypes.c_char_p, ctypes.c_int]
+    _libc.sem_close.argtypes = [ctypes.c_void_p]
+    _libc.sem_clockwait.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_TimeSpec)]
 
 
 def mlock(address: int, length: int) -> None:
@@ -140,6 +156,26 @@ def set_signal_action(number: int, action: SignalAction) -> None:
 def raise_signal(number: int) -> None:
     """Send a signal to the calling thread."""
     getattr(_libc, "raise")(number)  # the name is a keyword
+
+
+def open_semaphore(name: str) -> int:
+    """Open a named semaphore that exists, for `wait_at_semaphore`; raises OSError."""
+    semaphore: int | None = _libc.sem_open(name.encode(), 0)
+    if not semaphore:
+        raise _os_error()
+    return semaphore
+
+
+def wait_at_semaphore(semaphore: int, seconds: float) -> bool:
+    """Take one from the semaphore; False after `seconds` of the monotonic clock, or at a signal."""
+    until = _TimeSpec(*divmod(time.monotonic_ns() + round(seconds * 1e9), 1_000_000_000))
+    taken: int = _libc.sem_clockwait(semaphore, time.CLOCK_MONOTONIC, ctypes.byref(until))
+    return taken == 0
+
+
+def close_semaphore(semaphore: int) -> None:
+    """Let go of a semaphore that no thread waits at."""
+    _libc.sem_close(semaphore)
 
 
 def _os_error() -> OSError:

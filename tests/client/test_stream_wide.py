@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -197,3 +198,79 @@ def test_W_106_what_is_published_between_joining_and_the_first_frame_counts(wide
     producer.publish(DATA)
     assert frames(consumer) == [3]
     assert consumer.metrics()["drops_gap"] == 3
+
+
+def until_mapped(world: World, consumer: Consumer) -> None:
+    """Until its next lease is granted and mapped."""
+    for _ in range(100):
+        world.run(0.05)
+        if consumer.state == "Mapped":
+            return
+    raise AssertionError(consumer.state)
+
+
+def restart_driver(world: World, answer: Any) -> None:
+    """As another driver at the same place: leases are void, epochs end, streams get other ids."""
+    world.driver.assigns = answer
+    for lease in list(world.driver.leases.values()):
+        world.driver.revoke(lease)
+
+
+def to_another_id(hello: ConsumerHello) -> ConsumerConfig:
+    return msgspec.structs.replace(assign_wide(hello), descriptor_stream_id=WIDE + 1)
+
+
+def test_C_098_an_assignment_ends_with_its_lease_until_the_driver_repeats_it(wide: World) -> None:
+    """The next driver may have given the number to another tensor stream."""
+    producer, consumer = wide.pair()
+    restart_driver(wide, None)
+    until_mapped(wide, consumer)
+    assert not consumer.poll_ready()
+    wide.driver.received.clear()
+    wide.run(0.3)
+    reports = [r for r in wide.driver.reports if r.consumer_id == consumer.client_id]
+    assert {report.epoch for report in reports} <= {0}
+    wide.driver.assigns = to_another_id
+    wide.run(1.5)
+    assert consumer.poll_ready()
+    assert not frames(consumer)
+    assert (subscribed(wide, WIDE), subscribed(wide, WIDE + 1)) == (0, 1)
+    wide.driver.send(msgspec.structs.replace(for_producer(), descriptor_stream_id=WIDE + 1))
+    wide.run(0.05)
+    sent = producer._state.next_seq  # type: ignore[union-attr]
+    assert producer.publish(DATA)
+    assert frames(consumer) == [sent]
+
+
+def test_C_098_the_former_assignment_is_left_for_the_shared_stream_without_an_answer(
+    wide: World,
+) -> None:
+    """Although the former stream has a publisher: that of another tensor stream."""
+    producer, consumer = wide.pair()
+    restart_driver(wide, None)
+    wide.driver.change_response = lambda response: response
+    wide.say(WIDE, FrameDescriptor(stream_id=STREAM + 1, epoch=1, seq=0))
+    until_mapped(wide, consumer)
+    assert subscribed(wide, SHARED) == 0
+    wide.run(1.5)
+    assert consumer.poll_ready()
+    assert not frames(consumer)
+    assert (subscribed(wide, SHARED), subscribed(wide, WIDE)) == (1, 0)
+    sent = producer._state.next_seq  # type: ignore[union-attr]
+    assert producer.publish(DATA)
+    assert frames(consumer)[-1:] == [sent]
+
+
+def test_C_098_a_lease_granted_again_by_the_same_driver_misses_no_frame(wide: World) -> None:
+    producer, consumer = wide.pair()
+    wide.driver.assigns = None
+    wide.driver.revoke(wide.driver.lease_of(consumer.client_id))
+    until_mapped(wide, consumer)
+    for _ in range(3):
+        producer.publish(DATA)
+    wide.driver.assigns = assign_wide
+    wide.driver.send(assign_wide(wide.driver.hellos[-1]))
+    wide.run(0.05)
+    assert consumer.poll_ready()
+    assert frames(consumer) == [0, 1, 2]
+    assert subscribed(wide, WIDE) == 1

@@ -185,3 +185,20 @@ def test_asyncio_works_in_invoker_mode_too(live: LiveWorld) -> None:
         return -1
 
     assert asyncio.run(asyncio.wait_for(program(), 10)) == 0
+
+
+def test_C_118_without_a_monotonic_semaphore_wait_the_bell_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with glibc before 2.30 and musl."""
+    monkeypatch.setattr("tensor_pool.client.doorbell.HAS_SEM_CLOCKWAIT", False)
+    bell = Bell(bell_name("/test", "looks", 1, 7))
+    try:
+        assert not bell.wait(0.01)
+        ringing = threading.Timer(0.05, bell.ring)
+        ringing.start()
+        assert bell.wait(20)
+        ringing.join()
+        assert not bell.empty()
+    finally:
+        bell.close()

@@ -83,15 +83,8 @@ def _ailing(world: World) -> list[str]:
         else:
             stream = driver._lifecycle.streams.get(handle.stream_id)
             state = handle._attachment.receiver.state
-            ids = driver._lifecycle._services.private_streams.descriptor
-            assigned = handle._attachment.assigned.descriptor[1]
-            others = {given for owner, given in ids._by_stream.items() if owner != handle.stream_id}
-            others |= {given for owner, given in ids.by_lease.items() if owner != _lease_id(member)}
             if stream is None or stream.epoch != state.epoch:
                 ailing.append(f"{member.who} reads epoch {state.epoch}, which is not current")
-            elif assigned in others:
-                # An assignment of a driver that is gone, until the next hello is answered.
-                ailing.append(f"{member.who} reads descriptor stream {assigned} of others")
             elif driver._lifecycle.leases.get(lease_id := _lease_id(member)) is None:
                 if world.traffic.has_lost_notice(member.process.name, lease_id):
                     world.count["notices_lost"] += 1

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
 import shutil
 import signal
-import struct
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +21,12 @@ from tensor_pool.protocol.transport.media_driver import (
 from tensor_pool.protocol.wire import ResponseCode, Role, ShmDetachResponse, ShmLeaseRevoked
 from tests.driver.conftest import Daemons
 from tests.driver.daemons import Daemon, HandClient, until
+from tests.wall_clock import WallClock
 
 pytestmark = pytest.mark.process
 
 HERE = Path(__file__).parent
+
 QUICK = {"policies.announce_period_ms": 50, "policies.lease_keepalive_interval_ms": 100}
 # Where the test's own client cannot send keepalives for a while.
 PATIENT = {"policies.lease_keepalive_interval_ms": 20_000}
@@ -110,27 +109,6 @@ def test_D_146_an_embedded_media_driver_whose_directory_is_gone_is_started_anew(
     recovered(daemon)
     lease_goes_on(daemons.client(daemon, aeron_dir), lease.lease_id or 0)
     assert daemon.stop() == 0
-
-
-class WallClock:
-    """The wall clock of one child process, which can be stepped."""
-
-    def __init__(self, directory: Path) -> None:
-        self.library = directory / "wall_clock.so"
-        source = str(HERE / "wall_clock.c")
-        subprocess.run(
-            ["cc", "-shared", "-fPIC", "-O1", "-o", str(self.library), source, "-ldl"], check=True
-        )
-        self.file = directory / "shift"
-        self.file.write_bytes(bytes(mmap.PAGESIZE))
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {"LD_PRELOAD": str(self.library), "WALL_CLOCK_FILE": str(self.file)}
-
-    def step(self, seconds: int) -> None:
-        with open(self.file, "r+b") as file:
-            file.write(struct.pack("<q", seconds))
 
 
 @pytest.mark.parametrize("seconds", [30, 3600, -3600])
