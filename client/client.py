@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
 import socket
 import sys
 import time
-import weakref
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NoReturn, Self, Unpack
@@ -18,8 +16,6 @@ import msgspec
 
 from tensor_pool.protocol.clock import Clock, SystemClock
 from tensor_pool.protocol.errors import (
-    AmbiguousStreamError,
-    AttachRejectedError,
     AttachTimeoutError,
     ClosedError,
     ConcurrentUseError,
@@ -32,7 +28,6 @@ from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
 from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.ports import Transport
 from tensor_pool.protocol.wire import PublishMode
-from tensor_pool.protocol.wire.attach_refusals import PERMANENT_REFUSALS
 from tensor_pool.protocol.wire.names import ClientName
 
 from .attachment.attachment import Attachment
@@ -50,8 +45,10 @@ from .discovery.stream_info import StreamInfo
 from .doorbell import sweep_abandoned_bells
 from .handle import Handle, disown_after_fork
 from .metadata import SourceMetadata
+from .process_end import CLIENTS
 from .producer.attachment import ProducerAttachment
 from .producer.producer import Producer
+from .ready import wait_until_ready
 from .synchronizer.synchronizer import Rule, Synchronizer, Timestamps
 
 __all__ = ["Client", "connect"]
@@ -59,8 +56,6 @@ __all__ = ["Client", "connect"]
 _log = logging.getLogger("tensor_pool.client")
 _IDLE_S = 0.001
 _CONNECT_PERIOD_S = 0.1
-
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 class Client:
@@ -114,7 +109,7 @@ class Client:
         self._conductor.on_lost = self._fail
         self._pid = os.getpid()
         sweep_abandoned_bells()
-        _clients.add(self)
+        CLIENTS.add(self)
 
     # Running
 
@@ -160,7 +155,7 @@ class Client:
             self._thread.stop()
             self._thread = None
         self._conductor.close()
-        _clients.discard(self)
+        CLIENTS.discard(self)
         self._is_left = True
 
     def metrics(self) -> dict[str, int]:
@@ -204,7 +199,7 @@ class Client:
             on_shutdown=on_shutdown,
             on_refused=on_refused,
         )
-        _wait_until_ready(self, producer, attach_timeout, idle)
+        wait_until_ready(self, producer, attach_timeout, idle)
         return producer
 
     def begin_attach_producer(
@@ -284,7 +279,7 @@ class Client:
             on_blob=on_blob,
             **wishes,
         )
-        _wait_until_ready(self, consumer, attach_timeout, idle)
+        wait_until_ready(self, consumer, attach_timeout, idle)
         return consumer
 
     def begin_attach_consumer(
@@ -635,59 +630,6 @@ def connect_aeron(config: ClientConfig, clock: Clock | None = None) -> Transport
     )
 
 
-def _wait_until_ready(
-    client: Client, handle: Handle, timeout: float | None, idle: Callable[[], object] | None
-) -> None:
-    """Run the client until the handle is ready (C-030); `timeout` in seconds, None as configured.
-
-    Permanent refusals are raised at once (C-031); at the timeout, the reason why the latest attempt
-    failed. The handle is closed then.
-    """
-    attachment = handle._attachment
-    config = client.config
-    seconds = config.attach_timeout if timeout is None else timeout
-    deadline_ns = client.clock.monotonic_ns() + ns(seconds)
-    attachment.attach_deadline_ns = deadline_ns
-    try:
-        while not attachment.is_ready:
-            failure = attachment.attach_failure
-            if isinstance(failure, AttachRejectedError) and (
-                failure.code in PERMANENT_REFUSALS or not config.retry_refused
-            ):
-                _refuse(handle, failure)
-            if isinstance(failure, AmbiguousStreamError):
-                raise failure
-            if client.clock.monotonic_ns() >= deadline_ns:
-                _refuse(handle, failure or _silence(client, handle, seconds))
-            client.run_once(idle)
-            handle._check_open()
-    except BaseException:
-        handle.close()
-        raise
-    finally:
-        attachment.attach_deadline_ns = None
-
-
-def _refuse(handle: Handle, failure: Exception) -> NoReturn:
-    mode = handle._attachment.connection.publish_mode
-    if isinstance(failure, AttachRejectedError) and mode is PublishMode.REQUIRE_EXISTING:
-        failure.add_note(
-            "A stream exists once a producer has attached to it. To attach before that, pass"
-            " publish_mode=PublishMode.EXISTING_OR_CREATE."
-        )
-    raise failure
-
-
-def _silence(client: Client, handle: Handle, seconds: float) -> AttachTimeoutError:
-    config = client.config
-    directory = f"aeron_dir {config.aeron_dir}" if config.aeron_dir else "default Aeron directory"
-    return AttachTimeoutError(
-        f"attach timed out: no driver answered on {config.control_channel} stream"
-        f" {config.control_stream_id} within {seconds:g} s (stream {handle.stream_id}); is"
-        f" `tensor-pool driver` running with the same control channel and {directory}?"
-    )
-
-
 def _id_or_name(stream: int | str) -> tuple[int, str]:
     """Return the id and "", or 0 and the name. Raises ConfigError."""
     checked = checked_stream(stream)
@@ -706,18 +648,3 @@ def _program_name() -> str:
     if program is None:
         return "python"
     return program.parent.name if program.name == "__main__.py" else program.name
-
-
-def _leave_all() -> None:
-    for client in list(_clients):
-        client._leave_in_a_hurry()
-
-
-def _disown_all() -> None:
-    for client in list(_clients):
-        client._disown()
-    _clients.clear()
-
-
-atexit.register(_leave_all)
-os.register_at_fork(after_in_child=_disown_all)

@@ -11,16 +11,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Protocol
 
 from tensor_pool.hsm import Machine
-from tensor_pool.protocol.clock import Clock
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.errors import (
-    AmbiguousStreamError,
     AttachRejectedError,
     LeaseLostError,
-    ProtocolViolationError,
 )
 from tensor_pool.protocol.transport.ports import OfferResult, Transport
 from tensor_pool.protocol.wire import (
@@ -35,7 +31,6 @@ from tensor_pool.protocol.wire import (
     MetaBlobComplete,
     PublishMode,
     QosConsumer,
-    ResponseCode,
     Role,
     ShmAttachResponse,
     ShmDetachResponse,
@@ -43,62 +38,28 @@ from tensor_pool.protocol.wire import (
     ShmLeaseRevoked,
     ShmPoolAnnounce,
 )
-from tensor_pool.protocol.wire.names import ClientName
 
 from ..config import ClientConfig, ns
-from ..discovery.directory import Directory
-from ..discovery.names import one_of, unknown_stream
-from ..discovery.stream_info import StreamInfo
 from ..shared_streams import LogicalStream
 from .announce_filter import AcceptedAnnounce, AnnounceFilter
-from .connection_machine import ConnectionTimer, DriverConnection
+from .answers import MAX_ERROR_TEXT, AttachAnswers
+from .connection_machine import DriverConnection
 from .counter_names import lease_loss_counter
-from .epoch_mapping import MappingRules, StreamMapping
-from .events import ConnectionEvent, RoleEvent
-from .grant import Grant, LateGrant, check_grant, usable_lease_id
+from .epoch_mapping import StreamMapping
+from .events import ConnectionEvent, ConnectionTimer, RoleEvent
+from .grant import Grant
 from .identity import Identity
+from .ports import AttachmentConductor
+from .stream_lookup import StreamLookup
 from .timers import Timers
 
-__all__ = ["Attachment", "AttachmentConductor", "Callbacks"]
+__all__ = ["Attachment", "Callbacks"]
 
 _log = logging.getLogger("tensor_pool.client")
-_MAX_ERROR_TEXT = 1024
 _NAME = "client name"
 _NAME_PERIODS = 5  # announce periods between two messages that name the client
 
 type Callbacks = dict[str, Callable[..., object]]
-
-
-class AttachmentConductor(Protocol):
-    """The conductor of an attachment, as far as attachments use it."""
-
-    config: ClientConfig
-    clock: Clock
-    counters: Counters
-    mapping_rules: MappingRules
-    directory: Directory
-    client_name: ClientName
-
-    @property
-    def transport(self) -> Transport:
-        """The transport in use; raises TransportError while there is none."""
-        ...
-
-    def wake(self) -> None:
-        """Start the next duty cycle soon."""
-        ...
-
-    def subscribe(self, stream: LogicalStream) -> None:
-        """Poll a shared stream from now on."""
-        ...
-
-    def send(self, stream: LogicalStream, message: Message) -> OfferResult:
-        """Offer a message on a shared stream."""
-        ...
-
-    def keep_callback_error(self, error: Exception) -> None:
-        """Keep what a callback raised until the end of the duty cycle."""
-        ...
 
 
 class Attachment(ABC):
@@ -146,7 +107,12 @@ class Attachment(ABC):
         self._callbacks: Callbacks = {}
         self._requests: deque[Callable[[], object]] = deque()
         self._heard_driver_ns = 0
-        self._lookups = 0
+        self._lookup = StreamLookup(self.connection, conductor.directory, self._fail_attach)
+        self._answers = AttachAnswers(
+            self.connection,
+            expected_layout_version=self.config.expected_layout_version,
+            fail_attach=self._fail_attach,
+        )
 
     @property
     @abstractmethod
@@ -278,40 +244,15 @@ class Attachment(ABC):
     # Messages
 
     def on_attach_response(self, response: ShmAttachResponse) -> None:
-        """Sort an answer: ours, late, or somebody else's (C-015)."""
-        correlations = self.connection.correlations
-        now = self.clock.monotonic_ns()
-        if correlations.take_answer(response.correlation_id):
-            if response.code is not ResponseCode.OK:
-                refusal = (response.code, response.error_message[:_MAX_ERROR_TEXT])
-                self.connection.dispatch(ConnectionEvent.ATTACH_REFUSED, refusal)
-                return
-            try:
-                grant = self._check(response, self.client_id, now)
-            except ProtocolViolationError as error:
-                self._fail_attach(error)
-                late = self._late(response, self.client_id, None)
-                self.connection.dispatch(ConnectionEvent.ATTACH_INVALID, late)
-            else:
-                self.connection.dispatch(ConnectionEvent.ATTACH_OK, grant)
-            return
-        client_id = correlations.take_late_answer(response.correlation_id, now)
-        if client_id is not None and response.code is ResponseCode.OK:
-            try:
-                late_grant = self._check(response, client_id, now)
-            except ProtocolViolationError:
-                late_grant = None
-            late = self._late(response, client_id, late_grant)
-            self.connection.dispatch(ConnectionEvent.LATE_ATTACH_OK, late)
+        """Sort an answer: ours, late, or that of another process (C-015)."""
+        self._answers.take(response, self.clock.monotonic_ns())
 
     def on_unreadable_response(self, correlation_id: int, why: str) -> bool:
-        """An attach response that only showed its correlation id (C-016); True if it was ours."""
-        if not self.connection.correlations.take_answer(correlation_id):
-            return False
-        self._fail_attach(ProtocolViolationError(why))
-        late = LateGrant(None, 0, self.client_id, None)
-        self.connection.dispatch(ConnectionEvent.ATTACH_INVALID, late)
-        return True
+        """Take an attach response of which only the correlation id can be read (C-016).
+
+        Return True if it was the answer to a request of this attachment.
+        """
+        return self._answers.take_unreadable(correlation_id, why)
 
     def on_detach_response(self, response: ShmDetachResponse) -> None:
         """The answer to a detach of ours ends it, whatever its code."""
@@ -328,7 +269,7 @@ class Attachment(ABC):
             grant.client_id,
             self.role,
         ):
-            text = notice.error_message[:_MAX_ERROR_TEXT]
+            text = notice.error_message[:MAX_ERROR_TEXT]
             why = f"{notice.reason.name}: {text}" if text else notice.reason.name
             self.connection.dispatch(ConnectionEvent.LEASE_REVOKED, why)
         elif grant is None or notice.lease_id != grant.lease_id:
@@ -400,35 +341,7 @@ class Attachment(ABC):
         self.timers.disarm(timer)
 
     def resolve(self, name: str) -> None:
-        self._lookups += 1
-        lookup = self._lookups
-        connection, directory = self.connection, self.conductor.directory
-
-        def waits() -> bool:
-            return lookup == self._lookups and connection.is_in(DriverConnection.Attaching)
-
-        def fail(error: Exception) -> None:
-            self._fail_attach(error)
-            connection.dispatch(ConnectionEvent.STREAM_UNRESOLVED)
-
-        def explain(there_are: list[StreamInfo]) -> None:
-            if waits():
-                fail(unknown_stream(name, there_are))
-
-        def answer(found: list[StreamInfo]) -> None:
-            if not waits():
-                return
-            try:
-                info = one_of(name, found)
-            except AmbiguousStreamError as error:
-                fail(error)
-                return
-            if info is not None:
-                connection.dispatch(ConnectionEvent.STREAM_RESOLVED, info.stream_id)
-            else:
-                directory.ask(explain)
-
-        directory.ask(answer, name=name)
+        self._lookup.begin(name)
 
     def start_mapping(self, grant: Grant) -> None:
         self.timers.arm(_NAME, 0)
@@ -514,16 +427,3 @@ class Attachment(ABC):
     def _fail_attach(self, error: Exception) -> None:
         self.attach_failure = error
         self.last_error = error
-
-    def _check(self, response: ShmAttachResponse, client_id: int, now: int) -> Grant:
-        return check_grant(
-            response,
-            client_id=client_id,
-            requested_stream_id=self.connection.requested_stream_id,
-            expected_layout_version=self.config.expected_layout_version,
-            desired_node_id=self.connection.desired_node_id,
-            now=now,
-        )
-
-    def _late(self, response: ShmAttachResponse, client_id: int, grant: Grant | None) -> LateGrant:
-        return LateGrant(usable_lease_id(response), response.stream_id or 0, client_id, grant)

@@ -15,9 +15,7 @@ and late ones (C-015, C-040), so nothing here reads a message.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from typing import Protocol
 
 from tensor_pool.hsm import (
     ANY,
@@ -44,66 +42,15 @@ from tensor_pool.protocol.wire.attach_refusals import CLIENT_ID_ATTACHED, PERMAN
 from ..config import ClientConfig, ns
 from .backoff import backoff_delay_ns, jitter
 from .events import ConnectionEvent as Event
-from .events import RoleEvent
+from .events import ConnectionTimer, RoleEvent
 from .grant import Grant, LateGrant
 from .identity import Correlations, Identity
+from .ports import ConnectionPort
 
-__all__ = ["NEVER", "ConnectionPort", "ConnectionTimer", "DriverConnection"]
+__all__ = ["NEVER", "DriverConnection"]
 
 NEVER = (1 << 63) - 1  # a deadline that does not come
 _MOMENTARY = (OfferResult.BACK_PRESSURED, OfferResult.ADMIN_ACTION)
-
-
-class ConnectionTimer(enum.Enum):
-    """The timers of the machine; when due, the event is dispatched."""
-
-    RESPONSE = Event.ATTACH_TIMEOUT
-    KEEPALIVE = Event.KEEPALIVE_DUE
-    DETACH = Event.DETACH_TIMEOUT
-    BACKOFF = Event.BACKOFF_ELAPSED
-    REATTACH = Event.REATTACH_DUE
-
-
-class ConnectionPort(Protocol):
-    """What the machine may do to the world."""
-
-    def now(self) -> int:
-        """Monotonic ns."""
-        ...
-
-    def send(self, message: ShmAttachRequest | ShmDetachRequest | ShmLeaseKeepalive) -> OfferResult:
-        """Offer a message on the control stream."""
-        ...
-
-    def resolve(self, name: str) -> None:
-        """Look up a stream; StreamResolved or StreamUnresolved comes back (S-021)."""
-        ...
-
-    def arm(self, timer: ConnectionTimer, delay_ns: int) -> None: ...
-    def disarm(self, timer: ConnectionTimer) -> None: ...
-
-    def start_mapping(self, grant: Grant) -> None:
-        """Map the granted regions; MapOk or MapFailed goes to the role machine."""
-        ...
-
-    def tell_role(self, event: RoleEvent, argument: object = None) -> None:
-        """Post an event to the role machine."""
-        ...
-
-    def refused(self, code: int, text: str) -> None:
-        """A request was refused; for the application's callback."""
-        ...
-
-    def lease_lost(self, why: str) -> None:
-        """A lease ended against our will; for the statistics."""
-        ...
-
-    def count(self, counter: str) -> None: ...
-
-    @property
-    def attach_deadline_ns(self) -> int | None:
-        """When a blocking attach call that waits gives up, monotonic ns; None if none waits."""
-        ...
 
 
 class DriverConnection(Machine):

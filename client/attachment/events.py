@@ -1,10 +1,10 @@
-"""What the connection machine and the role machines of an attachment say to each other."""
+"""The events of the connection machine and of the role machines of an attachment."""
 
 from __future__ import annotations
 
 import enum
 
-__all__ = ["ConnectionEvent", "RoleEvent"]
+__all__ = ["ConnectionEvent", "ConnectionTimer", "RoleEvent"]
 
 
 class ConnectionEvent(enum.Enum):
@@ -32,6 +32,16 @@ class ConnectionEvent(enum.Enum):
     DRIVER_SHUTDOWN = enum.auto()
     STREAM_RESOLVED = enum.auto()  # id of the stream that has the name
     STREAM_UNRESOLVED = enum.auto()
+
+
+class ConnectionTimer(enum.Enum):
+    """The timers of the machine; when due, the event is dispatched."""
+
+    RESPONSE = ConnectionEvent.ATTACH_TIMEOUT
+    KEEPALIVE = ConnectionEvent.KEEPALIVE_DUE
+    DETACH = ConnectionEvent.DETACH_TIMEOUT
+    BACKOFF = ConnectionEvent.BACKOFF_ELAPSED
+    REATTACH = ConnectionEvent.REATTACH_DUE
 
 
 class RoleEvent(enum.Enum):

@@ -31,11 +31,12 @@ from tensor_pool.protocol.wire import (
 from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_TOKEN
 
 from ..attachment.announce_filter import AcceptedAnnounce
-from ..attachment.attachment import Attachment, AttachmentConductor
+from ..attachment.attachment import Attachment
 from ..attachment.counter_names import CONSUMER_COUNTERS
 from ..attachment.epoch_mapping import StreamMapping
 from ..attachment.events import ConnectionEvent, RoleEvent
 from ..attachment.grant import Grant
+from ..attachment.ports import AttachmentConductor
 from ..blobs import BlobAssembler
 from ..config import ns
 from ..doorbell import Bell, bell_name

@@ -22,11 +22,12 @@ from tensor_pool.protocol.wire import (
 )
 
 from ..attachment.announce_filter import AcceptedAnnounce
-from ..attachment.attachment import Attachment, AttachmentConductor
+from ..attachment.attachment import Attachment
 from ..attachment.counter_names import PRODUCER_COUNTERS
 from ..attachment.epoch_mapping import StreamMapping
 from ..attachment.events import RoleEvent
 from ..attachment.grant import Grant
+from ..attachment.ports import AttachmentConductor
 from ..blobs import BlobMessage
 from ..config import ns
 from ..doorbell import BellRope, bell_name
