@@ -59,12 +59,12 @@ _CONNECT_PERIOD_S = 0.1
 
 
 class Client:
-    """Owns the transport and the conductor; `connect()` makes one that runs by itself.
+    """Owns the transport and the conductor; `connect()` makes one with a thread of its own.
 
     A Client made directly is in invoker mode: the application calls `do_work()` at least three
     times a keepalive interval (C-110), or `start()`s the conductor thread.
 
-    `transport` carries the messages; without one, Aeron is used as the config says. `reconnect`
+    `transport` carries the messages; without one, Aeron is used as configured. `reconnect`
     makes a new one after the media driver was lost. `idle` is called whenever a blocking call has
     nothing to do; the default sleeps for a millisecond. Raises ConfigError, TransportError and
     UnsupportedPlatformError.
@@ -115,7 +115,7 @@ class Client:
 
     @property
     def is_threaded(self) -> bool:
-        """Whether a conductor thread runs."""
+        """True if a conductor thread runs."""
         return self._thread is not None
 
     def start(self) -> Self:
@@ -135,7 +135,7 @@ class Client:
         """
         self._check_open()
         if self.is_threaded:
-            raise ConcurrentUseError("do_work() is the conductor thread's business after start()")
+            raise ConcurrentUseError("after start() only the conductor thread calls do_work()")
         return self._conductor.do_work()
 
     def close(self) -> None:
@@ -343,7 +343,7 @@ class Client:
         """Return the streams of the pool by ascending id (S-022).
 
         `pattern` is that of `fnmatch` and applies to names; all `tags` must be there. The driver
-        answers; from one that does not, announces and metadata are listened to for a little more
+        answers; from one that does not, announces and metadata are collected for a little more
         than an announce period, at most `timeout` s beyond that. Raises AttachTimeoutError if
         nothing answers.
 
@@ -592,7 +592,7 @@ def connect(
     wait: float = 0.0,
     **settings: Unpack[ClientSettings],
 ) -> Client:
-    """Connect to the driver of this machine; background work and reconnecting happen by themselves.
+    """Connect to the driver of this machine; a thread does the background work and reconnects.
 
     `settings` are fields of ClientConfig, over those of `config`; without any, the driver's default
     endpoints are used. `wait` is the longest time in s to wait for a media driver and the driver's

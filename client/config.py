@@ -1,4 +1,4 @@
-"""What a client may be told, with every default in one place (C-002, C-004).
+"""The configuration of a client, with every default in one place (C-002, C-004).
 
 Times are seconds as people write them (`attach_timeout=5.0`); the library counts in nanoseconds and
 reads them through `ns()`. Nothing here comes from the environment or from a file.
@@ -96,12 +96,12 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def announce_freshness_ns(self) -> int:
-        """Oldest announce or activity stamp still believed, in ns."""
+        """Largest age of an announce or activity stamp that counts, in ns."""
         return ns(_given(self.announce_freshness))
 
     @property
     def announce_wait_ns(self) -> int:
-        """How long a consumer waits for an announce before it attaches anew, in ns."""
+        """Longest wait of a consumer for an announce before it attaches anew, in ns."""
         return ns(_given(self.announce_wait))
 
     @property
@@ -118,7 +118,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def descriptors_travel_alone(self) -> bool:
-        """Whether no other logical stream is configured onto the descriptors' number."""
+        """True if no other logical stream is configured onto the descriptors' number."""
         others = ("control", "announce", "qos", "metadata")
         return self.descriptor_stream_id not in {getattr(self, f"{o}_stream_id") for o in others}
 

@@ -3,19 +3,19 @@
 An addition beside the protocol. A consumer owns one bell, a named POSIX semaphore whose name both
 sides can work out from the control stream, the stream id and the consumer id. Before it sleeps it
 empties the bell, looks for descriptors once more, and waits on the bell for a bounded time. A
-producer that knows of the consumer (by its hellos) rings after each descriptor, but only a bell
-that is empty: while the consumer is busy one ring stays in the bell and costs the producer a load,
-no system call.
+producer that has a hello of the consumer rings after each descriptor, but only a bell that is
+empty: while the consumer is busy one ring stays in the bell and costs the producer a load instead
+of a system call.
 
-Peers that know nothing of bells lose nothing: a producer finds no bell of such a consumer, and a
-consumer that nobody rings wakes by its bounded wait. The order that this needs, descriptor before
-the look at the bell, is one a processor may swap (store then load). A fence would cost every frame;
-instead a consumer that takes a ring looks on for a while before it sleeps, until any descriptor
-that was on its way by then has arrived, and its wait is bounded all the same.
+Peers without bells lose nothing: a producer finds no bell of such a consumer, and a consumer
+without a ring wakes by its bounded wait. The order that this needs, descriptor before the look at
+the bell, is one that a processor may swap (store then load). A fence would cost every frame;
+instead a consumer that takes a ring goes on looking for a while before it sleeps, until any
+descriptor that was on its way by then has arrived, and its wait is bounded all the same.
 
 A process killed with SIGKILL leaves its bell's name behind. Each owner therefore holds a lock on
-the bell's file, which ends with the process; a bell that nobody locks is nobody's, and is removed
-by the next client that opens one and by producers that notice the silence.
+the bell's file, which ends with the process; a bell without a lock has no owner, and is removed by
+the next client that opens one and by producers that notice the silence.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LOOK_S = 0.001  # between looks at the bell where the C library has no monotoni
 
 
 def bell_name(aeron_dir: str | None, address: str, stream_id: int, consumer_id: int) -> str:
-    """The bell of one consumer; the place it attached at tells deployments apart."""
+    """The bell of one consumer; its place of attachment keeps deployments apart."""
     place = hashlib.sha256(f"{aeron_dir or ''}\n{address}".encode()).hexdigest()[:12]
     return f"/{_PREFIX}{place}-{stream_id}-{consumer_id}"
 
@@ -79,7 +79,7 @@ class Bell:
         self._pid = os.getpid()
 
     def _lock_file(self) -> bool:
-        """Show that the bell has an owner; False if somebody has just swept it away unlocked."""
+        """Show that the bell has an owner; False if another client has just removed it unlocked."""
         path = _file(self.name)
         try:
             self._lock_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -89,9 +89,9 @@ class Bell:
                 return True
         except FileNotFoundError:
             if not _DIRECTORY.is_dir():
-                return True  # semaphores live elsewhere here, and nobody sweeps
+                return True  # semaphores live elsewhere here, and no client removes them
         except OSError:
-            pass  # somebody is looking at it with a lock of his own
+            pass  # another client is looking at it with a lock of its own
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1

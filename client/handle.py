@@ -1,4 +1,4 @@
-"""What a Producer and a Consumer have in common as objects in the application's hands."""
+"""The part that Producer and Consumer have in common as objects of the application."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _nothing: Callable[[], object] = [].pop  # what there is to take while the condu
 class HandleLock:
     """Keeps a second thread out of a handle, and the conductor out while a thread is in it.
 
-    A thread that finds it taken by another thread is told so (C-112); the conductor, which only
-    comes to exchange a mapping or to close a publication, waits its turn, and is waited for.
+    A thread gets an error if another thread has it (C-112). The conductor, which only comes to
+    exchange a mapping or to close a publication, waits its turn, and threads wait for it.
 
-    Who takes the one item of a list is in. A lock would be a locked instruction on the way in and
-    one on the way out, each of which waits until all that was written to shared memory has left
-    the processor: a tenth of what a small frame costs.
+    The thread that pops the one item of a list has the handle. A lock would be a locked
+    instruction on the way in and one on the way out, each of which waits until all stores to
+    shared memory have left the processor: a tenth of the cost of a small frame.
     """
 
     __slots__ = ("_conductors", "_is_entered", "_items", "give", "gives_up", "take")
@@ -39,7 +39,7 @@ class HandleLock:
         self._is_entered = False  # by the conductor
         self.gives_up = False  # the handle is closed: the conductor waits no longer than a moment
         self._conductors = threading.Lock()
-        self.take: Callable[[], object] = self._items.pop  # raises IndexError if somebody is in
+        self.take: Callable[[], object] = self._items.pop  # raises IndexError if a thread has it
         self.give = self._items.append  # True, to let the next one in
 
     def enter(self, what: str) -> None:
@@ -157,16 +157,16 @@ class Handle:
 
     @property
     def closed(self) -> bool:
-        """Whether `close()` was called, or the client was closed."""
+        """True if `close()` was called, or the client was closed."""
         return self._closed
 
     def poll_ready(self) -> bool:
-        """Whether the attach is complete: regions mapped and the lease live (C-030)."""
+        """Return whether the attach is complete: regions mapped and the lease live (C-030)."""
         self._check_open()
         return self._attachment.is_ready
 
     def metrics(self) -> dict[str, int]:
-        """All counters by name (C-122); see `statistics.py` for the names."""
+        """All counters by name (C-122); `attachment/counter_names.py` has the names."""
         self._check_open()
         return self._attachment.metrics()
 
@@ -220,7 +220,7 @@ class Handle:
 
 
 class _OfParent:
-    """What handles and clients turn into in a forked child: only closing is harmless."""
+    """The class that handles and clients get in a forked child: only closing is harmless."""
 
     def __getattribute__(self, name: str) -> Any:
         if name in {"close", "__class__", "__dict__", "__enter__", "__exit__", "__init__"}:

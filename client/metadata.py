@@ -1,6 +1,6 @@
-"""What a source says about itself: name, summary and attributes (W-190 to W-195).
+"""The description of a source: name, summary and attributes (W-190 to W-195).
 
-The producer's `Metadata` counts versions and knows what still has to be sent; the consumer's
+The producer's `Metadata` counts versions and keeps what still has to be sent; the consumer's
 `MetadataCache` puts announce and attributes, which are separate messages, together again.
 """
 
@@ -153,7 +153,7 @@ def _as_bytes(value: str | int | bytes) -> bytes:
 
 
 class MetadataCache:
-    """What a consumer has heard about its source.
+    """The description of its source that a consumer has received.
 
     A cached list is only replaced as a whole, and never by an older version of the same epoch;
     after an announce of a new epoch, attributes count again once those of its version have come.
@@ -171,7 +171,7 @@ class MetadataCache:
 
     @property
     def current(self) -> SourceMetadata | None:
-        """What is known now; None before the first announce."""
+        """The present description; None before the first announce."""
         announce = self._announce
         if announce is None:
             return None

@@ -1,6 +1,6 @@
-"""Which announces an attachment believes (W-125, C-062).
+"""The filter of the announces that an attachment acts on (W-125, C-062).
 
-Announces are soft state from the network: an old, replayed or malformed one must not move anybody.
+Announces are soft state from the network: an old, replayed or malformed one must change nothing.
 One filter serves one attachment; it also keeps the highest epoch seen, which never goes back except
 by the driver's own answer to an attach (C-047).
 """
@@ -51,7 +51,7 @@ class AnnounceFilter:
         lease_is_live: bool,
         join_time_ns: int,
     ) -> AcceptedAnnounce | None:
-        """The announce if it is believed, else None; raises `highest_epoch` with it."""
+        """Return the announce if it passes, else None; one that passes raises `highest_epoch`."""
         if announce.stream_id != stream_id or not lease_is_live:
             return None
         if (

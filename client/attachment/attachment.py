@@ -1,7 +1,7 @@
-"""One attachment: a lease, the machines that keep it, and what they may do to the world.
+"""One attachment: a lease, the machines that keep it, and the effects that they may have.
 
-This is the adapter between the conductor, which hands in messages and time, and the machines, which
-decide. `ProducerAttachment` and `ConsumerAttachment` add what their role needs.
+This is the adapter between the conductor, which hands in messages and time, and the machines,
+which decide. `ProducerAttachment` and `ConsumerAttachment` add what their role needs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ type Callbacks = dict[str, Callable[..., object]]
 
 
 class Attachment(ABC):
-    """What producers and consumers share. All methods run on the conductor's thread."""
+    """The part that producers and consumers share. All methods run on the conductor's thread."""
 
     def __init__(
         self,
@@ -122,16 +122,16 @@ class Attachment(ABC):
     @property
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether frames can be published or received."""
+        """True if frames can be published or received."""
 
     @property
     def wants_low_latency(self) -> bool:
-        """Whether somebody waits for what the control stream brings."""
+        """True if a thread waits for a message of the control stream."""
         return self.attach_is_waiting
 
     @property
     def attach_is_waiting(self) -> bool:
-        """Whether a blocking attach call waits for this attachment."""
+        """True if a blocking attach call waits for this attachment."""
         return self.attach_deadline_ns is not None
 
     @property
@@ -150,11 +150,11 @@ class Attachment(ABC):
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was closed and nothing is left to be done for it."""
+        """True if it was closed and nothing is left to be done for it."""
         return self.is_closing and self.connection.current is DriverConnection.Unattached
 
     def set_callbacks(self, callbacks: Callbacks) -> None:
-        """What the application wants to be called for."""
+        """Set the callbacks of the application, by their names."""
         self._callbacks = callbacks
 
     @abstractmethod
@@ -232,7 +232,7 @@ class Attachment(ABC):
         """Open what is needed besides the shared streams. Raises TransportError."""
 
     def finish(self) -> None:
-        """Nothing is left to be done: tell whoever waits for it."""
+        """Set `finished`: nothing is left to be done."""
         self.finished.set()
 
     def abandon(self, error: Exception) -> None:
@@ -260,7 +260,7 @@ class Attachment(ABC):
             self.connection.dispatch(ConnectionEvent.DETACH_RESPONDED)
 
     def on_lease_revoked(self, notice: ShmLeaseRevoked) -> None:
-        """A lease of this stream ended; ours only if every field says so (C-053)."""
+        """A lease of this stream ended; it is ours only if every field agrees (C-053)."""
         grant = self.connection.grant
         if notice.stream_id != self.stream_id:
             return
@@ -276,7 +276,7 @@ class Attachment(ABC):
             self.on_foreign_notice(notice)
 
     def on_foreign_notice(self, notice: ShmLeaseRevoked) -> None:  # noqa: B027
-        """Somebody else's lease of the same stream ended."""
+        """The lease of another attachment to the same stream ended."""
 
     def on_driver_shutdown(self, _: ShmDriverShutdown) -> None:
         """The driver goes away in order: every lease of it has ended (C-057)."""
@@ -305,7 +305,7 @@ class Attachment(ABC):
         """The config authority spoke to a consumer of the stream."""
 
     def on_consumer_hello(self, hello: ConsumerHello) -> None:  # noqa: B027
-        """A consumer of the stream said what it wants."""
+        """A consumer of the stream sent its options."""
 
     def on_qos_consumer(self, qos: QosConsumer) -> None:  # noqa: B027
         """A consumer of the stream reported."""
@@ -314,7 +314,7 @@ class Attachment(ABC):
         """The stream's producer is filling a frame."""
 
     def on_data_source_announce(self, announce: DataSourceAnnounce) -> None:  # noqa: B027
-        """The stream's producer said what its source is."""
+        """The stream's producer announced its source."""
 
     def on_data_source_meta(self, meta: DataSourceMeta) -> None:  # noqa: B027
         """The stream's producer listed the attributes of its source."""
@@ -348,7 +348,7 @@ class Attachment(ABC):
         self.announces.highest_epoch = grant.regions.epoch  # C-047
         try:
             mapping = self.map_granted(grant)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is told to the machine
+        except Exception as error:  # noqa: BLE001 - the machine gets it as an event
             self._fail_attach(error)
             self.counters.inc("mapping_failures")
             _log.error("stream %d: %s", self.stream_id, error)

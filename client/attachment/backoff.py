@@ -1,4 +1,4 @@
-"""How long to wait after the n-th failure in a row (C-032)."""
+"""The delay after the n-th failure in a row (C-032)."""
 
 from __future__ import annotations
 

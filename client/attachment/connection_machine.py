@@ -6,11 +6,11 @@ Unattached   no lease and none asked for; perhaps a timer runs to try again afte
 Attaching    one request is on its way
 Attached     the lease is live and its regions are in use
 Detaching    the lease is being returned
-Backoff      the last attempt or lease came to a bad end; a timer says when to try again
+Backoff      the last attempt or lease came to a bad end; a timer starts the next
 
-The machine speaks to the world through `ConnectionPort`, and through it to the role machine of its
-attachment. Whoever feeds it has already sorted the driver's answers into valid, invalid, refused
-and late ones (C-015, C-040), so nothing here reads a message.
+All its effects go through `ConnectionPort`, also those on the role machine of its attachment.
+`AttachAnswers` has already sorted the driver's answers into valid, invalid, refused and late ones
+(C-015, C-040), so nothing here reads a message.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class DriverConnection(Machine):
 
     @property
     def is_attached(self) -> bool:
-        """Whether the lease is live."""
+        """True if the lease is live."""
         return self.current is DriverConnection.Attached
 
     # Unattached

@@ -11,7 +11,7 @@ __all__ = [
     "lease_loss_counter",
 ]
 
-# A lease ends for one of these; the text before the counter is what the machines say.
+# A lease ends for one of these reasons; the machines give the text before the counter.
 LEASE_LOSSES = {
     "keepalive failed": "lease_losses_keepalive_failed",
     "lease deadline passed": "lease_losses_deadline_passed",

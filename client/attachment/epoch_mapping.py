@@ -68,7 +68,7 @@ class StreamMapping:
         self.stream.retire()
 
     def is_alive(self) -> bool:
-        """Whether somebody still refreshes the header ring (W-145)."""
+        """Return whether the header ring is still refreshed (W-145)."""
         freshness = self._freshness()
         return freshness is None or self.stream.header_is_fresh(freshness)
 
@@ -89,7 +89,7 @@ class StreamMapping:
 
 
 class MappingRules:
-    """How the attachments of a client map regions: read-write for producers, else read-only."""
+    """Maps regions for the attachments of a client: read-write for producers, else read-only."""
 
     def __init__(
         self,

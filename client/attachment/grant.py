@@ -1,7 +1,7 @@
-"""What an attach answer grants, once it is believed.
+"""The grant of an attach answer that has been checked.
 
-`check_grant` applies the rules of C-040 to an OK response. What passes becomes a `Grant`; what does
-not is refused as a whole (C-041) and named by the number of the rule.
+`check_grant` applies the rules of C-040 to an OK response. A response that passes becomes a
+`Grant`; any other is refused as a whole (C-041), with the number of the rule that it breaks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Who an attachment is, and which answers on the shared control stream are its own.
+"""The ids of an attachment, by which it finds its own answers on the shared control stream.
 
 Every attachment has a client id; every request has a correlation id that carries part of it.
-Answers to everybody arrive on one stream, so an answer belongs to an attachment only if it still
-waits for it, or remembers having asked and given up (C-010 to C-015).
+The answers to all clients arrive on one stream, so an answer belongs to an attachment only if it
+still waits for it, or remembers having asked and given up (C-010 to C-015).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Correlations:
         return client_id if now - asked <= _REMEMBERED_NS else None
 
     def expects(self, now: int) -> bool:
-        """Whether the answer to a request that was given up may still come."""
+        """Return whether the answer to a request that was given up may still come."""
         return any(now - asked <= _REMEMBERED_NS for _, asked in self._remembered.values())
 
     def begin_detach(self, client_id: int) -> int:

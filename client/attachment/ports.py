@@ -1,4 +1,4 @@
-"""What the parts of an attachment need of each other, as protocols."""
+"""Protocols between the parts of an attachment."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class AttachmentConductor(Protocol):
 
 
 class ConnectionPort(Protocol):
-    """What the machine may do to the world."""
+    """The effects that the connection machine may have."""
 
     def now(self) -> int:
         """Monotonic ns."""
@@ -95,5 +95,5 @@ class ConnectionPort(Protocol):
 
     @property
     def attach_deadline_ns(self) -> int | None:
-        """When a blocking attach call that waits gives up, monotonic ns; None if none waits."""
+        """Deadline of the blocking attach call that waits, monotonic ns; None if none waits."""
         ...

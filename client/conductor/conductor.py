@@ -148,12 +148,12 @@ class Conductor:
 
     @property
     def is_running_here(self) -> bool:
-        """Whether the caller is inside `do_work()`, for instance in a callback."""
+        """True if the caller is inside `do_work()`, for instance in a callback."""
         return self._runner == threading.get_ident()
 
     @property
     def wants_low_latency(self) -> bool:
-        """Whether a message on the control stream should be handled within a millisecond."""
+        """True if a message on the control stream should be handled within a millisecond."""
         return self.directory.is_asking or any(
             attachment.wants_low_latency for attachment in self.attachments
         )
@@ -197,7 +197,7 @@ class Conductor:
     def keep_callback_error(self, error: Exception) -> None:
         """An application's callback raised; the cycle goes on and raises it at its end (C-113)."""
         self.counters.inc("callback_errors")
-        if not self.has_own_thread:  # a thread of ours has nobody to raise them to
+        if not self.has_own_thread:  # a thread of ours has no caller to raise them to
             self._callback_errors.append(error)
 
     def do_work(self) -> int:

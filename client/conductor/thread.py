@@ -25,8 +25,8 @@ class ConductorThread:
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
         self._idle_s = min(_LONGEST_IDLE_S, conductor.config.shortest_period / _IDLES_PER_PERIOD)
-        # A lock that nobody owns: sleeping is waiting for it, waking is letting it go. It costs a
-        # third of what a threading.Event does, a hundred times a second.
+        # A lock that no thread owns: to sleep is to wait for it, to wake is to release it. It costs
+        # a third of a threading.Event, a hundred times a second.
         self._asleep = threading.Lock()
         self._asleep.acquire()
         self._stopping = False

@@ -1,4 +1,4 @@
-"""The conductor's side of a consumer: mapping, hellos, QoS, private streams, what it hears."""
+"""The conductor's side of a consumer: mapping, hellos, QoS, private streams, messages."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class ConsumerAttachment(Attachment):
 
     @property
     def uses_private_stream(self) -> bool:
-        """Whether a descriptor stream of its own is assigned."""
+        """True if a descriptor stream of its own is assigned."""
         return self.assigned.is_private
 
     @property
@@ -223,7 +223,7 @@ class ConsumerAttachment(Attachment):
             self._machine.dispatch(RoleEvent.PRODUCER_REVOKED, notice.timestamp_ns)
 
     def on_consumer_config(self, config: ConsumerConfig) -> None:
-        """The driver's or supervisor's word on streams, mode and shared memory (C-098, C-099)."""
+        """The driver or supervisor set streams, mode and shared memory (C-098, C-099)."""
         if config.consumer_id != self.client_id:
             return
         if has_half_set_pair(config):
@@ -246,7 +246,7 @@ class ConsumerAttachment(Attachment):
         self.assigned.assign_control(assigned(config.control_channel, config.control_stream_id))
 
     def on_qos_consumer(self, qos: QosConsumer) -> None:
-        """Our own report coming back, or somebody with our id (W-168)."""
+        """Our own report coming back, or that of another process with our id (W-168)."""
         if qos.consumer_id != self.client_id:
             return
         if qos in self._own_reports:
@@ -254,7 +254,9 @@ class ConsumerAttachment(Attachment):
             return
         self.counters.inc("id_conflicts")
         _log.warning(
-            "stream %d: consumer id %d is used by somebody else too", self.stream_id, self.client_id
+            "stream %d: another process uses consumer id %d too",
+            self.stream_id,
+            self.client_id,
         )
         if self.identity.is_chosen and self.connection.is_attached:
             self.connection.dispatch(ConnectionEvent.REATTACH, "consumer id in use")
@@ -262,7 +264,7 @@ class ConsumerAttachment(Attachment):
             self._own_reports.clear()
 
     def on_frame_progress(self, message: FrameProgress) -> None:
-        """From the shared control stream: only for who has no control stream of its own."""
+        """From the shared control stream: only without a control stream of its own."""
         if self.options.supports_progress and not self.assigned.control[0]:
             self._take_progress(message)
 
@@ -339,7 +341,7 @@ class ConsumerAttachment(Attachment):
         self.assigned.leave()
 
     def _fail_mapping(self, error: Exception) -> None:
-        """Shared memory cannot be used: say where else the payload is to be had (W-132)."""
+        """Shared memory cannot be used: report the other place that has the payload (W-132)."""
         if self.fallback_uri and not self._failed_mapping:
             self.call_back("on_fallback", self.fallback_uri)
         elif not self.fallback_uri:
@@ -469,7 +471,7 @@ class ConsumerAttachment(Attachment):
         self.call_back("on_progress", update)
 
     def _report(self, state: ReadState, event: RoleEvent) -> None:
-        """The receive path found the mapping void; the machine hears of it in the next cycle."""
+        """The receive path found the mapping void; the machine gets the event in the next cycle."""
 
         def post() -> None:
             if self._machine.mapping is state.mapping:

@@ -34,7 +34,7 @@ class Consumer(Handle):
 
     Iterate over it, `receive()` one frame, or `poll()` without waiting. One thread at a time may
     use it. It survives the loss of lease, driver, producer and media driver: iteration goes on when
-    frames come again, `metrics()` tells what happened.
+    frames come again, and `metrics()` counts what happened.
     """
 
     _attachment: ConsumerAttachment
@@ -74,7 +74,7 @@ class Consumer(Handle):
 
         With a handler, calls it for each frame and returns how many; without, returns the next
         frame or None. With `copy`, frames come as private copies, those that were overwritten
-        meanwhile are skipped (C-094). What the handler raises is counted and raised, after the
+        meanwhile are skipped (C-094). An exception of the handler is counted and raised, after the
         frame is done with.
         """
         self._enter()
@@ -289,7 +289,7 @@ class Consumer(Handle):
             self._executor = ThreadPoolExecutor(1, f"tensor-pool-wait-{self.stream_id}")
         return self._executor
 
-    # What the stream says about itself
+    # The state of the stream
 
     @property
     def mapping_state(self) -> str:
@@ -298,7 +298,7 @@ class Consumer(Handle):
 
     @property
     def fallback_uri(self) -> str:
-        """Where the payload is to be had without shared memory; empty for nowhere."""
+        """URI of the payload without shared memory; empty if there is none."""
         return self._attachment.fallback_uri
 
     @property
@@ -308,7 +308,7 @@ class Consumer(Handle):
 
     @property
     def uses_private_stream(self) -> bool:
-        """Whether descriptors come on a stream of this consumer's own."""
+        """True if descriptors come on a stream of this consumer's own."""
         return self._attachment.uses_private_stream
 
     @property
@@ -336,7 +336,7 @@ class Consumer(Handle):
 
     @property
     def metadata(self) -> SourceMetadata | None:
-        """What the producer says its source is; None before it was heard."""
+        """The producer's description of its source; None before it has arrived."""
         return self._attachment.metadata.current
 
     @property
@@ -345,7 +345,7 @@ class Consumer(Handle):
         return self._attachment.metadata.messages
 
     def ask_for(self, options: ConsumerOptions) -> None:
-        """Change mode, rate, progress hints or private streams; told to the driver at once."""
+        """Change mode, rate, progress hints or private streams; sent to the driver at once."""
         self._check_open()
         attachment = self._attachment
         attachment.request(lambda: attachment.ask_for(options))

@@ -27,7 +27,8 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
     """One frame of a stream, read in place.
 
     `seq` counts frames from 0 in each epoch; `trace_id` is 0 if there is none;
-    `publish_timestamp_ns` is when the descriptor was sent, None unless the producer says so.
+    `publish_timestamp_ns` is the time at which the descriptor was sent, None unless the producer
+    sends it.
     """
 
     seq: int
@@ -54,7 +55,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
 
     @property
     def wire_dtype(self) -> Dtype:
-        """Element type on the wire, which tells BYTES and BIT from bytes that are numbers."""
+        """Element type on the wire, which differs for BYTES, BIT and bytes that are numbers."""
         return self._format.layout.dtype
 
     @property
@@ -130,7 +131,7 @@ class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
 
     @property
     def valid(self) -> bool:
-        """Whether everything read from the frame so far was this frame, unchanged (C-093)."""
+        """True if everything read from the frame so far was this frame, unchanged (C-093)."""
         if self._private is not None:
             return True
         state = self._state

@@ -48,11 +48,11 @@ class ConsumerTimer(enum.Enum):
 
 
 class ConsumerPort(Protocol):
-    """What the machine may do to the world."""
+    """The effects that the consumer machine may have."""
 
     @property
     def is_closing(self) -> bool:
-        """Whether the application has closed the handle."""
+        """True if the application has closed the handle."""
         ...
 
     @property
@@ -323,7 +323,7 @@ class ConsumerMachine(Machine):
         """Map now; the outcome is an event like any other, after this step."""
         try:
             mapping = self.port.map_announced(announce)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is told to the machine
+        except Exception as error:  # noqa: BLE001 - the machine gets it as an event
             self.post(Event.REMAP_FAILED, error)
         else:
             self.post(Event.REMAP_OK, mapping)

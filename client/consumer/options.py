@@ -1,4 +1,4 @@
-"""What a consumer asks for."""
+"""The options of a consumer, which its hellos carry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_STREAM = 0xFFFFFFFF
 
 
 class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a consumer asks for in its hellos (C-097); raises ConfigError for what cannot work.
+    """The options of a consumer (C-097). Raises ConfigError for values that cannot work.
 
     A private stream is asked for with a channel and a token, the stream id that a driver grants if
     it can. The default token is 31000 (control: 32000) + client id modulo 1000, so that consumers

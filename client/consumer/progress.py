@@ -20,7 +20,7 @@ _REPORTED = (
 
 
 class ProgressUpdate(msgspec.Struct, frozen=True):
-    """How far a frame is filled, for `on_progress`.
+    """The fill level of a frame, for `on_progress`.
 
     While the frame is being written this is a number and nothing else. `prefix` is the filled part,
     read-only, once the slot is committed and its layout allows to use a part; `complete_units` the
@@ -70,7 +70,7 @@ class ProgressReader:
     def _committed(
         self, index: int, word: int, filled: int
     ) -> tuple[memoryview | None, int | None] | None:
-        """What a committed slot allows to be used (W-186); None drops the message."""
+        """Return the part of a committed slot that may be used (W-186); None drops the message."""
         state = self._state
         nbytes, payload_slot, pool_id, offset, _, _, image = SLOT_IMAGE.unpack_from(
             state.ring, state.body_offsets[index]

@@ -26,8 +26,8 @@ _MAX_FORMATS = 64
 _WORDS_PER_SLOT = commit_word_index(1) - commit_word_index(0)
 
 UNMAPPED_MEANWHILE = (ValueError, IndexError, TypeError, struct.error)
-"""What touching the views of a state raises once the conductor, in its own thread, has taken them
-away; nothing to report if the state is not open any more."""
+"""The exceptions of an access to the views of a state that the conductor, in its own thread, has
+closed; nothing to report if the state is not open any more."""
 
 
 class FrameFormat:
@@ -115,7 +115,7 @@ class ReadState:
         self.word_indices = [commit_word_index(i) for i in range(nslots)]
         self.body_offsets = [slot_body_offset(i) for i in range(nslots)]
         self.accepted_words = [0] * nslots  # the last word accepted from each slot (row 10)
-        # What every descriptor of this stream and epoch begins with: rows 1, 2 and 5 at once.
+        # The first bytes of every descriptor of this stream and epoch: rows 1, 2 and 5 at once.
         self.prefix = bytes(
             frame_descriptor_buffer(geometry.stream_id, geometry.epoch)[
                 :FRAME_DESCRIPTOR_TAIL_OFFSET

@@ -1,7 +1,7 @@
 """The receive path: from descriptors to frames, by the rows of W-106 in their order.
 
-It runs on the application's thread and touches no machine. What it finds wrong with the mapping it
-reports, and stops using the mapping at once; the conductor draws the consequences.
+It runs on the application's thread and touches no machine. It reports a mapping that is wrong and
+stops using it at once; the conductor does the rest.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _decode = decoder_for([FrameDescriptor])
 class Receiver:
     """Reads the descriptor stream of one consumer.
 
-    `reads_alone` says that nothing but descriptors travels on it, each in one fragment. `state` and
+    `reads_alone` is true if only descriptors travel on it, each in one fragment. `state` and
     `subscription` are exchanged by the conductor. `report` posts an event about a
     mapping to the consumer machine.
     """
@@ -133,7 +133,7 @@ class Receiver:
                 if not previous.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
                     break
         if previous is None and self.state is not None:
-            # Whatever is published from now on arrives.
+            # Every frame that is published from now on arrives.
             self.state.joined_at = self.state.newest_seq()
         self.is_private = private
         self.skips_are_intended = private and self.max_rate_hz > 0
@@ -144,7 +144,7 @@ class Receiver:
 
     @property
     def has_pending(self) -> bool:
-        """Whether descriptors are waiting, taken from the transport already or not."""
+        """True if descriptors are waiting, taken from the transport already or not."""
         return bool(self._pending) or self.poll()
 
     def next(self, limit: int = -1) -> Frame | None:

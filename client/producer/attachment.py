@@ -1,4 +1,4 @@
-"""The conductor's side of a producer: mapping, metadata, QoS, and the consumers it knows of."""
+"""The conductor's side of a producer: mapping, metadata, QoS, and its known consumers."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class ProducerAttachment(Attachment):
     # Messages
 
     def on_accepted_announce(self, announce: AcceptedAnnounce) -> None:
-        """Somebody else owns the stream, or a newer epoch does: stop (C-023)."""
+        """Another producer or a newer epoch owns the stream: stop (C-023)."""
         if self.is_ready and (
             announce.epoch > self._epoch
             or (announce.epoch == self._epoch and announce.producer_id != self.client_id)
@@ -185,7 +185,7 @@ class ProducerAttachment(Attachment):
             self.consumers.on_lease_ended(notice.client_id)
 
     def on_consumer_hello(self, hello: ConsumerHello) -> None:
-        """A consumer of the stream lives, and says what it wants."""
+        """A consumer of the stream lives, and has sent its options."""
         self.counters.inc("hellos_received")
         self.consumers.on_hello(hello, self.now())
         if hello.consumer_id not in self._ropes:

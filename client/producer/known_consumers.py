@@ -1,8 +1,8 @@
-"""The consumers that a producer knows of, and the descriptor streams that they read.
+"""The known consumers of a producer, and the descriptor streams that they read.
 
 The driver assigns these streams by ConsumerConfig; the producer opens and closes the publications,
 one for each channel and number however many consumers read it (C-083, W-160 to W-167). Hellos and
-QoS reports show that a consumer lives; a hello has its rate and its wish for progress.
+QoS reports show that a consumer lives; a hello has its rate and its request for progress.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class AssignedDescriptors:
         self._gate: RateGate | None = None
 
     def cap(self, rate_hz: int) -> None:
-        """Send at most so many descriptors a second; 0 is no cap."""
+        """Send at most `rate_hz` descriptors a second; 0 removes the cap."""
         if not rate_hz:
             self._gate = None
         elif self._gate is None or self._gate.period_ns != 1_000_000_000 // rate_hz:
@@ -66,7 +66,7 @@ class AssignedDescriptors:
 
 
 class ConsumerEntry:
-    """What the producer knows about one consumer of its stream."""
+    """The state of one consumer of the stream, as its producer has received it."""
 
     def __init__(self, consumer_id: int) -> None:
         self.consumer_id = consumer_id
@@ -110,7 +110,7 @@ class KnownConsumers:
         self._wide: _Address | None = None
 
     def on_hello(self, hello: ConsumerHello, now: int) -> None:
-        """A consumer lives, and says what it wants; a request no longer made is withdrawn."""
+        """A consumer lives and has sent its options; a request no longer made is withdrawn."""
         if len(self.entries) >= _MAX_CONSUMERS and hello.consumer_id not in self.entries:
             return
         entry = self._entry(hello.consumer_id)
@@ -201,7 +201,7 @@ class KnownConsumers:
         return tuple(d for address, d in self.descriptors.items() if address != self._wide)
 
     def interested(self) -> list[ConsumerEntry]:
-        """Live consumers that want progress."""
+        """Return the live consumers that asked for progress."""
         return [e for e in self.entries.values() if e.wants_progress]
 
     def _entry(self, consumer_id: int) -> ConsumerEntry:

@@ -91,7 +91,7 @@ class Loan:
         self.timestamp_ns = timestamp_ns
         self.trace_id = trace_id
         self.result: PublishResult | None = None
-        """What the commit returned, once there was one."""
+        """The result of the commit, once there was one."""
         if state is None or pool is None:
             self.buffer = memoryview(bytearray(nbytes))
         else:
@@ -99,7 +99,7 @@ class Loan:
 
     @property
     def is_live(self) -> bool:
-        """Whether a commit would reach anybody: the lease of the loan is still the current one."""
+        """True if a commit would send a frame: the lease of the loan is still the current one."""
         return not self._finished and self._state is not None and self._producer._owns(self._state)
 
     @property
@@ -133,9 +133,9 @@ class Loan:
         return self._array
 
     def progress(self, nbytes: int) -> None:
-        """Tell interested consumers that the first `nbytes` bytes are filled (C-080).
+        """Report to interested consumers that the first `nbytes` bytes are filled (C-080).
 
-        Raises ValueError if `nbytes` goes back or exceeds the loan. Costs nothing when nobody
+        Raises ValueError if `nbytes` goes back or exceeds the loan. Costs nothing if no consumer
         asked.
         """
         if nbytes < self._progress_bytes or nbytes > len(self.buffer):

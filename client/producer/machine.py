@@ -28,11 +28,11 @@ __all__ = ["ProducerMachine", "ProducerPort"]
 
 
 class ProducerPort(Protocol):
-    """What the machine may do to the world."""
+    """The effects that the producer machine may have."""
 
     @property
     def is_closing(self) -> bool:
-        """Whether the application has closed the handle."""
+        """True if the application has closed the handle."""
         ...
 
     def start_publishing(self, mapping: StreamMapping) -> None:

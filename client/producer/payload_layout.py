@@ -1,4 +1,4 @@
-"""How data that an application hands over is described on the wire (C-074)."""
+"""The description on the wire of data that an application hands over (C-074)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ type Description = tuple[
 
 
 class FrameHeader(msgspec.Struct, frozen=True):
-    """What the slot of a frame says about it, to be written again as it is.
+    """The description of a frame in its slot, to be written again as it is.
 
     Made by `FrameHeader.checked`, which refuses what a consumer would drop.
     """
@@ -65,10 +65,10 @@ class FrameHeader(msgspec.Struct, frozen=True):
 
 
 def as_array(data: Any) -> npt.NDArray[Any] | None:
-    """The array behind an object that is one or says it is like one; None for plain bytes.
+    """Return the array of an object that is one or offers one; None for plain bytes.
 
-    Scalars become arrays of no dimensions. A list is not taken for an array: its dtype would be
-    a guess.
+    Scalars become arrays without dimensions. A list is not taken for an array: its dtype would
+    be a guess.
     """
     if isinstance(data, np.ndarray):
         return data
@@ -144,7 +144,7 @@ def _layout(
     if shape is None:
         itemsize = tensor_layout(dtype, (1,)).numpy_dtype.itemsize
         if nbytes % itemsize:
-            raise ValueError(f"{nbytes} bytes are no whole number of {dtype.name} elements")
+            raise ValueError(f"{nbytes} bytes are not a whole number of {dtype.name} elements")
         shape = (nbytes // itemsize,)
     elif isinstance(shape, int):
         shape = (shape,)

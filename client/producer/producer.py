@@ -71,7 +71,7 @@ class Producer(Handle):
         self._connection = attachment.connection
         self._counters = attachment.counters
         self._now = attachment.clock.monotonic_ns
-        # What the conductor exchanges; publishing reads each once per frame (C-111).
+        # The conductor exchanges these; publishing reads each once per frame (C-111).
         self._state: WriteState | None = None
         self._descriptors = DescriptorStreams(lambda: self.stream_id, self._counters)
         self._progress: ProgressPolicy = NO_PROGRESS
@@ -97,17 +97,17 @@ class Producer(Handle):
         trace_id: int = 0,
         seq: int | None = None,
     ) -> PublishResult:
-        """Copy a frame into shared memory and tell the consumers; never blocks (C-070, C-071).
+        """Copy a frame into shared memory and notify the consumers; never blocks (C-070, C-071).
 
         `data` is an array, or bytes that `shape`, `dtype` and `strides` (in bytes) describe; bytes
         alone are a flat uint8 array. `timestamp_ns` is the capture time, now if not given; it must
         not go back. `seq` is the frame's sequence, the next one if not given; sequences left out
         are gaps to consumers (W-088). The result is true if the frame was committed and its
-        descriptor sent, held behind open loans, or nobody was there to receive it.
+        descriptor sent, held behind open loans, or no consumer was there to receive it.
 
-        Raises ValueError for what cannot be described on the wire and for a `seq` below the next
-        one; with `strict=True` also for a
-        frame that no pool can hold, and LeaseLostError while there is no lease.
+        Raises ValueError for data that cannot be described on the wire and for a `seq` below the
+        next one; with `strict=True` also for a frame that no pool can hold, and LeaseLostError
+        while there is no lease.
 
         >>> camera.publish(np.zeros((480, 640), np.uint16))  # doctest: +SKIP
         PublishResult(status=<PublishStatus.PUBLISHED: 'published'>, seq=0)
@@ -430,7 +430,7 @@ class Producer(Handle):
             if self._state is not state or loan.seq not in self._loans.by_seq:
                 loan._finish()
                 raise StaleLoanError(
-                    f"the lease of loan {loan.seq} is gone; its frame reaches nobody"
+                    f"the lease of loan {loan.seq} is gone; its frame reaches no consumer"
                 )
             if isinstance(described, FrameHeader):
                 image, nbytes = described.image, described.nbytes
@@ -557,7 +557,7 @@ class Producer(Handle):
     def send_blob(self, data: bytes, *, blob_type: int = 0, checksum: bool = True) -> None:
         """Send a larger piece of metadata in chunks, without repair (W-197).
 
-        It belongs to the current `metadata_version`; who was not listening misses it.
+        It belongs to the current `metadata_version`; a consumer that comes later misses it.
         """
         self._check_open()
         messages = blob_messages(

@@ -26,7 +26,7 @@ _SECOND_NS = 1_000_000_000
 
 
 class ProgressPolicy(msgspec.Struct, frozen=True):
-    """When to send PROGRESS, and where every FrameProgress goes; no targets: nowhere."""
+    """The times at which PROGRESS is due, and the targets of every FrameProgress."""
 
     interval_ns: int
     bytes_delta: int
@@ -47,7 +47,7 @@ NO_PROGRESS = ProgressPolicy(0, 0, 0)
 def policy_for(
     interested: Iterable[ConsumerEntry], config: ClientConfig, targets: tuple[Publication, ...]
 ) -> ProgressPolicy:
-    """The policy for the consumers that want progress (W-182)."""
+    """Return the policy for the consumers that asked for progress (W-182)."""
     hellos = [entry.hello for entry in interested if entry.hello is not None]
     intervals = [_hint(h.progress_interval_us, _DEFAULT_INTERVAL_US) for h in hellos]
     deltas = [_hint(h.progress_bytes_delta, _DEFAULT_BYTES_DELTA) for h in hellos]
@@ -72,7 +72,7 @@ class ProgressCap:
         self._sent = 0
 
     def allows(self, now: int) -> bool:
-        """Whether one more may go now; counts it if so."""
+        """Return whether one more may go now; counts it if so."""
         if now - self._window_ns >= _SECOND_NS:
             self._window_ns = now
             self._sent = 0

@@ -1,4 +1,4 @@
-"""What became of a published frame (C-070)."""
+"""The result of publishing a frame (C-070)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["PublishResult", "PublishStatus"]
 
 
 class PublishStatus(enum.Enum):
-    """What became of a frame.
+    """The outcome for a frame.
 
     `consumed` statuses used up a sequence number: the frame was committed to shared memory.
     """
@@ -18,7 +18,7 @@ class PublishStatus(enum.Enum):
     PUBLISHED = "published"
     """The descriptor was accepted by the shared or any per-consumer stream."""
     NO_SUBSCRIBERS = "no subscribers"
-    """The frame is committed; nobody is connected."""
+    """The frame is committed; no consumer is connected."""
     BACK_PRESSURED = "back pressured"
     """The frame is committed, its descriptor was not accepted: consumers will see a gap."""
     DEFERRED = "deferred"

@@ -37,7 +37,7 @@ from .payload_layout import as_array, described_payload
 __all__ = ["FramePlan", "HeaderFields", "PoolSlots", "WriteState", "checked_u64"]
 
 type HeaderFields = tuple[int, int, bytes]
-"""What a slot says of its frame beside the times: length, pool, image of the header."""
+"""The header of a slot without the times: length, pool, image."""
 
 _MAX_PLANS = 64
 _pack_slot = SLOT_IMAGE.pack_into
@@ -73,7 +73,7 @@ class PoolSlots:
 
 
 class PlanSlots(dict[int, "tuple[int, int, npt.NDArray[Any]]"]):
-    """By index what publishing needs of a slot, made when first asked for.
+    """The parts of a slot that publishing needs, by index; made when first used.
 
     Index of its commit word, offset of its timestamp, an array of one layout over its payload.
     """
@@ -97,10 +97,10 @@ class PlanSlots(dict[int, "tuple[int, int, npt.NDArray[Any]]"]):
 
 
 class FramePlan:
-    """How frames of one layout and length are written: pool, header, slots.
+    """The way to write frames of one layout and length: pool, header, slots.
 
-    `written_as` is how the payload is written where that differs from how it is described: bytes
-    are written as bytes whatever the header says they are.
+    `written_as` is the layout of the copy where it differs from the one described: bytes are
+    written as bytes, whatever type the header gives them.
     """
 
     __slots__ = ("dtype", "header", "nbytes", "shape", "slots", "strides")
@@ -120,7 +120,7 @@ class FramePlan:
         # Of the arrays it is for; a plan for bytes fits none.
         self.dtype = source.dtype if source is not None else None
         self.shape = source.shape if source is not None else None
-        # What decides between ROW and COLUMN, so of no interest with one dimension.
+        # They decide between ROW and COLUMN, so they do not matter with one dimension.
         self.strides = source.strides if source is not None and source.ndim > 1 else None
 
 
@@ -202,10 +202,10 @@ class WriteState:
         return np.frombuffer(payload, np.uint8), self._plan_for_bytes(layout, payload.nbytes)
 
     def _plan_for_array(self, array: npt.NDArray[Any]) -> FramePlan | None:
-        """How to write arrays like this one; None if no pool is large enough.
+        """Return the plan for arrays like this one; None if no pool is large enough.
 
         An array in Fortran order goes out in COLUMN order as it is, any other in ROW order; byte
-        order and gaps between elements are seen to by the copy. Raises ValueError for an array that
+        order and gaps between elements are handled by the copy. Raises ValueError for an array that
         the wire cannot describe (C-074).
         """
         source = (array.dtype, array.shape, array.strides)
@@ -228,7 +228,7 @@ class WriteState:
         return plan
 
     def _plan_for_bytes(self, layout: TensorLayout, nbytes: int) -> FramePlan | None:
-        """How to write `nbytes` of payload that the layout describes; None if no pool has room."""
+        """Return the plan for `nbytes` that the layout describes; None if no pool has room."""
         pool = self.pool_for(nbytes)
         if pool is None:
             return None

@@ -46,7 +46,7 @@ def takes_argument(role: Role, function: Any, parameters: tuple[str, ...]) -> bo
 
 
 def is_delay(seconds: object) -> bool:
-    """Whether a value is a number of seconds that a timer can be given (H-240)."""
+    """Return whether a value is a number of seconds that a timer can be given (H-240)."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return False
     return seconds > 0 and math.isfinite(seconds)

@@ -88,7 +88,7 @@ def committed_word(seq: int) -> int:
 
 
 def is_committed(word: int) -> bool:
-    """Whether a commit word says that its frame is complete; 0, a fresh slot, does not."""
+    """Return whether a commit word says that its frame is complete; 0, a fresh slot, does not."""
     return word & COMMITTED == COMMITTED
 
 

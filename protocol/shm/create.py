@@ -83,7 +83,7 @@ class RegionCreateError(ShmError):
 
     @property
     def out_of_space(self) -> bool:
-        """Whether freeing space may help (D-113)."""
+        """True if freeing space may help (D-113)."""
         return self.error_number in (errno.ENOSPC, errno.EDQUOT)
 
     def __str__(self) -> str:

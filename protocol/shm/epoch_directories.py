@@ -70,7 +70,7 @@ def read_superblock(epoch_directory: int) -> ShmRegionSuperblock | None:
 
 
 def process_is_alive(pid: int) -> bool:
-    """Whether a process of that number runs on this host, whoever owns it."""
+    """Return whether a process of that number runs on this host, whoever owns it."""
     if pid <= 0:
         return False
     try:

@@ -94,7 +94,7 @@ class MappedStream:
         return Revalidation.VALID
 
     def header_is_fresh(self, freshness: Freshness) -> bool:
-        """Whether the header ring's activity stamp is recent: the check without announces
+        """Return whether the header ring's activity stamp is recent: the check without announces
         (W-145)."""
         return _is_fresh(self.header, freshness)
 

@@ -58,7 +58,7 @@ class MappedRegion:
 
     @property
     def closed(self) -> bool:
-        """Whether `close()` was called; views taken before stay readable memory."""
+        """True if `close()` was called; views taken before stay readable memory."""
         return self.mapping.closed
 
     def superblock(self) -> ShmRegionSuperblock:

@@ -84,7 +84,7 @@ def set_activity(words: memoryview, now_ns: int) -> None:
 
 
 def activity_is_fresh(activity_ns: int, *, now_ns: int, window_ns: int) -> bool:
-    """Whether a stamp is set and not older than the freshness window (W-055).
+    """Return whether a stamp is set and not older than the freshness window (W-055).
 
     Stamps in the future are fresh: clocks are read at different moments.
     """

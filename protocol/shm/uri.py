@@ -44,7 +44,7 @@ class RegionUri(msgspec.Struct, frozen=True):
 
 
 def is_uri_path(path: str) -> bool:
-    """Whether `path` is absolute and holds only characters a region URI can carry."""
+    """Return whether `path` is absolute and holds only characters a region URI can carry."""
     return _PATH.fullmatch(path) is not None
 
 

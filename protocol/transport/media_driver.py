@@ -87,7 +87,7 @@ def unique_aeron_dir(label: str = "tensorpool") -> str:
 
 
 def is_media_driver_active(directory: str) -> bool:
-    """Whether a media driver is alive in `directory`.
+    """Return whether a media driver is alive in `directory`.
 
     A killed one leaves a heartbeat that looks fresh to Aeron for 10 s. Unless the process that
     wrote it certainly lives, this waits, at most about 2.5 s, for missing heartbeats.

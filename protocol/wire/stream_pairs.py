@@ -52,7 +52,7 @@ def stream_request(channel: str, stream_id: int) -> StreamRequest:
 
 
 def has_half_set_pair(config: ConsumerConfig) -> bool:
-    """Whether a consumer has to reject this whole assignment (M-120)."""
+    """Return whether a consumer has to reject this whole assignment (M-120)."""
     return StreamRequest.MALFORMED in (
         stream_request(config.descriptor_channel, config.descriptor_stream_id),
         stream_request(config.control_channel, config.control_stream_id),

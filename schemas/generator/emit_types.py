@@ -87,7 +87,7 @@ def entry_class(group: Group) -> str:
 
 
 def admits_raw_enums(message: Message) -> bool:
-    """Whether a decoder may leave this message's enums as numbers."""
+    """Return whether a decoder may leave this message's enums as numbers."""
     return message.shared_memory or message.name in _RAW_ENUM_MESSAGES
 
 

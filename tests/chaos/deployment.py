@@ -57,7 +57,7 @@ class Member:
         self.child: Child | None = None
         self.start_at = 0.0
         self.is_spared = False
-        """Whether faults leave its process alone."""
+        """True if faults leave its process alone."""
 
 
 class Deployment:
@@ -220,7 +220,7 @@ class Deployment:
         return None
 
     def _has_moved(self, member: Member, since: float, before: dict[int, int]) -> bool:
-        """Whether the present process has got frames through after its first report since then."""
+        """True if the present process has got frames through after its first report since then."""
         child = member.child
         if child is None or not child.runs or child.last.get("at", 0.0) < since:
             return False

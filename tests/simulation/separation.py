@@ -80,7 +80,7 @@ class Separation:
 
 
 def _concerns(message: Any, attachment: Attachment) -> bool:
-    """Whether a message may change an attachment, by its ids."""
+    """Return whether a message may change an attachment, by its ids."""
     correlations = attachment.connection.correlations
     match message:
         case ShmAttachResponse():

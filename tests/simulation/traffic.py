@@ -159,7 +159,7 @@ class Traffic:
             self._heard.setdefault(process, set()).add(answer.lease_id)
 
     def has_lost_notice(self, process: str, lease_id: int) -> bool:
-        """Whether a notice was sent to a process that was cut off just then.
+        """Return whether a notice was sent to a process that was cut off just then.
 
         Nothing in the protocol repeats it: the driver ignores keepalives for a lease that it has
         ended (D-083), and each ended lease has one notice (I-4).

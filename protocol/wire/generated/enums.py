@@ -120,7 +120,7 @@ class Role(enum.IntEnum):
 
 
 class PublishMode(enum.IntEnum):
-    """Whether an attach may create the stream."""
+    """True if an attach may create the stream."""
 
     REQUIRE_EXISTING = 1
     EXISTING_OR_CREATE = 2

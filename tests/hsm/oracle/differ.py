@@ -82,7 +82,7 @@ def check_seed(seed: int, sequences: int, *, common: bool) -> None:
 
 
 def is_sound(chart: Chart) -> bool:
-    """Whether what handlers do at run time, which no class statement checks, is still allowed."""
+    """True if what handlers do at run time, which no class statement checks, is still allowed."""
     parents = {v.parent for v in chart.vertices}
     plans = [item.plan for item in (*chart.rules, *chart.initials) if item.plan is not None]
     for plan in plans:

@@ -346,7 +346,7 @@ class Generator:
         return result
 
     def _is_shadowed(self, rule: Rule) -> bool:
-        """Whether it leads to a state around its source and anything else might take its event."""
+        """True if it leads to a state around its source and anything else might take its event."""
         target = rule.target if rule.plan is None else rule.plan.target
         if rule.plan is not None and rule.plan.what != "go":
             return False
