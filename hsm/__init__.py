@@ -57,6 +57,7 @@ from .states import (
     Final,
     History,
     Outcome,
+    Region,
     State,
     Terminate,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "Machine",
     "Outcome",
     "Path",
+    "Region",
     "Runner",
     "State",
     "Terminate",

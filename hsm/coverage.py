@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from ._definition.introspection import Edge
-from .states import State, Terminate
+from .states import Region, State, Terminate
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -41,11 +41,11 @@ class Coverage:
             self._edges.setdefault((edge.source, edge.event, edge.target), edge)
 
     def missed_states(self) -> tuple[State, ...]:
-        """The states never entered; `Terminate` vertices are not listed, they never are."""
+        """The states never entered; `Terminate` vertices and regions, which never are, left out."""
         return tuple(
             state
             for state in self._machine.states
-            if not isinstance(state, Terminate) and not self.states[state]
+            if not isinstance(state, Terminate | Region) and not self.states[state]
         )
 
     def missed_edges(self) -> tuple[Edge, ...]:

@@ -21,7 +21,7 @@ from types import FunctionType
 from typing import Any, Protocol, overload
 
 from .errors import DefinitionError
-from .states import AnyMarker, History, Outcome, State, StateReference
+from .states import AnyMarker, History, Outcome, State, StateReference, TargetReference
 
 type Targets = StateReference | Iterable[StateReference]
 
@@ -231,7 +231,7 @@ def on_event[A](
     event: type[A],
     /,
     *,
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     guard: Callable[[Any, A], object] | None = None,
     history: History | None = None,
@@ -258,7 +258,7 @@ def on_event[A, B](
     event_2: type[B],
     /,
     *,
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     guard: Callable[[Any, A | B], object] | None = None,
     history: History | None = None,
@@ -287,7 +287,7 @@ def on_event[A, B, C](
     event_3: type[C],
     /,
     *,
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     guard: Callable[[Any, A | B | C], object] | None = None,
     history: History | None = None,
@@ -315,7 +315,7 @@ def on_event(
     event: AnyMarker,
     /,
     *,
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     guard: Callable[[Any, Any, Any], object] | None = None,
     history: History | None = None,
@@ -341,7 +341,7 @@ def on_event(
     event: Value,
     /,
     *more_events: Value | type[Any],
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     guard: Callable[[Any, Any], object] | None = None,
     history: History | None = None,
@@ -368,7 +368,7 @@ def on_event(
     event_2: Value,
     /,
     *more_events: Value | type[Any],
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     guard: Callable[[Any, Any], object] | None = None,
     history: History | None = None,
@@ -404,7 +404,8 @@ def on_event(
         state: the state, `ROOT`, or a name.
         events: any hashable objects, or `ANY` by itself for every event that no specific
             declaration of this state takes.
-        target: makes a declarative edge to this state; the function is the edge's effect.
+        target: makes a declarative edge to this state; the function is the edge's effect. A tuple
+            is a fork: one state in each of several regions of one owner (H-253).
         targets: the states that an imperative handler may choose from.
         guard: `(self, arg)`; while it answers false the declaration counts as absent.
         history: `SHALLOW` or `DEEP` to enter `target` through its history.
@@ -427,7 +428,7 @@ def on_event(
 def on_initial(
     owner: StateReference,
     *,
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     history: History | None = None,
 ) -> BehaviorDecorator: ...
@@ -452,7 +453,7 @@ def on_initial(owner: Any, *, target: Any = None, targets: Any = None, history: 
 def on_completion(
     state: StateReference,
     *,
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     guard: CompletionGuard | None = None,
     history: History | None = None,
@@ -534,7 +535,7 @@ def on_timeout(
     after: Delay,
     *,
     every: bool = False,
-    target: StateReference,
+    target: TargetReference,
     targets: None = None,
     guard: CompletionGuard | None = None,
     history: History | None = None,

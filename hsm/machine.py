@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar
 
 from ._definition.introspection import Edge, Finding, lint_of, unreachable_of
-from ._engine import choices, inquiry, observation, snapshots, timers
+from ._engine import choices, inquiry, observation, regions, snapshots, timers
 from ._engine import run_to_completion as steps
 from ._engine.nodes import Activation, Node, Phase
 from ._engine.run_to_completion import BLOCKED
@@ -89,8 +89,18 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
 
     @property
     def current(self) -> State:
-        """The active leaf; `ROOT` for a machine that is new or terminated."""
+        """The active leaf; `ROOT` for a machine that is new or terminated.
+
+        With orthogonal regions the innermost state around all leaves: from its entry to its exit,
+        the state that has the regions (H-251).
+        """
         return self._hsm_node.state
+
+    @property
+    def leaves(self) -> tuple[State, ...]:
+        """The active leaves in document order: one in each region; without regions `current`."""
+        node = self._hsm_node
+        return (node.state,) if node.regions is None else tuple(regions.leaves(self))
 
     @property
     def source(self) -> State:
@@ -118,6 +128,8 @@ class Machine(Hooks, metaclass=MachineType, abstract=True):
         if not isinstance(state, State):
             raise TypeError(f"is_in takes a state, not {state!r}")
         node = self._hsm_node
+        if node.regions is not None:
+            return regions.is_in(self, state)
         return node.phase is not Phase.NEW and state in node.tables.chart.paths[node.state]
 
     @property

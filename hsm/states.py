@@ -73,6 +73,9 @@ type EventLike = Hashable | type[Any]
 type StateReference = State | str
 """A reference to a state in a declaration: the object, or its name (H-003)."""
 
+type TargetReference = StateReference | tuple[StateReference, ...]
+"""The target of an edge; a tuple is a fork into several regions (H-253)."""
+
 
 def _place_of_caller() -> tuple[str, int]:
     """File and line of the call of the function that asks."""
@@ -194,6 +197,35 @@ class Terminate(State):
 
     def __init__(self, name: str | None = None, *, parent: StateReference | None = None) -> None:
         super().__init__(name, parent=parent)
+        self.place = _place_of_caller()
+
+
+class Region(State):
+    """One of the orthogonal regions of a state: all of them are active together (section 24).
+
+    Args:
+        owner: the state that has the region, or its name; it has at least two, and no other
+            children.
+        name: the region's name; without one, the name of the attribute it is bound to.
+
+    >>> from tensor_pool.hsm import Machine, on_initial, ROOT
+    >>> class Printer(Machine):
+    ...     Working = State()
+    ...     Paper = Region(Working)
+    ...     Ink = Region(Working)
+    ...     Loaded = State(parent=Paper)
+    ...     Wet = State(parent=Ink)
+    ...     begin = on_initial(ROOT, target=Working)
+    ...     paper = on_initial(Paper, target=Loaded)
+    ...     ink = on_initial(Ink, target=Wet)
+    >>> Printer().leaves
+    (State('Loaded'), State('Wet'))
+    """
+
+    __slots__ = ()
+
+    def __init__(self, owner: StateReference, name: str | None = None) -> None:
+        super().__init__(name, parent=owner)
         self.place = _place_of_caller()
 
 

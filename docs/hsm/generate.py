@@ -27,7 +27,7 @@ from tests.hsm.oracle.bridge import DIFFERENCES  # noqa: E402
 
 GROUPS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "Machines": (hsm, ("Machine",)),
-    "States": (hsm, ("State", "Final", "Terminate")),
+    "States": (hsm, ("State", "Final", "Terminate", "Region")),
     "Declarations": (
         hsm,
         (

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from ..declarations import Role
-from ..states import ANY, ROOT, Final, History, State, Terminate
+from ..states import ANY, ROOT, Final, History, Region, State, Terminate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +33,8 @@ class Rule:
         history: how `target` is entered, None for an ordinary entry.
         kind: the history kind of an `on_history_default`.
         takes_argument: whether an entry or exit handler is given the event's argument (H-110).
+        fork: the states that an edge with several targets enters; its `target` is the state whose
+            regions they are in (H-253).
         place: file and line.
     """
 
@@ -48,6 +50,7 @@ class Rule:
     kind: History | None
     place: tuple[str, int]
     takes_argument: bool = False
+    fork: tuple[State, ...] = ()
 
     @property
     def is_declarative(self) -> bool:
@@ -141,6 +144,38 @@ class Chart:
             for below in reversed(missing):
                 paths[below] = (below, *paths[below.parent or ROOT])
         return paths
+
+    @cached_property
+    def regions(self) -> dict[State, tuple[State, ...]]:
+        """The regions of each state that has any, in document order (section 24)."""
+        return {
+            state: below
+            for state, below in self.children.items()
+            if below and isinstance(below[0], Region)
+        }
+
+    @cached_property
+    def zones(self) -> dict[State, State | None]:
+        """For each state the innermost region that it is in (or is); None outside of regions."""
+        return {
+            state: next((each for each in path if isinstance(each, Region)), None)
+            for state, path in self.paths.items()
+        }
+
+    def lift(self, state: State, ancestor: State) -> State:
+        """Return the state, or the owner of regions around it, that is in the zone of `ancestor`.
+
+        Leaving a state in a region up to a state outside of it means leaving that owner.
+        """
+        zone = self.zones[ancestor]
+        while (inner := self.zones[state]) is not zone:
+            state = (inner or ROOT).parent or ROOT
+        return state
+
+    def crosses(self, source: State, target: State) -> bool:
+        """Return True if the two are in different regions of one owner (H-254)."""
+        scope = self.scope(source, target)
+        return scope in self.regions and scope not in (source, target)
 
     def is_composite(self, state: State) -> bool:
         """Return True if a state has children of any kind; `ROOT` counts as composite."""

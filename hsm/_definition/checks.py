@@ -12,8 +12,8 @@ from typing import Any
 
 from ..declarations import After, Role
 from ..errors import DefinitionError
-from ..states import ANY, ROOT, Final, History, State, Terminate
-from . import completion_cycles
+from ..states import ANY, ROOT, Final, History, Region, State, Terminate
+from . import completion_cycles, region_rules
 from .chart import Chart, Rule
 from .family import Member, family_of
 from .precedence import assemble
@@ -70,6 +70,8 @@ class _Definition:
     def chart(self) -> Chart:
         self._check_states()
         self._check_parents()
+        for state, problem in region_rules.structure(self.states, self.children):
+            self._say(self._describe(state), state.place, problem)
         self._check_members()
         rules = [
             (member.rank, rule) for member in self.family.members for rule in self._rules(member)
@@ -247,6 +249,11 @@ class _Definition:
         if len(self.problems) == before:
             for state in states:
                 self._check_reach(state, member, targets, wrong)
+                if state is not None:
+                    for problem in region_rules.reach(
+                        state, declaration, targets, self.paths, self.children
+                    ):
+                        wrong(problem)
         if len(self.problems) > before:
             return
         for state in states:
@@ -258,12 +265,13 @@ class _Definition:
                     attribute=member.attribute,
                     function=member.function,
                     guard=declaration.guard,
-                    target=None if declaration.target is None else targets[0],
+                    target=region_rules.target_of(declaration, targets, self.paths),
                     targets=targets,
                     history=declaration.history,
                     kind=declaration.kind,
                     place=member.place,
                     takes_argument=takes_argument(role, member.function, parameters),
+                    fork=targets if isinstance(declaration.target, tuple) else (),
                 )
 
     def _subjects(
@@ -287,6 +295,8 @@ class _Definition:
             subjects.append(state)
             if isinstance(state, Final | Terminate):
                 wrong(f"{state!r} can have no declarations; declare this for its parent")
+            if isinstance(state, Region) and role not in (Role.INITIAL, Role.HISTORY_DEFAULT):
+                wrong(f"{state!r} is a region; declare this for {state.parent!r} or a state inside")
             if state is ROOT and role in _NOT_OF_ROOT:
                 wrong("ROOT is never entered, left or completed; name a state")
         return subjects
@@ -341,13 +351,17 @@ class _Definition:
         found: list[State] = []
         if target is None and targets is None:
             return ()
-        references = (target,) if target is not None else _listed(targets)
+        if isinstance(target, tuple) and declaration.history is not None:
+            wrong("a fork enters no history; give one target, or leave out history")
+        references = _listed(targets if target is None else target)
         if not references:
-            wrong(f"targets={targets!r} names no state; list the states the handler may choose")
+            wrong(f"targets={references!r} names no state; list the states the handler may choose")
         for reference in references:
             state = self._find(reference)
             if state is None:
                 wrong(f"unknown target {_show(reference)}; {self._suggest(reference)}")
+            elif isinstance(state, Region) and target is not None and declaration.history is None:
+                wrong(f"the target {state!r} is a region; name its owner or a state inside it")
             elif state not in found:
                 found.append(state)
         if declaration.history is not None and found and self._is_childless(found[0]):
@@ -426,8 +440,9 @@ class _Definition:
         }
         owners = [ROOT, *self.states]
         for owner in owners:
-            needed = owner is ROOT or any(
-                not isinstance(child, Final | Terminate) for child in self.children[owner]
+            needed = owner is ROOT or isinstance(owner, Region)
+            needed = needed or any(
+                not isinstance(child, Final | Terminate | Region) for child in self.children[owner]
             )
             if needed and owner not in chart.initials and owner not in attempted:
                 what = "ROOT" if owner is ROOT else self._describe(owner)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from ..declarations import Role
-from ..states import ANY, ROOT, Final, State, Terminate
+from ..states import ANY, ROOT, Final, Region, State, Terminate
 from . import completion_cycles
 from .chart import Chart, Rule
 
@@ -87,7 +87,9 @@ def unreachable_of(chart: Chart) -> tuple[State, ...]:
     waiting = [ROOT]
     while waiting:
         for target in targets.get(waiting.pop(), ()):
-            new = [state for state in chart.paths[target] if state not in reached]
+            entered = chart.paths[target]
+            entered += tuple(region for state in entered for region in chart.regions.get(state, ()))
+            new = [state for state in dict.fromkeys(entered) if state not in reached]
             reached.update(new)
             waiting.extend(new)
     return tuple(state for state in chart.states if state not in reached)
@@ -144,7 +146,12 @@ def lint_of(chart: Chart) -> tuple[Finding, ...]:
             message = f"no edge leads out of {state.name!r}; use a Final if this is meant"
             findings.append(Finding("dead-end", state, message))
     for state in chart.states:
-        has_final = any(isinstance(child, Final) for child in chart.children[state])
+        if isinstance(state, Region):
+            continue
+        ending = [
+            child for home in chart.regions.get(state, (state,)) for child in chart.children[home]
+        ]
+        has_final = any(isinstance(child, Final) for child in ending)
         if has_final and state not in chart.completions:
             message = f"{state.name!r} has a Final child, and nothing follows its completion"
             findings.append(Finding("no-completion", state, message))

@@ -12,9 +12,10 @@ from typing import Any
 
 from ..declarations import Role
 from ..errors import TransitionError
-from ..states import History, Outcome, State
+from ..states import History, Outcome, Region, State
 from .dispatch_tables import NO_TARGETS
 from .nodes import Activation, activation_of
+from .region_plans import CROSSING
 from .transition_plans import EFFECT_OF_CALLER
 
 NO_HANDLER = "only a running imperative handler may take a transition"
@@ -43,6 +44,8 @@ def refuse_transition(m: Any, call: str, target: object, effect: object) -> Tran
         reason = NO_HANDLER if handler is None else NO_TARGETS
     elif (target in active.targets and not active.moves) or active.leaf is None:
         reason = active.refusal
+    elif target in active.refused:
+        reason = active.refused[target]
     elif target in active.moves and not callable(effect):
         reason = f"the effect {effect!r} is not callable"
     else:
@@ -60,6 +63,8 @@ def transition_history(m: Any, owner: Any, kind: Any, effect: Action | None) -> 
     if not isinstance(kind, History):
         raise refusal(m, call, owner, f"the kind is {kind!r}; give SHALLOW or DEEP")
     allowed = isinstance(owner, State) and active is not None and owner in active.moves
+    if isinstance(owner, Region) and active is not None and owner in active.refused:
+        allowed = not m._hsm_node.tables.chart.crosses(active.source, owner)
     if not allowed or active is None or active.leaf is None or active.rule is None:
         raise refuse_transition(m, call, owner, effect)
     routes = m._hsm_node.tables.routes
@@ -167,5 +172,7 @@ def _checked(
             raise wrong(f"the target {target!r} is not among the declared targets")
         if not chart.is_below(target, owner):
             raise wrong(f"the target {target!r} is not below the owner")
+        if chart.regions and chart.crosses(active.source, target):
+            raise wrong(f"the target {target!r} cannot be reached: {CROSSING}")
         decided.append((guard, target, action))
     return decided

@@ -93,6 +93,8 @@ class Script(Lines):
 
     def at(self, node: Any) -> None:
         """Make `node` the machine's; left out when nothing can see it before the next one."""
+        if self._node is not None and self._node.home != node.home:
+            self.settle()
         self._node = node
 
     def source(self, activation: Any) -> None:
@@ -103,7 +105,10 @@ class Script(Lines):
         """Store the node."""
         if self._node is not None:
             node, self._node = self._node, None
-            self.add("m._hsm_node = {}", node)
+            if node.home is None:
+                self.add("m._hsm_node = {}", node)
+            else:
+                self.add("m._hsm_memory[{}][{}] = {}", *node.home, node)
 
     def commit(self) -> None:
         """Mark the commit point (H-161): what follows is protected, up to `protect`."""

@@ -19,11 +19,12 @@ from typing import Any
 from .._definition.chart import Chart, Rule
 from ..declarations import After
 from ..states import ANY, HANDLED, ROOT, UNHANDLED, Final, Outcome, State
-from . import inquiry
+from . import inquiry, regions
 from . import run_to_completion as steps
 from .codegen import Lines, Plan
 from .history import Memories
 from .nodes import Activation, Node, Phase
+from .region_search import RegionSearch, wait, without_event
 from .transition_plans import Call, Routes, trace
 
 NO_TARGETS = "this handler declares no targets; add targets=… to its declaration"
@@ -42,24 +43,38 @@ class Tables:
     def __init__(self, chart: Chart, memories: Memories, *, traced: bool) -> None:
         self.chart = chart
         self.traced = traced
+        self.memories = memories
         self.nodes = {state: Node(self, state, Phase.RUNNING) for state in (ROOT, *chart.states)}
         self.new = Node(self, ROOT, Phase.NEW, steps.refuse_to_run)
         self.held = Node(self, ROOT, Phase.NEW, steps.refuse_to_run)
         self.terminated = Node(self, ROOT, Phase.TERMINATED, steps.refuse_to_run)
-        self.memories = memories
         self.routes = Routes(chart, self.nodes, self.terminated, memories, traced=traced)
         self._has_imperative_initial = any(
             not rule.is_declarative for rule in chart.initials.values()
         )
         self._timeouts: dict[tuple[State, After], Plan] = {}
         self._filling = threading.RLock()
+        self.regional = RegionSearch(self) if chart.regions else None
         self.start: Plan = self._first_start
         for state, node in self.nodes.items():
             node.find = self._filler(node)
             if isinstance(state, Final):
                 node.completes = state.parent if state.parent in chart.completions else None
-            elif state in chart.completions and not chart.is_composite(state):
-                node.completes = state
+            elif state in chart.completions:
+                reaches = state in chart.regions or not chart.is_composite(state)
+                node.completes = state if reaches else None
+        for state, node in self.nodes.items():
+            zone = chart.zones[state]
+            if zone is not None and zone.parent is not None:
+                index = chart.regions[zone.parent].index(zone)
+                node.home = memories.regions[zone.parent], index
+
+    def guarded(self, m: Any, plan: Plan, arg: Any) -> Outcome:
+        """Run a plan; with regions, an exception leaves them as they were before (H-258)."""
+        if self.regional is None:
+            return plan(m, arg)
+        result: Outcome = regions.guarded(m, plan, arg)
+        return result
 
     def _first_start(self, m: Any, arg: Any) -> Outcome:
         self.start = self.routes.start()
@@ -83,8 +98,11 @@ class Tables:
             node.completion = lines.compile()
         return node.completion
 
-    def timeout(self, node: Node, event: After) -> Plan:
+    def timeout(self, m: Any, event: After) -> Plan:
         """Return the plan of a time event in a leaf; only its own state is asked (H-243)."""
+        node: Node = m._hsm_node
+        if self.regional is not None:
+            node = self.regional.node_of(m, event)
         plan = self._timeouts.get((node.state, event))
         if plan is None:
             rule = next(
@@ -116,6 +134,8 @@ class Tables:
         return fill_and_find
 
     def _fill(self, node: Node) -> None:
+        if self.regional is not None and self.regional.fill(node):
+            return
         leaf = node.state
         path = self.chart.paths[leaf]
         visible: dict[Hashable, None] = {}
@@ -127,22 +147,24 @@ class Tables:
         table: dict[Hashable, Plan] = {ANY: steps.refuse_any}
         for event in visible:
             table[event] = self._plan(node, event)
-        checks = self.chart.checks_events
+        other = None
         if has_any or self.traced:
             other = self._whole_search(leaf, path, object())
-            if checks:
-                other = _checking(other, has_any=has_any)
-            node.find = _OpenTable(table, other).__getitem__
-        elif checks:
-            node.find = _OpenTable(table, _checking(_take_nothing, has_any=False)).__getitem__
-        else:
-            node.find = table.get
+        node.find = self.finder(table, other, has_any=has_any)
+
+    def finder(
+        self, table: dict[Hashable, Plan], other: Plan | None, *, has_any: bool
+    ) -> Callable[[Any], Plan | None]:
+        """Return the `find` of a node: from a table, and `other` for events that are not there."""
+        if self.chart.checks_events:
+            other = _checking(other or _take_nothing, has_any=has_any)
+        return table.get if other is None else _OpenTable(table, other).__getitem__
 
     def _plan(self, node: Node, event: Hashable) -> Plan:
         leaf = node.state
         path = self.chart.paths[leaf]
         if event is None:
-            return _without_event(self._whole_search(leaf, path, event))
+            return without_event(self._whole_search(leaf, path, event))
         keeps = self.memories.argument is not None
         if not self.traced:
             for index, state in enumerate(path):
@@ -163,31 +185,50 @@ class Tables:
 
     def _whole_search(self, leaf: State, path: tuple[State, ...], event: Hashable) -> Plan:
         """A search that keeps the argument for the entry and exit handlers, if any takes it."""
-        plan = self._search(leaf, path, event)
+        return self.keeping(self._search(leaf, path, event))
+
+    def keeping(self, plan: Plan) -> Plan:
+        """The plan of a whole search, which keeps the argument if any such handler takes it."""
         cell = self.memories.argument
         return plan if cell is None else _keeping_argument(plan, cell)
 
     # Searches -----------------------------------------------------------------------------------
 
-    def _search(self, leaf: State, path: tuple[State, ...], event: Hashable) -> Plan:
-        """The function that tries the states of `path` in turn (H-061, H-062)."""
+    def _search(
+        self, leaf: State, path: tuple[State, ...], event: Hashable, *, begins: bool = True
+    ) -> Plan:
+        """The function that tries the states of `path` in turn (H-061, H-062).
+
+        Args:
+            begins: whether the search for the event begins here.
+        """
         lines = Lines()
         if self.traced:
             lines.add("event = m.event")
             lines.add("m._hsm_active = {}", self.routes.marks[leaf])
-            trace(lines, "dispatch_start", names="event, arg")
+            if begins:
+                trace(lines, "dispatch_start", names="event, arg")
+        self._levels(lines, leaf, path, event)
+        return lines.compile()
+
+    def _levels(self, lines: Lines, leaf: State, path: tuple[State, ...], event: Hashable) -> None:
+        """Write the trial of the states of a path, and the answer when none takes the event."""
         for state in path:
-            candidates = self.chart.candidates.get(state, {})
-            options = [(rule, "(m, arg)") for rule in candidates.get(event, ())]
-            defers = event in state.defer
-            if not defers:
-                options += [(rule, "(m, arg, m.event)") for rule in candidates.get(ANY, ())]
+            options, defers = self.options(state, event)
             if options or defers or self.traced:
                 may_decline = self._level(lines, leaf, state, options, defers=defers)
                 if not may_decline:
                     break
         _conclude(lines)
-        return lines.compile()
+
+    def options(self, state: State, event: Hashable) -> tuple[list[tuple[Rule, str]], bool]:
+        """The candidates of a state with their parameters, and whether it defers the event."""
+        candidates = self.chart.candidates.get(state, {})
+        options = [(rule, "(m, arg)") for rule in candidates.get(event, ())]
+        defers = event in state.defer
+        if not defers:
+            options += [(rule, "(m, arg, m.event)") for rule in candidates.get(ANY, ())]
+        return options, defers
 
     def _level(
         self,
@@ -227,7 +268,9 @@ class Tables:
             if keyword == "elif":
                 lines.add("else:")
             if defers:
-                lines.add(f"{indent}result = {{}}(m, arg)", steps.defer)
+                inside = self.regional is not None and self.chart.zones[state] is not None
+                deferring = wait if inside else steps.defer
+                lines.add(f"{indent}result = {{}}(m, arg)", deferring)
             else:
                 lines.add(f"{indent}result = {{}}", UNHANDLED)
         if hooked:
@@ -285,16 +328,6 @@ def _conclude(lines: Lines) -> None:
     lines.add("return {}", UNHANDLED)
 
 
-def _without_event(plan: Plan) -> Plan:
-    """None is an event like others, but between steps it stands for `no step`."""
-
-    def begin(m: Any, arg: Any) -> Any:
-        m._hsm_event = steps.NO_EVENT
-        return plan(m, arg)
-
-    return begin
-
-
 def _take_nothing(m: Any, arg: Any) -> Outcome:
     return UNHANDLED
 
@@ -329,7 +362,7 @@ class _OpenTable(dict[Hashable, Plan]):
     def __init__(self, table: dict[Hashable, Plan], other: Plan) -> None:
         super().__init__(table)
         self._other = other
-        self._without_event = _without_event(other)
+        self._without_event = without_event(other)
 
     def __missing__(self, event: Hashable) -> Plan:
         return self._without_event if event is None else self._other

@@ -21,6 +21,9 @@ class Memories:
         argument: the position of the event's argument, for charts whose entry or exit handlers
             take it (H-110); None for others.
         timers: the position of the armed timers, for charts that have any (section 23).
+        regions: for each state with regions the position of the list of their nodes, which is new
+            whenever the state is entered and None while it is not active (section 24).
+        restored: the position of what a transition restores in regions; None without regions.
         is_extended: whether a machine has the list from its beginning on.
     """
 
@@ -32,6 +35,8 @@ class Memories:
         if chart.passes_argument:
             self.argument = self._extend()
         self.timers: int | None = self._extend() if chart.timeouts else None
+        self.regions = {state: self._extend() for state in chart.regions}
+        self.restored: int | None = self._extend() if chart.regions else None
 
     def _extend(self) -> int:
         self.size += 1
@@ -49,13 +54,13 @@ class Memories:
         """Have a machine remember nothing."""
         m._hsm_memory = self.new() if self.is_extended else None
 
-    def read(self, memory: list[Any] | None) -> dict[State, State]:
+    def read(self, memory: list[Any] | None) -> dict[State, Any]:
         """Return the remembered leaves, by owner."""
         if memory is None:
             return {}
         return {state: memory[cell] for state, cell in self.cells.items() if memory[cell]}
 
-    def write(self, m: Any, history: dict[State, State]) -> None:
+    def write(self, m: Any, history: dict[State, Any]) -> None:
         """Have a machine remember this and nothing else."""
         self.begin(m)
         if history:

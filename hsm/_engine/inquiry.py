@@ -12,6 +12,7 @@ from typing import Any
 from .._definition.chart import Chart, Rule
 from ..errors import DispatchError
 from ..states import ANY, EventLike, State
+from . import regions
 from . import run_to_completion as steps
 from .nodes import Phase
 
@@ -30,7 +31,7 @@ def can(m: Any, event: EventLike, arg: Any) -> bool:
     try:
         return any(
             _takes(m, chart, state, event, arg)  # a guard finds itself within a step
-            for state in chart.paths[node.state]
+            for state in regions.active_states(m)
         )
     finally:
         steps.rest(m)

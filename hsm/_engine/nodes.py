@@ -57,6 +57,9 @@ class Node:
             follows when the function declines.
         grants: for events whose plan is the user's own function, what that may do; absent for
             functions that may take no transition.
+        home: for a state in a region, where the machine's node of that region is: the cell of the
+            memory, and the position among the regions. None outside of regions.
+        regions: for a state with regions, the cell of the memory that has their nodes.
     """
 
     __slots__ = (
@@ -64,7 +67,9 @@ class Node:
         "completion",
         "find",
         "grants",
+        "home",
         "phase",
+        "regions",
         "rests",
         "state",
         "tables",
@@ -81,6 +86,8 @@ class Node:
         self.completion: Plan | None = None
         self.rests: dict[Hashable, tuple[Rule, Plan | None]] = {}
         self.grants: dict[Hashable, Activation] = {}
+        self.home: tuple[int, int] | None = None
+        self.regions: int | None = tables.memories.regions.get(state)
         if refuse is not None:
             self.find = _always(refuse)
 
@@ -114,6 +121,7 @@ class Activation:
         leaf: the leaf at which the handler runs; None for other user code.
         rule: the declaration of the handler.
         moves: the plan for each target that `transition` may be given.
+        refused: for declared targets that `transition` may not be given, why (H-254).
         targets: the declared targets.
         recalls: the plans of `transition_history`, by owner and kind.
         choices: the plans of `choice`, by owner.
@@ -126,6 +134,7 @@ class Activation:
         "moves",
         "recalls",
         "refusal",
+        "refused",
         "rule",
         "source",
         "spent",
@@ -146,6 +155,7 @@ class Activation:
         self.leaf = leaf
         self.rule = rule
         self.moves: dict[State, Plan] = {}
+        self.refused: dict[State, str] = {}
         self.targets: tuple[State, ...] = rule.targets if rule and leaf is not None else ()
         self.recalls: dict[tuple[State, Any], Plan] = {}
         self.choices: dict[State, Plan] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tracing import Observed, observed_by
+from . import regions
 from .nodes import Node, Phase
 from .run_to_completion import refuse_in_step, refuse_to_run
 
@@ -47,6 +48,6 @@ def move(m: Any, tables: Any) -> None:
     if node.phase is Phase.NEW:
         m._hsm_node = tables.new if node is node.tables.new else tables.held
     elif node.phase is Phase.RUNNING:
-        m._hsm_node = tables.nodes[node.state]
+        m._hsm_node = regions.build(m, tables, regions.shape(m, node))
     else:
         m._hsm_node = Node(tables, node.state, node.phase, refuse_to_run)

@@ -19,7 +19,7 @@ from typing import Any
 
 from .._definition.chart import Rule
 from ..errors import DispatchError, TransitionError
-from ..states import ANY, DEFERRED, HANDLED, UNHANDLED, EventLike, Final, Outcome
+from ..states import ANY, DEFERRED, HANDLED, UNHANDLED, EventLike, Final, Outcome, State
 from .nodes import Activation, Node, Phase, activation_of
 
 NO_EVENT: Any = type("NO_EVENT", (), {"__slots__": ()})()
@@ -34,16 +34,19 @@ class Agenda:
 
     Attributes:
         completion: whether the completion of the current node's state is pending.
+        completions: in charts with regions instead, the leaves whose reaching has completed a
+            state, in the order in which they did.
         posted: posted events with their arguments, oldest first.
         deferred: deferred events with their arguments, oldest first.
         offer: the position of the deferred event that is offered next, None while none is (H-212).
         place: the position of the event that is being offered, where it goes if deferred again.
     """
 
-    __slots__ = ("completion", "deferred", "offer", "place", "posted")
+    __slots__ = ("completion", "completions", "deferred", "offer", "place", "posted")
 
     def __init__(self, *, completion: bool = False) -> None:
         self.completion = completion
+        self.completions: list[State] = []
         self.posted: deque[tuple[EventLike, Any]] = deque()
         self.deferred: list[tuple[EventLike, Any]] = []
         self.offer: int | None = None
@@ -52,7 +55,9 @@ class Agenda:
     @property
     def is_leftover(self) -> bool:
         """Return True if there is something to do without any new event."""
-        return self.completion or bool(self.posted) or self.offer is not None
+        return (
+            self.completion or bool(self.posted) or bool(self.completions) or self.offer is not None
+        )
 
 
 def agenda_of(m: Any) -> Agenda:
@@ -293,7 +298,7 @@ def stop(m: Any) -> None:
     m._hsm_event = NO_EVENT
     try:
         if node.phase is Phase.RUNNING:
-            node.tables.routes.stop(node.state)(m, None)
+            node.tables.guarded(m, node.tables.routes.stop(node.state), None)
     except BaseException:
         abort(m)
         raise
@@ -323,9 +328,9 @@ def resume(m: Any) -> None:
 def fire(m: Any, event: Any) -> bool:
     """The step of a time event (H-242)."""
     m._hsm_event = event
-    node = m._hsm_node
+    tables = m._hsm_node.tables
     try:
-        result = node.tables.timeout(node, event)(m, None)
+        result = tables.guarded(m, tables.timeout(m, event), None)
         work_off(m)
     except BaseException:
         abort(m)
@@ -371,17 +376,23 @@ def work_off(m: Any) -> None:
         elif due.completion:
             due.completion = False
             _complete(m)
+        elif due.completions:
+            _complete(m, due.completions.pop(0))
         elif due.offer is not None:
             _offer(m, due)
         elif due.posted:
             take(m, *due.posted.popleft())
 
 
-def _complete(m: Any) -> None:
+def _complete(m: Any, leaf: State | None = None) -> None:
     m._hsm_event = NO_EVENT
     m._hsm_active = None
     node = m._hsm_node
-    node.tables.completion(node)(m, None)
+    tables = node.tables
+    if leaf is None:
+        tables.completion(node)(m, None)
+    else:
+        tables.guarded(m, tables.completion(tables.nodes[leaf]), None)
 
 
 def _offer(m: Any, agenda: Agenda) -> None:
@@ -416,7 +427,7 @@ def rest(m: Any) -> None:
 def _describe(m: Any, due: Any) -> str:
     """Return a text about the next item of `work_off`, and its state."""
     what = "completion"
-    if due is not COMPLETION and not due.completion:
+    if due is not COMPLETION and not (due.completion or due.completions):
         if due.offer is not None and due.offer < len(due.deferred):
             what = f"recalled event {due.deferred[due.offer][0]!r}"
         elif due.posted:

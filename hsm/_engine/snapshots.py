@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..declarations import After
 from ..errors import DispatchError
 from ..states import ANY, HANDLED, ROOT, EventLike, Final, State
-from . import timers
+from . import regions, timers
 from .nodes import Node, Phase
+from .regions import Branched, Leaf, state_of
 from .run_to_completion import COMPLETION, Agenda, refuse_in_step, refuse_to_run, rest
 
 FORMAT = 2
-"""The format of snapshots; those of format 1 have no number and no timers (H-258)."""
+"""The format of snapshots; those of format 1 have no number, timers or regions (H-258)."""
 
 
 @dataclass(slots=True)
@@ -27,14 +29,18 @@ class Configuration:
     """The whole configuration of a machine between steps.
 
     Attributes:
-        held: whether a new machine waits for `start()`.
+        branches: what is active in the regions of the state; None for a state without any.
+        history: the memory of each composite that has one.
+        completions: with regions, the leaves whose reaching has completed a state.
         offer: the deferred event that a failed step was about to offer, None in most cases.
     """
 
     phase: Phase
     state: State
-    history: dict[State, State] = field(default_factory=dict)
+    branches: Branched | None = None
+    history: dict[State, Leaf] = field(default_factory=dict)
     completion: bool = False
+    completions: list[State] = field(default_factory=list)
     posted: list[tuple[EventLike, Any]] = field(default_factory=list)
     deferred: list[tuple[EventLike, Any]] = field(default_factory=list)
     offer: int | None = None
@@ -46,8 +52,11 @@ def configuration(m: Any) -> Configuration:
     node, due = m._hsm_node, m._hsm_due
     found = Configuration(node.phase, node.state)
     found.history = node.tables.memories.read(m._hsm_memory)
+    branches = regions.shape(m, node)
+    found.branches = branches if isinstance(branches, Branched) else None
     if isinstance(due, Agenda):
         found.completion = due.completion
+        found.completions = list(due.completions)
         found.posted = list(due.posted)
         found.deferred = list(due.deferred)
         found.offer = due.offer
@@ -63,10 +72,13 @@ def configure(m: Any, found: Configuration, tables: Any) -> None:
     m._hsm_active = None
     m._hsm_node = _node(tables, found)
     tables.memories.write(m, found.history)
+    if found.branches is not None:
+        regions.build(m, tables, found.branches)
     if found.timers:
         m._hsm_memory[tables.memories.timers] = timers.Pending(found.timers)
-    if found.posted or found.deferred:
+    if found.posted or found.deferred or found.completions:
         agenda = m._hsm_due = Agenda(completion=found.completion)
+        agenda.completions = list(found.completions)
         agenda.posted = deque(found.posted)
         agenda.deferred = list(found.deferred)
         agenda.offer = found.offer
@@ -117,18 +129,31 @@ def snapshot(m: Any) -> dict[str, Any]:
     if found.phase is Phase.FAULTED:
         raise DispatchError(f"{type(m).__qualname__}.snapshot: the machine is faulted; reset it")
     node = m._hsm_node
-    completed = node.completes if found.completion else None
-    return {
+    completed: Any = node.completes.name if found.completion and node.completes else None
+    names = [node.tables.nodes[leaf].completes.name for leaf in found.completions]
+    if names:
+        completed = names if len(names) > 1 else names[0]
+    taken = {
         "format": FORMAT,
         "machine": type(m).__qualname__,
         "state": found.state.name,
         "lifecycle": found.phase.value,
-        "history": {owner.name: leaf.name for owner, leaf in found.history.items()},
-        "completion": None if completed is None else completed.name,
+        "history": {owner.name: _named(leaf) for owner, leaf in found.history.items()},
+        "completion": completed,
         "posted": [[event, arg] for event, arg in found.posted],
         "deferred": [[event, arg] for event, arg in found.deferred],
         "timers": [[state.name, index, left] for state, index, left in found.timers],
     }
+    if found.branches is not None:
+        taken["regions"] = _named(found.branches)["regions"]
+    return taken
+
+
+def _named(leaf: Leaf | None) -> Any:
+    """A leaf by its name; with regions a dict of the state's name and what is in each region."""
+    if isinstance(leaf, Branched):
+        return {"state": leaf.state.name, "regions": [_named(part) for part in leaf.parts]}
+    return None if leaf is None else leaf.name
 
 
 def restore(m: Any, value: Any, elapsed: float) -> None:
@@ -182,11 +207,12 @@ class _Reader:
             posted=self._queue("posted"),
             deferred=self._queue("deferred"),
         )
-        found.completion = self._completion(value["completion"], found)
+        found.branches = self._branches(state, value.get("regions"))
+        self._read_completion(value["completion"], found)
         found.timers = self._timers(value.get("timers", ()), found)
         alive = phase in (Phase.NEW, Phase.RUNNING)
         self._require(
-            alive or not (found.posted or found.deferred or found.completion),
+            alive or not (found.posted or found.deferred or found.completion or found.completions),
             f"a {phase.value} machine has nothing left to do",
         )
         self._require(
@@ -210,40 +236,93 @@ class _Reader:
         if phase in (Phase.NEW, Phase.TERMINATED):
             self._require(state is ROOT, f"a {phase.value} machine is in ROOT, not in {state.name}")
             return
-        self._require(self.chart.can_rest_in(state), f"{state.name} cannot be the active leaf")
+        rests = self.chart.can_rest_in(state) and self.chart.zones[state] is None
+        rests = rests or (state in self.chart.regions and self.chart.zones[state] is None)
+        self._require(rests, f"{state.name} cannot be the active leaf")
         ends = isinstance(state, Final) and state.parent is ROOT
         self._require(
             ends == (phase is Phase.COMPLETE), f"a machine in {state.name} is not {phase.value}"
         )
 
-    def _history(self, history: object) -> dict[State, State]:
+    def _branches(self, state: State, parts: object) -> Branched | None:
+        """The leaves in the regions of a state."""
+        if parts is None and state not in self.chart.regions:
+            return None
+        regions = self.chart.regions.get(state, ())
+        fits = isinstance(parts, list | tuple) and len(parts) == len(regions)
+        self._require(fits, f"{state.name} has {len(regions)} regions, not {parts!r}")
+        pairs = zip(list(parts), regions, strict=True)  # type: ignore[call-overload]
+        return Branched(state, tuple(self._leaf(part, region) for part, region in pairs))
+
+    def _leaf(self, value: object, zone: State | None) -> Leaf:
+        """A leaf of a region or, for None, of the machine."""
+        parts = value.get("regions") if isinstance(value, dict) else None
+        state = self._state(value.get("state") if isinstance(value, dict) else value)
+        rests = self.chart.can_rest_in(state) or state in self.chart.regions
+        self._require(rests, f"{state.name} cannot be an active leaf")
+        inside = self.chart.zones[state] is zone
+        where = "the machine" if zone is None else zone.name
+        self._require(inside, f"{state.name} is not a leaf of {where}")
+        return self._branches(state, parts) or state
+
+    def _memory(self, value: object, zone: State | None) -> Leaf:
+        """A remembered leaf: in regions, None stands for what is not remembered."""
+        if isinstance(value, dict) and isinstance(value.get("regions"), list | tuple):
+            state = self._state(value.get("state"))
+            regions = self.chart.regions.get(state, ())
+            fits = len(value["regions"]) == len(regions) and self.chart.zones[state] is zone
+            self._require(fits, f"{value!r} cannot be remembered")
+            pairs = zip(value["regions"], regions, strict=True)
+            parts = (None if part is None else self._memory(part, zone) for part, zone in pairs)
+            return Branched(state, tuple(parts))
+        state = self._state(value)
+        rests = self.chart.can_rest_in(state) and not isinstance(state, Final)
+        self._require(
+            rests and self.chart.zones[state] is zone, f"{state.name} cannot be remembered"
+        )
+        return state
+
+    def _history(self, history: object) -> dict[State, Leaf]:
         self._require(isinstance(history, dict), f"the history is {history!r}, not a dict")
-        found: dict[State, State] = {}
-        for owner_name, leaf_name in dict(history).items():  # type: ignore[call-overload]
-            owner, leaf = self._state(owner_name), self._state(leaf_name)
+        found: dict[State, Leaf] = {}
+        for owner_name, value in dict(history).items():  # type: ignore[call-overload]
+            owner = self._state(owner_name)
             self._require(owner in self.tables.memories.cells, f"{owner.name} has no history")
-            self._require(
-                self.chart.is_below(leaf, owner), f"{leaf.name} is not below {owner.name}"
-            )
-            rests = self.chart.can_rest_in(leaf) and not isinstance(leaf, Final)
-            self._require(rests, f"{leaf.name} cannot be remembered")
+            leaf = self._memory(value, self.chart.zones[owner])
+            state = state_of(leaf)
+            below = self.chart.is_below(state, owner) or owner in self.chart.regions
+            self._require(below, f"{state.name} is not below {owner.name}")
             found[owner] = leaf
         return found
 
-    def _completion(self, name: object, found: Configuration) -> bool:
-        if name is None:
-            return False
-        completes = self.tables.nodes[found.state].completes
-        fits = completes is not None and completes.name == name and found.phase is Phase.RUNNING
-        self._require(fits, f"{name!r} does not complete in {found.state.name}")
-        return True
+    def _read_completion(self, completion: object, found: Configuration) -> None:
+        several = isinstance(completion, list | tuple) and self.chart.regions and completion
+        names: Any = completion if several else (completion,)
+        for name in names:
+            if name is None:
+                continue
+            leaf = next(
+                (
+                    leaf
+                    for leaf in _reached(found.branches or found.state)
+                    if (completes := self.tables.nodes[leaf].completes) is not None
+                    and completes.name == name
+                ),
+                None,
+            )
+            fits = leaf is not None and found.phase is Phase.RUNNING
+            self._require(fits, f"{name!r} does not complete in {found.state.name}")
+            if self.chart.regions and leaf is not None:
+                found.completions.append(leaf)
+            else:
+                found.completion = True
 
     def _timers(self, items: object, found: Configuration) -> timers.Remaining:
         timeouts = self.chart.timeouts
         if found.phase is not Phase.RUNNING:
             self._require(not items, f"a {found.phase.value} machine has no timers")
             return []
-        active = self.chart.paths[found.state]
+        active = dict.fromkeys(s for leaf in _leaves(found) for s in self.chart.paths[leaf])
         if "timers" not in self.value:  # of format 1: the timers begin anew
             return [
                 (state, index, timers.delay(self.machine, rule.event))
@@ -280,3 +359,15 @@ class _Reader:
             self._require(event is not ANY, f"{key} contains ANY")
             queue.append((event, arg))
         return queue
+
+
+def _leaves(found: Configuration) -> tuple[State, ...]:
+    return (found.state,) if found.branches is None else tuple(found.branches.states)
+
+
+def _reached(leaf: Leaf) -> Iterator[State]:
+    """The leaves, and the states whose regions they are in."""
+    yield state_of(leaf)
+    for part in leaf.parts if isinstance(leaf, Branched) else ():
+        if part is not None:
+            yield from _reached(part)

@@ -16,14 +16,16 @@ from ..states import (
     Final,
     History,
     Outcome,
+    Region,
     State,
     Terminate,
 )
+from . import regions, timers
 from . import run_to_completion as steps
-from . import timers
 from .codegen import Lines, Plan, Script
 from .history import Memories
 from .nodes import Activation, Node
+from .region_plans import RegionParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -77,6 +79,7 @@ class Routes:
                 for state, rules in chart.timeouts.items()
             }
         self._stops: dict[State, Plan] = {}
+        self._parts = RegionParts(self) if chart.regions else None
         self._choice_ends: dict[tuple[State, State], Plan] = {}
         self._defers = any(state.defer for state in chart.states)
         cell = memories.argument
@@ -95,6 +98,8 @@ class Routes:
         scope: State | None = None,
         default: Rule | None = None,
         activation: Activation | None = None,
+        fork: tuple[State, ...] = (),
+        restores: bool = False,
     ) -> Plan:
         """The transition of H-080.
 
@@ -105,15 +110,20 @@ class Routes:
             scope: what is not left, when that does not follow from source and target.
             default: the history default that the target was taken from (H-122).
             activation: for the transition of a handler, its permission, which is spent.
+            fork: the states that are entered in the regions of the target (H-253).
+            restores: whether what the memory's cell `restored` has is entered in them (H-257).
         """
         scope = scope or self.chart.scope(source, target)
         script = self._script(source, activation)
-        self._begin(script, leaf, target, scope, edge, default)
+        if restores:
+            script.add("restored = m._hsm_memory[{}]", self.memories.restored)
+        self._begin(script, leaf, target, scope, edge, default, fork)
         script.commit()
         self._leave(script, leaf, scope)
         self._act(script, leaf, target, scope, effect)
-        self._enter(script, target, scope, default)
-        self._arrive(script, target)
+        later = self._enter(script, target, scope, default)
+        self._arrive(script, target, fork, restores=restores)
+        self._enter_regions(script, later)
         self._end(script, leaf, source, target)
         return self._finish(script, leaf, activation)
 
@@ -130,7 +140,7 @@ class Routes:
         cleanup: Call = ()
         if activation is not None and script.stores_source:  # an initial's, which is over
             cleanup = ("m._hsm_active = {}", activation.taken)
-        script.protect(steps.fault_at(self.nodes[leaf]), *cleanup)
+        script.protect(steps.fault_at(self.nodes[self.chart.lift(leaf, ROOT)]), *cleanup)
         script.add("return {}", HANDLED)
         return script.compile()
 
@@ -143,6 +153,11 @@ class Routes:
         if rule.state is None or rule.target is None:
             raise AssertionError(f"{rule!r} is not an edge")
         taken = (rule.state, rule.event, rule.target)
+        if rule.fork:
+            scope = rule.state if rule.state is rule.target else None
+            return self.transition(
+                leaf, rule.state, rule.target, effect, taken, scope=scope, fork=rule.fork
+            )
         if rule.history is None:
             return self.transition(leaf, rule.state, rule.target, effect, taken)
         return self.recall(
@@ -167,6 +182,10 @@ class Routes:
         left is restored.
         """
         chart = self.chart
+        if self._parts is not None:
+            return self._parts.recall(
+                leaf, source, owner, kind, effect, edge, entering=entering, activation=activation
+            )
 
         def build(remembered: State | None, scope: State | None = None) -> Plan:
             target, default = owner, None
@@ -238,7 +257,7 @@ class Routes:
         self._leave(script, leaf, scope)
         script.at(self.nodes[scope])
         script.user("if arg.effect is not None: arg.effect()")
-        self._enter(script, owner, scope)
+        later = self._enter(script, owner, scope)
         script.at(self.nodes[owner])
         script.user("target, effect = arg.decide()")
         if self.traced:
@@ -249,6 +268,7 @@ class Routes:
         script.user("if effect is not None: effect()")
         script.user("{}({}, target)(m, arg)", self._choice_end, owner)
         script.stores_source = True  # an initial in that plan may
+        self._enter_regions(script, later)
         if self.traced:
             if script.stores_source:
                 script.source(self.marks[source])
@@ -261,8 +281,9 @@ class Routes:
         if plan is None:
             script = Script()
             script.argument = self._kept_argument
-            self._enter(script, target, owner)
+            later = self._enter(script, target, owner)
             self._arrive(script, target)
+            self._enter_regions(script, later)
             script.settle()
             script.add("return {}", HANDLED)
             plan = self._choice_ends[owner, target] = script.compile()
@@ -278,16 +299,21 @@ class Routes:
         scope: State,
         edge: tuple[State, Hashable, State],
         default: Rule | None,
+        fork: tuple[State, ...] = (),
     ) -> None:
         if not self.traced:
             return
         trace(script, "transition_begin", leaf, target, scope)
-        script.add("m._hsm_observer.edge_taken({}, {}, {})", *edge)
+        for branch in fork or edge[2:]:
+            script.add("m._hsm_observer.edge_taken({}, {}, {})", *edge[:2], branch)
         if default is not None:
             operands = (default.state, default.kind, default.target)
             script.add("m._hsm_observer.edge_taken({}, {}, {})", *operands)
 
     def _leave(self, script: Script, leaf: State, scope: State) -> None:
+        if self._parts is not None:
+            self._parts.leave(script, leaf, scope)
+            return
         exited = self.chart.between(leaf, scope)
         cells = [
             self.memories.cells[state]
@@ -299,6 +325,9 @@ class Routes:
             script.add("memory = m._hsm_memory")
             script.add("if memory is None: memory = m._hsm_memory = {}()", self.memories.new)
             script.add("memory[{}] = " * len(cells) + "{}", *cells, memory)
+        self._exit(script, exited)
+
+    def _exit(self, script: Script, exited: tuple[State, ...]) -> None:
         for state in exited:
             script.at(self.nodes[state])
             if self.traced:
@@ -318,26 +347,36 @@ class Routes:
 
     def _enter(
         self, script: Script, target: State, scope: State, default: Rule | None = None
-    ) -> None:
+    ) -> tuple[State, ...]:
+        """Enter the path from below the scope; return the regions that come after its end."""
         entered = self.chart.between(target, scope)[::-1]
+        later: tuple[State, ...] = ()
         if default is not None and default.state not in entered:
             self._default(script, default)
         for state in entered:
+            if self._parts is not None and isinstance(state, Region):
+                later = self._parts.siblings(script, state) + later
             script.at(self.nodes[state])
-            if self.traced and not isinstance(state, Terminate):
+            if self.traced and not isinstance(state, Terminate | Region):
                 trace(script, "entry", state)
             self._behave(script, self.chart.entries, state)
             if state in self._timers:
                 script.user("{}(m)", self._timers[state][0])
             if default is not None and default.state is state:
                 self._default(script, default)
+        return later
+
+    def _enter_regions(self, script: Script, later: tuple[State, ...]) -> None:
+        for region in later:
+            if self._parts is not None:
+                self._parts.by_initial(script, region)
 
     def _default(self, script: Script, default: Rule) -> None:
         if default.function is not None:
             script.user("{}(m)", default.function)
 
     def _behave(self, script: Script, rules: dict[State | None, Rule], state: State) -> None:
-        if isinstance(state, Final | Terminate):
+        if isinstance(state, Final | Terminate | Region):
             return
         key = state if state in rules else None
         if key in rules:
@@ -347,9 +386,18 @@ class Routes:
             operands = (rule.function,) if key else (rule.function, state)
             script.user(f"{{}}(m{state_argument}{argument})", *operands)
 
-    def _arrive(self, script: Script, target: State) -> None:
+    def _arrive(
+        self,
+        script: Script,
+        target: State,
+        fork: tuple[State, ...] = (),
+        *,
+        restores: bool = False,
+    ) -> None:
         if isinstance(target, Terminate):
             script.settle()
+            if self._parts is not None:
+                script.add("{}(m)", regions.clear)
             script.add("{}(m)", steps.end_at(self.terminated))
             return
         node = self.nodes[target]
@@ -366,7 +414,9 @@ class Routes:
         if initial is not None:
             self._take_initial(script, initial, target)
             return
-        if node.completes is not None:
+        if self._parts is not None:
+            self._parts.arrive(script, target, fork, restores=restores)
+        elif node.completes is not None:
             script.add("{}(m)", steps.raise_completion)
         if self._defers:
             script.add("{}(m)", steps.note_transition)
@@ -390,10 +440,11 @@ class Routes:
             script.user(f"{{}}(m, {script.argument})", plan)
             return
         target = rule.target
-        self._begin(script, owner, target, owner, (owner, None, target), None)
+        self._begin(script, owner, target, owner, (owner, None, target), None, rule.fork)
         self._act(script, owner, target, owner, effect)
-        self._enter(script, target, owner)
-        self._arrive(script, target)
+        later = self._enter(script, target, owner)
+        self._arrive(script, target, rule.fork)
+        self._enter_regions(script, later)
         self._end(script, owner, owner, target)
 
     def activation(
@@ -407,6 +458,8 @@ class Routes:
         """Return the permissions of the handler of `rule`, with a plan for each target."""
         activation = Activation(source, refusal, leaf=leaf, rule=rule)
         for target in targets:
+            if self._parts is not None and self._parts.refuses(activation, target):
+                continue
             activation.moves[target] = self.transition(
                 leaf,
                 source,

@@ -6,6 +6,7 @@ from tests.pssm import (  # noqa: F401 - they register the cases
     branching,
     deferral,
     history,
+    regions,
     simple,
 )
 
@@ -46,7 +47,7 @@ _ACTIVITIES = "do-activities are out of scope"
 _RESULTS = "a call returns a value; `dispatch` returns an outcome"
 _NO_TRACE = "its admitted trace is not in the sources at hand"
 _NO_CHART = "its chart is not in the sources at hand, and the trace alone does not determine one"
-_REGIONS = "orthogonal regions"
+_BRANCH_EFFECT = "a branch of a fork has no effect of its own"
 
 
 def _reasons(text: str, reason: str) -> dict[str, str]:
@@ -74,11 +75,5 @@ NOT_EXPRESSED: dict[str, str] = {
         _NO_TRACE,
     ),
     **_reasons("Transition 016; Transition 020", _NO_CHART),
-    **_reasons(
-        "Transition 019; Event 009; Event 016 B; Entering 010; Entering 011; Exiting 001; "
-        "Exiting 003; Exiting 005; Fork 002; Join 001; Join 002; Join 003; Terminate 001; "
-        "Final 001; Deferred 004 A; Deferred 004 B; History 001-C; History 002-B; "
-        "Junction 004; Junction 005",
-        _REGIONS,
-    ),
+    **_reasons("Fork 002", _BRANCH_EFFECT),
 }

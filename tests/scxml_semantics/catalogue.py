@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.scxml_semantics import (  # noqa: F401 - they register the cases
     activity,
     executable,
+    parallel,
     structure,
     timed,
 )
@@ -14,7 +15,9 @@ _FIELDS = "event I/O processors, addresses, ids and fields of messages"
 _CANCEL = "cancelling an event by its id: a timer belongs to a state and ends with it (H-241)"
 _DONE_DATA = "data of done events: a completion carries none"
 _DATA = "the data model: here it is Python itself"
-_REGIONS = "parallel states"
+_CROSSING = "a transition between two regions of one state (H-254)"
+_REGION_DONE = "a region has no completion of its own (H-250)"
+_HISTORY_STATE = "a history is not a state that could be active"
 
 
 def _reasons(numbers: str, reason: str) -> dict[str, str]:
@@ -35,5 +38,7 @@ NOT_EXPRESSED: dict[str, str] = {
     **_reasons("210", _CANCEL),
     **_reasons("294 298 343 488 527 528 529", _DONE_DATA),
     **_reasons("286 311 322 324 326 446 487 551 552 557 558", _DATA),
-    **_reasons("310 364 403b 403c 404 405 406 413 417 448 451 504 533 570 576 580", _REGIONS),
+    **_reasons("403c", _CROSSING),
+    **_reasons("570", _REGION_DONE),
+    **_reasons("580", _HISTORY_STATE),
 }
