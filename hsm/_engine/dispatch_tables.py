@@ -24,8 +24,9 @@ from . import run_to_completion as steps
 from .codegen import Lines, Plan
 from .history import Memories
 from .nodes import Activation, Node, Phase
+from .region_plans import Call
 from .region_search import RegionSearch, wait, without_event
-from .transition_plans import Call, Routes, trace
+from .transition_plans import Routes, trace
 
 NO_TARGETS = "this handler declares no targets; add targets=… to its declaration"
 
@@ -171,10 +172,10 @@ class Tables:
                 rules = self.chart.candidates.get(state, {}).get(event, ())
                 if rules and rules[0].guard is None:
                     if rules[0].is_declarative and not (keeps and self._has_imperative_initial):
-                        return self._edge(leaf, rules[0], "(m, arg)")
+                        return self.edge(leaf, rules[0], "(m, arg)")
                     if rules[0].function is not None and not (keeps or rules[0].is_declarative):
                         above = path[index + 1 :]
-                        rest = self._search(leaf, above, event) if above else None
+                        rest = self.search(leaf, above, event) if above else None
                         node.rests[event] = (rules[0], rest)
                         if rules[0].targets:
                             node.grants[event] = self._activation(leaf, rules[0])
@@ -185,7 +186,7 @@ class Tables:
 
     def _whole_search(self, leaf: State, path: tuple[State, ...], event: Hashable) -> Plan:
         """A search that keeps the argument for the entry and exit handlers, if any takes it."""
-        return self.keeping(self._search(leaf, path, event))
+        return self.keeping(self.search(leaf, path, event))
 
     def keeping(self, plan: Plan) -> Plan:
         """The plan of a whole search, which keeps the argument if any such handler takes it."""
@@ -194,7 +195,7 @@ class Tables:
 
     # Searches -----------------------------------------------------------------------------------
 
-    def _search(
+    def search(
         self, leaf: State, path: tuple[State, ...], event: Hashable, *, begins: bool = True
     ) -> Plan:
         """The function that tries the states of `path` in turn (H-061, H-062).
@@ -208,10 +209,10 @@ class Tables:
             lines.add("m._hsm_active = {}", self.routes.marks[leaf])
             if begins:
                 trace(lines, "dispatch_start", names="event, arg")
-        self._levels(lines, leaf, path, event)
+        self.levels(lines, leaf, path, event)
         return lines.compile()
 
-    def _levels(self, lines: Lines, leaf: State, path: tuple[State, ...], event: Hashable) -> None:
+    def levels(self, lines: Lines, leaf: State, path: tuple[State, ...], event: Hashable) -> None:
         """Write the trial of the states of a path, and the answer when none takes the event."""
         for state in path:
             options, defers = self.options(state, event)
@@ -257,11 +258,11 @@ class Tables:
             if rule.guard is not None:
                 lines.add(f"{keyword} {{}}{parameters}:", rule.guard)
                 keyword, indent = "elif", " "
-                self._run(lines, indent, leaf, rule, parameters, hooked=hooked)
+                self.run(lines, indent, leaf, rule, parameters, hooked=hooked)
                 continue
             if keyword == "elif":
                 lines.add("else:")
-            self._run(lines, indent, leaf, rule, parameters, hooked=hooked)
+            self.run(lines, indent, leaf, rule, parameters, hooked=hooked)
             decided = True
             break
         if not decided:
@@ -279,7 +280,7 @@ class Tables:
             lines.add("if result is not {}: return result", UNHANDLED)
         return not (decided or defers) or any(not rule.is_declarative for rule, _ in options)
 
-    def _run(
+    def run(
         self,
         lines: Lines,
         indent: str,
@@ -291,7 +292,7 @@ class Tables:
     ) -> None:
         """Write the call of one candidate; its answer is HANDLED or UNHANDLED afterwards."""
         if rule.is_declarative:
-            plan = self._edge(leaf, rule, parameters)
+            plan = self.edge(leaf, rule, parameters)
             lines.add(f"{indent}result = {{}}(m, arg)", plan)
             return
         lines.add(f"{indent}m._hsm_active = {{}}", self._activation(leaf, rule))
@@ -311,7 +312,7 @@ class Tables:
             edge = (rule.state, rule.event, None)
             lines.add(f"{indent}else: m._hsm_observer.edge_taken({{}}, {{}}, {{}})", *edge)
 
-    def _edge(self, leaf: State, rule: Rule, parameters: str) -> Plan:
+    def edge(self, leaf: State, rule: Rule, parameters: str) -> Plan:
         effect: Call | None = None
         if rule.function is not None:
             effect = (f"{{}}{parameters}", rule.function)

@@ -7,21 +7,55 @@ their number grows with the states, not with the combinations of leaves (H-259).
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from .._definition.chart import Chart, Rule
 from ..states import HANDLED, ROOT, SHALLOW, Final, History, Outcome, Region, State, Terminate
 from . import regions as active
 from .codegen import Plan, Script
-from .nodes import Activation, Phase
+from .history import Memories
+from .nodes import Activation, Node, Phase
 from .regions import Branched, Leaf, state_of
 
-if TYPE_CHECKING:
-    from .transition_plans import Call, Routes
+type Call = tuple[Any, ...]
+"""A template and its operands."""
 
 CROSSING = (
     "it is in another region of the same state; lead to a state outside of it, or post an event to "
     "the other region"
 )
+
+
+class Routes(Protocol):
+    """The parts of the transitions that the ways into and out of regions use."""
+
+    chart: Chart
+    nodes: dict[State, Node]
+    memories: Memories
+
+    def transition(
+        self,
+        leaf: State,
+        source: State,
+        target: State,
+        effect: Call | None,
+        edge: tuple[State, Hashable, State],
+        *,
+        scope: State | None = None,
+        default: Rule | None = None,
+        activation: Activation | None = None,
+        restores: bool = False,
+    ) -> Plan: ...
+
+    def exit(self, script: Script, exited: tuple[State, ...]) -> None: ...
+
+    def enter(self, script: Script, target: State, scope: State) -> tuple[State, ...]: ...
+
+    def enter_regions(self, script: Script, later: tuple[State, ...]) -> None: ...
+
+    def arrive(self, script: Script, target: State, *, restores: bool = False) -> None: ...
+
+    def take_initial(self, script: Script, rule: Rule, owner: State) -> None: ...
 
 
 class RegionParts:
@@ -60,7 +94,7 @@ class RegionParts:
         for state in exited:
             if state in self.chart.completions:
                 script.add("{}(m, {})", active.drop_completion, state)
-        self.routes._exit(script, exited)
+        self.routes.exit(script, exited)
 
     def _keeper(self, owner: State) -> Any:
         node = self.routes.nodes[owner]
@@ -133,7 +167,7 @@ class RegionParts:
             script = Script()
             script.add("outer = m._hsm_active")
             script.at(self.routes.nodes[region])
-            self.routes._take_initial(script, self.chart.initials[region], region)
+            self.routes.take_initial(script, self.chart.initials[region], region)
             script.settle()
             script.add("m._hsm_active = outer")
             script.add("return {}", HANDLED)
@@ -154,9 +188,9 @@ class RegionParts:
             if restores:
                 script.add("restored = m._hsm_memory[{}]", self.routes.memories.restored)
             script.at(self.routes.nodes[region])
-            later = self.routes._enter(script, target, region)
-            self.routes._arrive(script, target, restores=restores)
-            self.routes._enter_regions(script, later)
+            later = self.routes.enter(script, target, region)
+            self.routes.arrive(script, target, restores=restores)
+            self.routes.enter_regions(script, later)
             script.settle()
             script.add("return {}", HANDLED)
             plan = self._ways_in[region, target, restores] = script.compile()

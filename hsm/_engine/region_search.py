@@ -9,19 +9,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from .._definition.chart import Rule
+from .._definition.chart import Chart, Rule
 from ..declarations import After
 from ..states import ANY, DEFERRED, HANDLED, UNHANDLED, Outcome, State
 from . import regions as active
 from . import run_to_completion as steps
 from .codegen import Lines, Plan
 from .nodes import Node, Phase
-from .transition_plans import trace
+from .transition_plans import Routes, trace
 
-if TYPE_CHECKING:
-    from .dispatch_tables import Tables
+
+class Tables(Protocol):
+    """The parts of the dispatch tables that the search in regions uses."""
+
+    chart: Chart
+    traced: bool
+    routes: Routes
+
+    def finder(
+        self, table: dict[Hashable, Plan], other: Plan | None, *, has_any: bool
+    ) -> Callable[[Any], Plan | None]: ...
+
+    def keeping(self, plan: Plan) -> Plan: ...
+
+    def options(self, state: State, event: Hashable) -> tuple[list[tuple[Rule, str]], bool]: ...
+
+    def search(
+        self, leaf: State, path: tuple[State, ...], event: Hashable, *, begins: bool = True
+    ) -> Plan: ...
+
+    def levels(
+        self, lines: Lines, leaf: State, path: tuple[State, ...], event: Hashable
+    ) -> None: ...
+
+    def run(
+        self,
+        lines: Lines,
+        indent: str,
+        leaf: State,
+        rule: Rule,
+        parameters: str,
+        *,
+        hooked: bool,
+    ) -> None: ...
+
+    def edge(self, leaf: State, rule: Rule, parameters: str) -> Plan: ...
 
 
 class Selected:
@@ -182,7 +216,7 @@ class RegionSearch:
         own = self._selection(node.state, path, event)
         if node.regions is None:
             return own
-        return Nested(node, own, self.tables._search(node.state, path, event, begins=False))
+        return Nested(node, own, self.tables.search(node.state, path, event, begins=False))
 
     def _selection(self, leaf: State, path: tuple[State, ...], event: Hashable) -> Any:
         """The selection of a region: known at once, or a `Choosing` that evaluates guards."""
@@ -229,16 +263,16 @@ class RegionSearch:
     ) -> Selected:
         """The plan of a candidate, with the search further out for when it declines."""
         if rule.is_declarative and not self.traced:
-            return Selected(state, self.tables._edge(leaf, rule, parameters))
+            return Selected(state, self.tables.edge(leaf, rule, parameters))
         lines = Lines()
         if self.traced:
             lines.add("event = m.event")
-        self.tables._run(lines, "", leaf, rule, parameters, hooked=self.traced)
+        self.tables.run(lines, "", leaf, rule, parameters, hooked=self.traced)
         if self.traced:
             trace(lines, "dispatch_result", state, names="{0}, event, result")
             lines.add("if result is not {}: return result", UNHANDLED)
         if not rule.is_declarative:
-            self.tables._levels(lines, leaf, above, event)
+            self.tables.levels(lines, leaf, above, event)
         else:
             lines.add("return result")
         return Selected(state, lines.compile())
@@ -247,7 +281,7 @@ class RegionSearch:
 
     def _whole(self, node: Node, event: Hashable) -> Plan:
         path = self.chart.paths[node.state]
-        search = self.tables._search(node.state, path, event, begins=False)
+        search = self.tables.search(node.state, path, event, begins=False)
         plan = self._general(node, search)
         is_plain = self._is_flat[node.state] and len(self.chart.regions[node.state]) == 2
         if is_plain and not self.traced and event is not _OTHER:

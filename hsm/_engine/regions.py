@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .._definition.chart import Chart
 from ..states import ROOT, Final, Region, State
 from . import run_to_completion as steps
 from .nodes import Node, Phase
-
-if TYPE_CHECKING:
-    from .._definition.chart import Chart
 
 type Leaf = State | Branched
 """A leaf; or a state with regions, with what is active in each of them."""

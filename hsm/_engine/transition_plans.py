@@ -25,13 +25,10 @@ from . import run_to_completion as steps
 from .codegen import Lines, Plan, Script
 from .history import Memories
 from .nodes import Activation, Node
-from .region_plans import RegionParts
+from .region_plans import Call, RegionParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-
-Call = tuple[Any, ...]
-"""A template and its operands."""
 
 EFFECT_OF_CALLER: Call = ("if arg is not None: arg()",)
 BEHAVIOR = (
@@ -121,9 +118,9 @@ class Routes:
         script.commit()
         self._leave(script, leaf, scope)
         self._act(script, leaf, target, scope, effect)
-        later = self._enter(script, target, scope, default)
-        self._arrive(script, target, fork, restores=restores)
-        self._enter_regions(script, later)
+        later = self.enter(script, target, scope, default)
+        self.arrive(script, target, fork, restores=restores)
+        self.enter_regions(script, later)
         self._end(script, leaf, source, target)
         return self._finish(script, leaf, activation)
 
@@ -229,7 +226,7 @@ class Routes:
         script = self._script(ROOT, None)
         script.add("m._hsm_event = {}", steps.NO_EVENT)
         script.commit()
-        self._arrive(script, ROOT)
+        self.arrive(script, ROOT)
         script.protect(steps.fail_start_at(self.nodes[ROOT]))
         script.add("if m._hsm_due is {}: m._hsm_event = m._hsm_active = None", HANDLED)
         script.add("else: {}(m)", steps.finish_start)
@@ -257,7 +254,7 @@ class Routes:
         self._leave(script, leaf, scope)
         script.at(self.nodes[scope])
         script.user("if arg.effect is not None: arg.effect()")
-        later = self._enter(script, owner, scope)
+        later = self.enter(script, owner, scope)
         script.at(self.nodes[owner])
         script.user("target, effect = arg.decide()")
         if self.traced:
@@ -268,7 +265,7 @@ class Routes:
         script.user("if effect is not None: effect()")
         script.user("{}({}, target)(m, arg)", self._choice_end, owner)
         script.stores_source = True  # an initial in that plan may
-        self._enter_regions(script, later)
+        self.enter_regions(script, later)
         if self.traced:
             if script.stores_source:
                 script.source(self.marks[source])
@@ -281,9 +278,9 @@ class Routes:
         if plan is None:
             script = Script()
             script.argument = self._kept_argument
-            later = self._enter(script, target, owner)
-            self._arrive(script, target)
-            self._enter_regions(script, later)
+            later = self.enter(script, target, owner)
+            self.arrive(script, target)
+            self.enter_regions(script, later)
             script.settle()
             script.add("return {}", HANDLED)
             plan = self._choice_ends[owner, target] = script.compile()
@@ -325,9 +322,9 @@ class Routes:
             script.add("memory = m._hsm_memory")
             script.add("if memory is None: memory = m._hsm_memory = {}()", self.memories.new)
             script.add("memory[{}] = " * len(cells) + "{}", *cells, memory)
-        self._exit(script, exited)
+        self.exit(script, exited)
 
-    def _exit(self, script: Script, exited: tuple[State, ...]) -> None:
+    def exit(self, script: Script, exited: tuple[State, ...]) -> None:
         for state in exited:
             script.at(self.nodes[state])
             if self.traced:
@@ -345,7 +342,7 @@ class Routes:
         if effect is not None:
             script.user(*effect)
 
-    def _enter(
+    def enter(
         self, script: Script, target: State, scope: State, default: Rule | None = None
     ) -> tuple[State, ...]:
         """Enter the path from below the scope; return the regions that come after its end."""
@@ -366,7 +363,7 @@ class Routes:
                 self._default(script, default)
         return later
 
-    def _enter_regions(self, script: Script, later: tuple[State, ...]) -> None:
+    def enter_regions(self, script: Script, later: tuple[State, ...]) -> None:
         for region in later:
             if self._parts is not None:
                 self._parts.by_initial(script, region)
@@ -386,7 +383,7 @@ class Routes:
             operands = (rule.function,) if key else (rule.function, state)
             script.user(f"{{}}(m{state_argument}{argument})", *operands)
 
-    def _arrive(
+    def arrive(
         self,
         script: Script,
         target: State,
@@ -412,7 +409,7 @@ class Routes:
         script.at(node)
         initial = self.chart.initials.get(target)
         if initial is not None:
-            self._take_initial(script, initial, target)
+            self.take_initial(script, initial, target)
             return
         if self._parts is not None:
             self._parts.arrive(script, target, fork, restores=restores)
@@ -421,7 +418,7 @@ class Routes:
         if self._defers:
             script.add("{}(m)", steps.note_transition)
 
-    def _take_initial(self, script: Script, rule: Rule, owner: State) -> None:
+    def take_initial(self, script: Script, rule: Rule, owner: State) -> None:
         script.source(self.marks[owner])
         if self.traced:
             trace(script, "initial", owner)
@@ -442,9 +439,9 @@ class Routes:
         target = rule.target
         self._begin(script, owner, target, owner, (owner, None, target), None, rule.fork)
         self._act(script, owner, target, owner, effect)
-        later = self._enter(script, target, owner)
-        self._arrive(script, target, rule.fork)
-        self._enter_regions(script, later)
+        later = self.enter(script, target, owner)
+        self.arrive(script, target, rule.fork)
+        self.enter_regions(script, later)
         self._end(script, owner, owner, target)
 
     def activation(
