@@ -66,7 +66,7 @@ def test_the_wheel_installs_into_an_empty_environment_with_every_module(tmp_path
     environment = tmp_path / "empty"
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet"]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-compile"]
     subprocess.run([*install, str(wheel)], cwd=tmp_path, check=True, capture_output=True)
     command = [str(environment / "bin" / "tensor-pool"), "--help"]  # works without any extra
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
