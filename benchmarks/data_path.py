@@ -1,4 +1,4 @@
-"""How fast arrays get from one process to another, beside other ways: `make bench`, or
+"""Time to move arrays from one process to another, beside other ways: `make bench`, or
 
     python benchmarks/data_path.py [--rounds 5] [--seconds 1] [--sizes 64,65536] [--only
     tensor-pool]
@@ -112,11 +112,11 @@ class Gate:
         self.words[DONE] = 1
 
     def answer(self) -> None:
-        """What the receiver does while the sender is in `begin`."""
+        """The receiver's part while the sender is in `begin`."""
         be_seen(self.words, LOOKING)
 
     def placements(self) -> list[Any]:
-        """What the receiver does while the sender is in `end`."""
+        """The receiver's part while the sender is in `end`."""
         self.answer()
         while not self.words[DONE]:
             pass
@@ -124,7 +124,7 @@ class Gate:
 
 
 def send_all(contender: Any, place: Place, gate: Gate) -> None:
-    """Send with a bounded number of frames on their way, until told to stop."""
+    """Send with a bounded number of frames on their way, until the gate closes."""
     while not gate.ready:
         time.sleep(0.001)
     send = contender.sender(place)

@@ -1,7 +1,7 @@
 """Ways to move an array to another process, each with a sending and a receiving end.
 
 A sender copies the array in and lets the receiver know; a receiver sleeps while there is nothing
-(or spins, where the name says so) and gives the frame's bytes as an array of its own.
+(or spins, if its name has "spin") and gives the frame's bytes as an array of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ type Send = Callable[[Array], object]
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where two ends meet: a directory of their own, the frame size, the number of slots."""
+    """The meeting place of two ends: their directory, the frame size, the number of slots."""
 
     directory: str
     size: int
@@ -67,7 +67,7 @@ class TensorPool(Contender):
         mode = PublishMode.EXISTING_OR_CREATE
         self.pool = self._connect(place)
         send: Send = self.pool.producer(place.stream_id, publish_mode=mode).publish
-        time.sleep(1.2)  # one hello: the producer knows whom to wake
+        time.sleep(1.2)  # one hello: the producer has the consumer to wake
         return send
 
     def receiver(self, place: Place) -> Iterator[Array]:

@@ -1,4 +1,4 @@
-"""What a driver costs: keepalives, idle duty cycles, memory per lease, attaches.
+"""The cost of a driver: keepalives, idle duty cycles, memory per lease, attaches.
 
     python -m benchmarks.driver [--quick] [--no-aeron]
 
@@ -51,7 +51,7 @@ FIRST_STREAM = 10_000
 
 
 class Inlet:
-    """A transport that hands a prepared list of messages to the driver and takes all it says."""
+    """A transport that hands prepared messages to the driver and takes all that it sends."""
 
     is_closed = False
     is_connected = True

@@ -1,4 +1,4 @@
-"""What an idle daemon costs, and how punctual its announces are (D-193).
+"""The cost of an idle daemon, and the punctuality of its announces (D-193).
 
     python benchmarks/driver_idle.py [--seconds 10]
 
@@ -39,7 +39,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def announce_stamps(aeron_dir: str, seconds: float) -> list[int]:
-    """Times at which the driver says that it handed announces over, in ns."""
+    """Return the timestamps of the driver's announces, in ns."""
     stamps: list[int] = []
 
     def on_message(view: memoryview) -> None:

@@ -1,4 +1,4 @@
-"""How long the daemon takes from its start to `driver ready`, with a media driver already running.
+"""The time from the daemon's start to `driver ready`, with a media driver already running.
 
     python benchmarks/driver_start.py [--runs 10] [--limit 0.5]
 

@@ -1,4 +1,4 @@
-"""How fast our state machines are: against a class written by hand, and against other libraries.
+"""The speed of our state machines: against a class written by hand, and against other libraries.
 
     python benchmarks/hsm.py            # about a minute
     python benchmarks/hsm.py --no-peers
@@ -6,7 +6,7 @@
 Every figure is the median over rounds in which all contestants take turns, so that what else the
 computer does meets all of them; every ratio is the median of the ratios within a round. Time is
 that of the processor. The targets are those of requirement H-198. The other libraries are in the
-extra `bench`; one that is not installed is said so.
+extra `bench`; one that is not installed is reported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The benchmark's machine in other libraries: the same states, events, entries and exits.
 
-What a library cannot express is approximated in its favour; a handler at the root, for example,
-sits in `A` where there is no root. Nothing here is imported unless `make` is called.
+Features that a library does not have are approximated in its favour; a handler at the root, for
+example, sits in `A` where there is no root. Nothing here is imported unless `make` is called.
 """
 
 from __future__ import annotations

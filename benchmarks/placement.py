@@ -1,4 +1,4 @@
-"""How two processes are placed on the processors, which decides about a factor of up to six.
+"""The placement of two processes on the processors, which decides about a factor of up to six.
 
 Two processes that exchange memory run on cores that share a cache, on cores that do not, or on two
 threads of one core, and on a virtual machine this changes every few seconds without notice. Two
@@ -84,7 +84,7 @@ def be_seen(words: memoryview, start: int) -> None:
 
 
 class PlacementWatch:
-    """Knows the placement to measure in: a core each, as near as those usually are."""
+    """The placement to measure in: a core each, as near as those usually are."""
 
     def __init__(self) -> None:
         self._words = memoryview(mmap.mmap(-1, 4096)).cast("Q")

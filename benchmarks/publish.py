@@ -3,8 +3,8 @@
 Reads what `benchmarks/data_path.py --save benchmarks/results/data_path.json` wrote and what
 `benchmarks/hsm.py` printed into benchmarks/results/hsm.txt; draws docs/pictures/throughput.svg and
 latency.svg, and writes the figures between the marks in README.md and
-docs/explanation/performance.md. `--check` says which of the two pages is stale and writes
-nothing.
+docs/explanation/performance.md. `--check` reports which of the two pages is stale and
+writes nothing.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def latency_table(figures: Figures) -> str:
 
 
 def losses(figures: Figures) -> str:
-    """Where another way is faster, in words."""
+    """Return a sentence on the rows in which another way is faster."""
     found = []
     for name in figures.senders[1:]:
         slower = [

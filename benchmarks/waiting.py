@@ -1,4 +1,4 @@
-"""What a consumer costs while it waits, and how soon it wakes: `make bench-waiting`, or
+"""The cost of a consumer that waits, and the time until it wakes: `make bench-waiting`, or
 
     python benchmarks/waiting.py [--seconds 60] [--wakeups 60]
 
@@ -32,7 +32,7 @@ ATTACH = {"publish_mode": PublishMode.EXISTING_OR_CREATE}
 
 
 def produce(endpoints: dict[str, Any], quiet_s: float, wakeups: int) -> None:
-    """Nothing for a while, then single frames at times that nobody can get used to."""
+    """Send nothing for a while, then single frames at irregular times."""
     with connect(**endpoints) as pool, pool.producer(STREAM_ID, **ATTACH) as producer:
         frame = np.zeros(64, np.uint8)
         stamp = frame[:8].view(np.int64)

@@ -1,4 +1,4 @@
-"""What encoding and decoding cost: `python benchmarks/wire.py`, microseconds a message.
+"""The cost of encoding and decoding: `python benchmarks/wire.py`, microseconds a message.
 
 The best of several rounds: other load on the machine only ever adds. The driver decodes every
 message of the control stream, so keepalives and attach requests are what to look at.
@@ -39,7 +39,7 @@ RESPONSE = ShmAttachResponse(77, ResponseCode.OK, 9, 8, 10000, 7, 1, 8, 256, 5, 
 
 
 def cases() -> dict[str, Callable[[], object]]:
-    """What is measured, by name."""
+    """Return the measured calls by name."""
     handled = decoder_for([ShmAttachRequest, ShmLeaseKeepalive], raw_enums=True)
     keepalive, request = memoryview(encode(KEEPALIVE)), memoryview(encode(REQUEST))
     response = memoryview(encode(RESPONSE))

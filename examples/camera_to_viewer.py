@@ -3,8 +3,8 @@
     python examples/camera_to_viewer.py [--frames 200] [--rate 100]
 
 The camera draws a bright disc that moves over noise. The processing finds it and publishes the
-picture with a cross on it, under the same trace id. The viewer knows where the disc was and says
-how far off the cross is.
+picture with a cross on it, under the same trace id. The viewer computes where the disc was and
+prints the distance of the cross from it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def disc_at(number: int) -> tuple[int, int]:
 
 
 def camera(config: ClientConfig, rate_hz: float, stop: Any) -> None:
-    """Fill slots in place until told to stop."""
+    """Fill slots in place until `stop` is set."""
     random = np.random.default_rng(1)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     with connect(config) as pool, pool.producer(RAW) as raw:

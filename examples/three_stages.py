@@ -56,7 +56,7 @@ def convolve(image: Any) -> Any:
 
 
 def classify(edges: Any) -> Any:
-    """Which of KINDS, as an array of one."""
+    """Return the index of the kind, as an array of one."""
     return np.abs(edges).sum(axis=(1, 2)).argmax(keepdims=True).astype(np.uint8)
 
 

@@ -1,1 +1,1 @@
-"""What every part shares: messages, regions, transport, errors, clock, counters."""
+"""The foundation of all parts: messages, regions, transport, errors, clock, counters."""

@@ -32,7 +32,7 @@ class SystemClock:
 
 
 class SimulatedClock:
-    """A clock that moves only when told to."""
+    """A clock that moves only by a call."""
 
     def __init__(
         self, monotonic_ns: int = 1_000_000_000, realtime_ns: int = 1_700_000_000_000_000_000

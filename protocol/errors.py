@@ -2,7 +2,7 @@
 
 All of it derives from `TensorPoolError`, so one `except` catches the library and nothing else.
 Texts are written for the person who reads the log: what was refused, the value seen, the value
-wanted. They never hold payload bytes or tokens (W-224).
+expected. They never hold payload bytes or tokens (W-224).
 """
 
 from __future__ import annotations
@@ -166,11 +166,12 @@ class ShmValidationError(ShmError):
 
     def __str__(self) -> str:
         where = f" at {self.path}" if self.path else ""
-        return f"{self.region}{where} refused (step {self.step}): {self.seen}; wanted {self.wanted}"
+        refused = f"{self.region}{where} refused (step {self.step})"
+        return f"{refused}: {self.seen}; expected {self.wanted}"
 
 
 class LeaseLostError(TensorPoolError):
-    """The lease is gone; `reason` says why. Publishing or reading needs a new attach."""
+    """The lease is gone, for `reason`. Publishing or reading needs a new attach."""
 
     def __init__(self, reason: object, detail: str = "") -> None:
         super().__init__(reason, detail)
@@ -183,7 +184,7 @@ class LeaseLostError(TensorPoolError):
 
 
 class StaleLoanError(TensorPoolError):
-    """The loan was already finished, or its regions are no longer mapped; nobody will see it."""
+    """The loan was already finished, or its regions are not mapped any more; it is lost."""
 
 
 class LoanLimitError(TensorPoolError):

@@ -139,7 +139,7 @@ def _report(path: Path, status: os.stat_result, superblock: ShmRegionSuperblock)
     try:
         check_superblock(superblock, region, str(path))
     except ShmValidationError as error:
-        problems.append(f"{error.seen}; wanted {error.wanted}")
+        problems.append(f"{error.seen}; expected {error.wanted}")
     if superblock.layout_version != LAYOUT_VERSION and not problems:
         problems.append(f"layout version {superblock.layout_version}; expected {LAYOUT_VERSION}")
     if status.st_size < region.length_bytes:

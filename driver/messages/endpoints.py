@@ -69,7 +69,7 @@ class TransportEndpoints:
 
     @property
     def failure(self) -> str | None:
-        """The error of a transport that closed by itself under open endpoints, or None."""
+        """The error of a transport that closed without a call under open endpoints, or None."""
         if self._subscription is None or not self.transport.is_closed:
             return None
         return self.transport.error or "transport closed"

@@ -78,7 +78,7 @@ class Timeout:
 class HandshakeClient(Machine):
     """Closed until `connect`; Greeting while a Hello is unanswered; Connected with a session.
 
-    While connected it is Idle or AwaitingPong. Lost and Rejected are the ends, `reason` says why.
+    While connected it is Idle or AwaitingPong. Lost and Rejected are the ends, with a `reason`.
     """
 
     Closed = State()
@@ -103,7 +103,7 @@ class HandshakeClient(Machine):
     begins = on_initial(ROOT, target=Closed)
     idles = on_initial(Connected, target=Idle)
 
-    # What the outside calls.
+    # Methods for the program that uses the handshake.
 
     def connect(self) -> None:
         self.dispatch("connect")

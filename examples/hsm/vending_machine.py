@@ -33,7 +33,7 @@ class Coin:
 
 @dataclass(frozen=True)
 class Cancel:
-    """The customer wants the money back."""
+    """The customer asks for the money back."""
 
 
 class VendingMachine(Machine):

@@ -57,7 +57,7 @@ class _Exporter:
             raise ScxmlError(subject, tuple(dict.fromkeys(self._problems)))
         return root
 
-    # What cannot be expressed.
+    # Charts that SCXML cannot express.
 
     def _check(self) -> None:
         for state in self._chart.states:

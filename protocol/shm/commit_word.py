@@ -1,4 +1,4 @@
-"""Commit words: how a slot says which frame it holds and whether it is complete (W-080 to W-089).
+"""Commit words: the frame that a slot holds, and whether it is complete (W-080 to W-089).
 
 The word of sequence S is `2 S` while S is being written and `2 S + 1` once it is complete. A writer
 stores the first before it touches anything, the second after everything. A reader loads it before
@@ -88,7 +88,7 @@ def committed_word(seq: int) -> int:
 
 
 def is_committed(word: int) -> bool:
-    """Return whether a commit word says that its frame is complete; 0, a fresh slot, does not."""
+    """Return whether a commit word stands for a complete frame; 0, a fresh slot, does not."""
     return word & COMMITTED == COMMITTED
 
 

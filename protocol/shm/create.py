@@ -1,11 +1,11 @@
-"""Creating region files: what the owner of a stream's memory does before anybody may map it.
+"""The creation of region files, before any process may map them.
 
-The order is what makes it safe (W-014, D-114): a new inode that nobody has mapped, sized and backed
-by memory before the first byte is written, the superblock with its magic last, then flushed. A file
-that exists is never truncated or shrunk, since somebody may have it mapped (W-223); it is unlinked,
-or taken over as it is if the caller wants that.
+The order makes it safe (W-014, D-114): a new inode that no process has mapped, sized and backed by
+memory before the first byte is written, the superblock with its magic last, then flushed. A file
+that exists is never truncated or shrunk, since a process may have it mapped (W-223); it is
+unlinked, or taken over as it is if the caller asks for that.
 
-A failure says at which step it happened; the caller removes what it created before.
+An error names the step at which it happened; the caller removes the files created before it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 class CreateStep(enum.StrEnum):
-    """Where creating an epoch can fail; the first word of the driver's texts (D-118)."""
+    """Steps at which creating an epoch can fail; the first word of the driver's texts (D-118)."""
 
     MKDIR = "mkdir"
     CREATE = "create"
@@ -64,8 +64,8 @@ class CreateStep(enum.StrEnum):
 class RegionCreateError(ShmError):
     """A directory or region file could not be created.
 
-    `reason` is the text of D-118, D-111 or D-121; `step` and `error_number` say what failed (None
-    where it was no system call); `path` where.
+    `reason` is the text of D-118, D-111 or D-121; `step` and `error_number` are those of the
+    failure (None where it was not a system call); `path` is the file or directory.
     """
 
     def __init__(
@@ -91,8 +91,7 @@ class RegionCreateError(ShmError):
 
 
 class CreateOptions(msgspec.Struct, frozen=True):
-    """How region files are made: mode of files (exact, whatever the umask), backing, locking,
-    reuse."""
+    """The mode of region files (exact, whatever the umask), their backing, locking and reuse."""
 
     file_mode: int = 0o660
     prefault: bool = True
@@ -106,7 +105,7 @@ class CreateOptions(msgspec.Struct, frozen=True):
 
 
 class CreatedDirectory(msgspec.Struct, frozen=True):
-    """An open directory to create files in; whoever receives it closes `fd`.
+    """An open directory to create files in; the caller closes `fd`.
 
     `made` lists the directories that did not exist before, outermost first.
     """
@@ -178,8 +177,8 @@ def _enter_or_make(parent: int, name: str, path: str, mode: int) -> tuple[int, b
             raise _outside(path) from error
         raise _failed(CreateStep.MKDIR, path, error) from error
     if is_new:
-        # mkdir's mode was cut by the umask. A set-group-id directory hands its group down, which
-        # is what its administrator wants (W-222).
+        # mkdir's mode was cut by the umask. A set-group-id directory hands its group down, as its
+        # administrator intended (W-222).
         try:
             os.fchmod(fd, mode | (os.fstat(fd).st_mode & stat.S_ISGID))
         except OSError as error:
@@ -194,7 +193,7 @@ class CreatedRegion:
     """A new region that its owner keeps alive by refreshing the activity stamp.
 
     Only the superblock's page stays mapped, or the whole region where it is locked into memory
-    (D-122). A file that someone shortens makes `lost` true instead of killing the owner.
+    (D-122). A file that another process shortens makes `lost` true instead of killing the owner.
     """
 
     __slots__ = ("_mapping", "geometry", "path")
@@ -206,7 +205,7 @@ class CreatedRegion:
 
     @property
     def lost(self) -> bool:
-        """True once the memory was found gone; stamps then reach nobody."""
+        """True once the memory was found gone; stamps then have no effect."""
         return self._mapping.lost
 
     def activity_ns(self) -> int:
@@ -244,7 +243,7 @@ def create_region(
         length = round_up_to_pages(geometry.length_bytes, page_bytes)
         _step(CreateStep.CREATE, path, lambda: os.fchmod(fd, options.file_mode))
         if is_new:
-            # A new inode that only this descriptor knows: the one place where a length is set.
+            # A new inode with no other descriptor: the one place where a length is set.
             _step(CreateStep.FALLOCATE, path, lambda: os.ftruncate(fd, length))
         elif os.fstat(fd).st_size < length:
             raise RegionCreateError(

@@ -1,4 +1,4 @@
-"""The epoch directories of a stream as they are found on disk (W-015), by whoever creates some.
+"""The epoch directories of a stream as they are found on disk (W-015).
 
 Readers never look for files (W-017); these are for creators and cleaners, which go by what is there
 rather than by what they remember. Directories are given as open descriptors, and no link is
@@ -49,7 +49,7 @@ def numbered_directories(directory: int) -> list[int]:
 
 
 def read_superblock(epoch_directory: int) -> ShmRegionSuperblock | None:
-    """Superblock of the header ring in an open epoch directory; None if it cannot be believed."""
+    """Superblock of the header ring in an open epoch directory; None if it is not valid."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         fd = os.open(HEADER_FILE, flags, dir_fd=epoch_directory)
@@ -70,7 +70,7 @@ def read_superblock(epoch_directory: int) -> ShmRegionSuperblock | None:
 
 
 def process_is_alive(pid: int) -> bool:
-    """Return whether a process of that number runs on this host, whoever owns it."""
+    """Return whether a process of that number runs on this host, of any user."""
     if pid <= 0:
         return False
     try:

@@ -1,4 +1,4 @@
-"""What happens to shared mappings behind Python's back: truncated files and forks.
+"""Truncated files and forks: the two things that happen to mappings without Python's doing.
 
 **A file is shortened while mapped.** Touching a page beyond the new end raises SIGBUS, which kills
 the process. Checking the length before each access cannot close the gap between check and access,
@@ -6,8 +6,8 @@ and no seal applies to a file that was opened by its path. So the fault itself i
 the handler puts private zero pages under *all* regions of the stream that the faulting one belongs
 to and marks them lost. The interrupted access goes on and reads zeros, and since the header ring
 now reads as zero too, the check of the commit word that every access ends with fails by itself: a
-consumer drops the frame, a producer writes into memory that nobody sees. Nothing is added to the
-path of a good frame. A fault anywhere else goes to whatever handler was there before.
+consumer drops the frame, a producer writes into memory that no process reads. Nothing is added to
+the path of a good frame. A fault anywhere else goes to the handler that was there before.
 
 The fault is synchronous: it is raised by a plain copy or load on this very thread, never in the
 middle of the interpreter's own bookkeeping, so calling back into Python from it is as safe as a C

@@ -1,6 +1,6 @@
-"""What the regions of a stream must look like, as announced or granted (W-010 to W-013, W-130).
+"""The geometry of a stream's regions, as announced or granted (W-010 to W-013, W-130).
 
-These records are the "wanted" side of every check: files and superblocks are compared with them.
+Every check compares files and superblocks with these records.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RegionGeometry(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """How diagnostics call the region."""
+        """Name of the region in diagnostics."""
         if self.region_type is RegionType.HEADER_RING:
             return "header ring"
         return f"pool {self.pool_id}"
@@ -126,7 +126,7 @@ class StreamGeometry(msgspec.Struct, frozen=True):
         )
 
     def header_ring(self) -> RegionGeometry:
-        """What the header ring must look like."""
+        """The geometry of the header ring."""
         return RegionGeometry(
             stream_id=self.stream_id,
             epoch=self.epoch,
@@ -135,7 +135,7 @@ class StreamGeometry(msgspec.Struct, frozen=True):
         )
 
     def pool(self, pool: PoolGeometry) -> RegionGeometry:
-        """What one of the pools must look like."""
+        """The geometry of one of the pools."""
         return RegionGeometry(
             stream_id=self.stream_id,
             epoch=self.epoch,
@@ -153,8 +153,7 @@ class StreamGeometry(msgspec.Struct, frozen=True):
             yield self.pool(pool), pool.uri
 
     def layout(self) -> tuple[object, ...]:
-        """What must not change within an epoch: everything but the order of the pools and the
-        URIs."""
+        """The part that may not change in an epoch: all but the URIs and the order of pools."""
         return (
             self.stream_id,
             self.epoch,

@@ -1,4 +1,4 @@
-"""True if a file lies on a huge page file system, told from its descriptor (W-045).
+"""The check, by its descriptor, that a file lies on a huge page file system (W-045).
 
 Only an explicit hugetlbfs counts: transparent huge pages are a hint that the kernel may ignore.
 """

@@ -118,7 +118,7 @@ def filesystem_of(fd: int) -> tuple[int, int]:
     `struct statfs` is not the one known here.
     """
     if sys.platform != "linux":
-        raise OSError("the file system type can be told on Linux only")
+        raise OSError("the file system type can be read on Linux only")
     result = _StatFs()
     if _libc.fstatfs(fd, ctypes.byref(result)) != 0:
         raise _os_error()

@@ -2,7 +2,7 @@
 
 A `MappedStream` is never repaired: when its epoch ends or a check fails it is retired, and a new
 one is mapped. Frames that were handed out keep their memory readable until the application lets go
-of them (W-143), but `retired` tells them that it no longer counts.
+of them (W-143), but `retired` shows them that it no longer counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Revalidation(enum.Enum):
     PID_CHANGED = "pid changed"
     """Another writer took over: wait for a strictly higher epoch (W-146)."""
     STALE_ACTIVITY = "stale activity"
-    """Nobody refreshes the regions any more: unmap and wait (W-145)."""
+    """The regions are no longer refreshed: unmap and wait (W-145)."""
 
 
 class MappedStream:
@@ -72,7 +72,7 @@ class MappedStream:
         """Compare the mapped regions with an announce of the same epoch (W-127).
 
         Fields and pools first, then pids, then (with `freshness`) the activity of every region.
-        `diagnostic` says what was found unless the outcome is VALID.
+        `diagnostic` has the finding unless the outcome is VALID.
         """
         if self.geometry.layout() != announced.layout():
             self.diagnostic = "the announced regions are not the mapped ones"

@@ -1,4 +1,4 @@
-"""Mapping one region that somebody else created, after all twelve checks of W-030 (C-045)."""
+"""Mapping one region of another process, after all twelve checks of W-030 (C-045)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Opening a region file whose path somebody else chose (W-030 steps 1 to 10).
+"""Opening a region file whose path another process chose (W-030 steps 1 to 10).
 
-The path comes from a message and the directories are writable for others, so nothing is believed
-twice: every check is made on what was resolved, and the descriptor that is opened is compared with
+The path comes from a message and the directories are writable for others, so no result is used
+twice: every check is made on the resolved file, and the descriptor that is opened is compared with
 it. The way down from the allowed base directory is walked component by component without following
 links, so that a directory swapped for a link after it was checked leads nowhere.
 
@@ -80,7 +80,7 @@ def _canonical_directory(directory: str) -> str:
 
 
 class FilePolicy(msgspec.Struct, frozen=True):
-    """Who may own a region file and what its mode must not allow (W-041); permissive by default.
+    """The owners and modes that a region file may have (W-041); permissive by default.
 
     `forbidden_mode` holds permission bits that must all be clear (0o002: no world write); `owners`
     and `groups` are the ids accepted, None for any.
@@ -92,7 +92,7 @@ class FilePolicy(msgspec.Struct, frozen=True):
 
 
 class OpenedRegion(msgspec.Struct, frozen=True):
-    """An open descriptor that passed steps 1 to 10; whoever receives it closes it."""
+    """An open descriptor that passed steps 1 to 10; the caller closes it."""
 
     fd: int
     path: str

@@ -42,10 +42,10 @@ def require_single_writer(
     `base/part/part/...` is the stream's directory, as for `make_directories`; `now_ns` is read from
     the clock of the stream's announces and `window_ns` is the freshness window, three announce
     periods by default. A stamp that is older, a process that is gone, an epoch of this process, and
-    whatever is missing or cannot be read are no objection (W-213).
+    anything that is missing or cannot be read do not count as a writer (W-213).
 
     Call it right before the first region is created. Two producers that start in the same moment
-    may both pass: this finds a mistake, it is no lock.
+    may both pass: this finds a mistake, it is not a lock.
     """
     try:
         stream = open_directory_beneath(base, parts)

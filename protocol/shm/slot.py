@@ -77,12 +77,12 @@ SLOT_TIMES_OFFSET: Final = SLOT_TIMESTAMP_NS_OFFSET - SLOT_BODY_OFFSET
 
 
 def slot_body_offset(slot: int) -> int:
-    """Where the bytes behind slot `slot`'s commit word start in a header ring."""
+    """Return the offset of the bytes behind the commit word of `slot` in a header ring."""
     return SUPERBLOCK_BYTES + SLOT_BYTES * slot + SLOT_BODY_OFFSET
 
 
 def payload_offset(slot: int, stride_bytes: int) -> int:
-    """Where the payload of slot `slot` starts in a pool (W-090)."""
+    """Return the offset of the payload of `slot` in a pool (W-090)."""
     return SUPERBLOCK_BYTES + stride_bytes * slot
 
 
@@ -125,7 +125,7 @@ def without_reserved_bytes(image: bytes) -> bytes:
 
 
 class SlotFault(enum.Enum):
-    """Why a slot is dropped: the row of W-106 and the counter it raises."""
+    """The reason to drop a slot: the row of W-106 and the counter that it raises."""
 
     HEADER_FORMAT = (12, "header_invalid")
     PAYLOAD_SLOT_RANGE = (13, "payload_invalid")
@@ -151,7 +151,7 @@ _UNITS = {int(unit): unit for unit in ProgressUnit}
 def decode_header_image(image: bytes) -> TensorLayout | SlotFault:
     """Check 196 bytes copied from offset 60 of a slot: rows 12, 16, 17 and 18 of W-106.
 
-    Whatever the bytes, the result is a layout or a fault, and arithmetic is unbounded (W-073).
+    Any bytes give a layout or a fault, and arithmetic is unbounded (W-073).
     """
     length, word, dtype_code, order_code, ndims, unit_code, progress_stride, *entries = (
         _HEADER.unpack(image)

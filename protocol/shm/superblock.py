@@ -65,7 +65,7 @@ def encode_superblock(region: RegionGeometry, *, pid: int, now_ns: int) -> bytes
 def write_superblock(
     buffer: memoryview, words: memoryview, region: RegionGeometry, *, pid: int, now_ns: int
 ) -> None:
-    """Write a superblock into a new mapping; whoever sees the magic sees all of it (W-014)."""
+    """Write a superblock into a new mapping; a reader of the magic reads all of it (W-014)."""
     record = encode_superblock(region, pid=pid, now_ns=now_ns)
     words[0] = 0
     buffer[8:SUPERBLOCK_BYTES] = record[8:]
@@ -99,7 +99,7 @@ def check_activity(
     now_ns: int,
     window_ns: int,
 ) -> None:
-    """Refuse a region that nobody refreshes any more; raises ShmValidationError (W-055)."""
+    """Raise ShmValidationError for a region that is no longer refreshed (W-055)."""
     activity = superblock.activity_timestamp_ns
     if not activity_is_fresh(activity, now_ns=now_ns, window_ns=window_ns):
         seen = f"last refreshed {now_ns - activity} ns ago" if activity else "never refreshed"

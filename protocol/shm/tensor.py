@@ -48,7 +48,7 @@ NUMPY_DTYPES: dict[Dtype, np.dtype[np.generic]] = {
     Dtype.BYTES: np.dtype("u1"),
     Dtype.BIT: np.dtype("u1"),
 }
-"""How each element type is seen in NumPy; BYTES and BIT have no scalar of their own."""
+"""The NumPy type of each element type; BYTES and BIT have no scalar of their own."""
 
 ELEMENT_BYTES: dict[Dtype, int] = {dtype: seen.itemsize for dtype, seen in NUMPY_DTYPES.items()}
 """Element size in stride arithmetic."""
@@ -64,7 +64,7 @@ class TensorLayout(msgspec.Struct, frozen=True):
     """Type and shape of a frame, strides complete.
 
     `strides` are in bytes, `extent` is the number of payload bytes that the shape reaches (0 for an
-    empty shape and for BIT, whose packing is the application's own). `contiguous` says that no
+    empty shape and for BIT, whose packing is the application's own). `contiguous` is true if no
     stride is larger than it has to be.
     """
 
@@ -169,7 +169,7 @@ def tensor_layout(
     order: MajorOrder = MajorOrder.ROW,
     progress_unit: ProgressUnit = ProgressUnit.NONE,
 ) -> TensorLayout:
-    """The layout a producer wants to send; strides in bytes, 0 or None for the smallest (C-074).
+    """Return the layout to send; strides in bytes, 0 or None for the smallest (C-074).
 
     Raises ValueError for 0 or more than 8 dimensions, sizes or strides that are negative or not
     int32, strides that overlap or contradict the order, and a progress unit that does not fit.

@@ -84,7 +84,7 @@ def parse_region_uri(text: str) -> RegionUri:
 def format_region_uri(path: str, *, require_hugepages: bool = False) -> str:
     """The URI of the region at `path`; without a parameter unless huge pages are required (D-120).
 
-    Raises ShmUriError where the path cannot be said in a URI.
+    Raises ShmUriError for a path that a URI cannot carry.
     """
     if not is_uri_path(path):
         raise ShmUriError(

@@ -1,4 +1,4 @@
-"""What may go wrong in the in-memory network, as probabilities and bounds."""
+"""The faults of the in-memory network, as probabilities and bounds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["NO_FAULTS", "Faults"]
 class Faults:
     """Faults of one network, transport or stream; the default has none.
 
-    Probabilities are in 0..1 and drawn per message. Whatever is drawn, one publisher's messages
-    reach one subscription in the order they were offered (W-003).
+    Probabilities are in 0..1 and drawn per message. In any case the messages of one publisher
+    reach one subscription in the order in which they were offered (W-003).
     """
 
     loss: float = 0.0
@@ -34,7 +34,7 @@ class Faults:
     """After an offer one subscription loses its connection with all that was unread, and gets a
     new one at once."""
     offer_result: OfferResult | None = None
-    """When set, every offer is refused with this result."""
+    """Every offer is refused with this result, if it is set."""
     stale_fragments: bool = False
     """A new subscription starts at the slowest subscriber's position, and also receives what is
     unread of publications already closed, as Aeron's may."""

@@ -105,7 +105,7 @@ class MemoryNetwork:
         return settings[None, None]
 
     def kill(self, name: str, *, liveness_timeout_ns: int = LIVENESS_TIMEOUT_NS) -> None:
-        """The process dies with SIGKILL: it does nothing more, and nobody is told.
+        """The process dies with SIGKILL: it does nothing more, and no other process is notified.
 
         Its publications stay connected and its subscriptions hold windows back until the media
         driver misses it after `liveness_timeout_ns`.
@@ -115,7 +115,7 @@ class MemoryNetwork:
         self._schedule(liveness_timeout_ns, transport._release)
 
     def fail(self, name: str, error: str = "media driver lost") -> None:
-        """The transport's client dies by itself: closed, with `error` said."""
+        """The transport's client closes without a call: `error` is the reason."""
         self._open_transport(name)._die(error, release=True)
 
     def lose_media_driver(self) -> None:
@@ -136,7 +136,7 @@ class MemoryNetwork:
         for publication, subscription in self._pairs(name):
             self._connect(publication, subscription)
 
-    # What endpoints ask of their network.
+    # The network's side of its endpoints.
 
     def now(self) -> int:
         """The time; carries out what has become due first."""

@@ -1,1 +1,1 @@
-"""How messages travel: the ports, Aeron, and a deterministic in-memory network."""
+"""The transport of messages: its ports, and Aeron."""

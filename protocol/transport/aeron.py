@@ -1,8 +1,8 @@
 """The transport over Aeron, by pyaeron.
 
 A thin layer: it turns pyaeron's results and exceptions into the port's, reassembles messages that
-span fragments, tells when the media driver is gone, and keeps callers away from the uses of pyaeron
-that end the process (see `tests/protocol/transport`, one test for each).
+span fragments, detects that the media driver is gone, and keeps callers away from the uses of
+pyaeron that end the process (see `tests/protocol/transport`, one test for each).
 
 An `AeronTransport` may be used by several threads, one publication or subscription by one thread at
 a time. `close()` may come from any thread.
@@ -132,8 +132,8 @@ class AeronSubscription:
 
     `raw` is the `pyaeron.Subscription`, for a hot path that polls it with a handler of its own
     (`raw.poll(handler, limit, assemble=False)`; pyaeron's own assembly starts anew with each poll
-    and loses a message whose fragments are taken by two of them). Whoever does that answers for the
-    rules `poll` keeps: a handler never raises, polls, closes, or keeps the buffer.
+    and loses a message whose fragments are taken by two of them). Such a caller has to keep the
+    rules of `poll`: a handler never raises, polls, closes, or keeps the buffer.
     """
 
     __slots__ = (
@@ -352,10 +352,10 @@ class AeronTransport:
 
     @property
     def error(self) -> str | None:
-        """Why the client closed by itself: as a rule because the media driver is gone."""
+        """The reason why the client closed without a call: as a rule the media driver is gone."""
         if self._closed or not self.raw.is_closed:
             return None
-        return self._error or "the Aeron client closed by itself"
+        return self._error or "the Aeron client closed without being asked to"
 
     def add_publication(self, channel: str, stream_id: int) -> AeronPublication:
         """Waits for the media driver's answer; raises TransportError."""

@@ -1,8 +1,8 @@
-"""What becomes of Aeron objects in a forked child.
+"""Aeron objects in a forked child.
 
 A fork copies the Python objects but not the threads behind them, and both sides then share the
-mapped files. Closing or merely collecting such an object in the child tells the media driver that
-the *parent* is leaving, or shuts down the parent's embedded media driver. So after a fork the child
+mapped files. Closing or merely collecting such an object in the child signs the *parent* off
+at the media driver, or shuts down the parent's embedded media driver. So after a fork the child
 lets go of them without ever finalizing them, and any further use raises ForkedProcessError (C-114).
 """
 

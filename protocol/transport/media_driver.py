@@ -81,7 +81,7 @@ def default_aeron_dir() -> str:
 
 
 def unique_aeron_dir(label: str = "tensorpool") -> str:
-    """A directory name in shared memory that nobody else uses; nothing is created."""
+    """Return a directory name in shared memory that is not in use; nothing is created."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
     return f"{base}/aeron-{getpass.getuser()}-{label}-{os.getpid()}-{os.urandom(4).hex()}"
 
@@ -138,7 +138,7 @@ class MediaDriverActiveError(TransportError):
 
 
 class ExternalMediaDriver:
-    """Somebody else's media driver: used, never stopped."""
+    """A media driver of another owner: used, never stopped."""
 
     is_embedded = False
 
@@ -153,9 +153,9 @@ class EmbeddedMediaDriver:
     """A media driver in this process, which owns its directory and removes it when closed.
 
     Raises TransportError when a media driver is active there, when the directory holds anything
-    that is not Aeron's, or when it cannot be made. What a dead media driver left is removed first.
-    `threading_mode` is Aeron's word for its threads, such as `shared` or `dedicated`; empty: its
-    default.
+    that is not Aeron's, or when it cannot be made. The files of a dead media driver are removed
+    first. `threading_mode` is Aeron's word for its threads, such as `shared` or `dedicated`; empty:
+    its default.
     """
 
     is_embedded = True
@@ -194,7 +194,7 @@ class EmbeddedMediaDriver:
         self._closed = True
         _embedded.discard(self)
         self._raw.close()
-        # Unless somebody has put another directory there meanwhile.
+        # Unless another process has put another directory there meanwhile.
         with contextlib.suppress(FileNotFoundError):
             if _identity(self.directory) == self._identity:
                 shutil.rmtree(self.directory)
@@ -237,7 +237,7 @@ class MediaDriverProcess:
         return self._process.pid
 
     def kill(self) -> None:
-        """End it as a crash would: the directory stays, clients are not told."""
+        """End it as a crash would: the directory stays, clients get no notice."""
         self._process.kill()
         self._process.wait()
 

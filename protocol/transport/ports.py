@@ -17,7 +17,7 @@ type FragmentHandler = Callable[[memoryview], None]
 
 
 class OfferResult(enum.Enum):
-    """What became of an offered message."""
+    """The result of offering a message."""
 
     ACCEPTED = "accepted"
     BACK_PRESSURED = "back_pressured"
@@ -91,7 +91,7 @@ class Transport(Protocol):
 
     @property
     def error(self) -> str | None:
-        """Why the transport died by itself, or None."""
+        """The reason why the transport closed without a call, or None."""
         ...
 
     def add_publication(self, channel: str, stream_id: int) -> Publication: ...

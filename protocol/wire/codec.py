@@ -181,7 +181,8 @@ def peek_correlation_id(buffer: WireBuffer) -> int | None:
 def encode_record(record: Record) -> bytes:
     """Encode a shared memory record: a body without a message header.
 
-    Raises ValueError as `encode` does. Never for memory that somebody has mapped: see `flyweights`.
+    Raises ValueError as `encode` does. Never for memory that another process has mapped: see
+    `in_place`.
     """
     try:
         return _RECORD_BY_TYPE[type(record)].encode(record)

@@ -1,4 +1,4 @@
-"""What is known about one message: a row of the catalog."""
+"""One message of the schemas: a row of the catalog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a message was not decoded."""
+"""The reasons why a message was not decoded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WireProblem(enum.Enum):
 class WireError(Exception):
     """The bytes are not a message that may be acted on. Nothing of it was decoded.
 
-    `reason` tells which check failed; the text says what was seen.
+    `reason` is the check that failed; the text has the value that was seen.
     """
 
     def __init__(self, reason: WireProblem, text: str) -> None:

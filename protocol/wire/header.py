@@ -10,7 +10,7 @@ from .errors import WireError, WireProblem
 __all__ = ["HEADER_BYTES", "MessageHeader", "WireBuffer", "header_word", "peek_header"]
 
 type WireBuffer = bytes | bytearray | memoryview
-"""What messages are read from; a memoryview must be of single bytes."""
+"""The types that messages are read from; a memoryview must be of single bytes."""
 
 HEADER_BYTES: Final = 8
 _unpack_header = Struct("<HHHH").unpack_from
@@ -29,7 +29,7 @@ def peek_header(buffer: WireBuffer) -> MessageHeader:
     """The message header at the start of `buffer`.
 
     Raises WireError (MALFORMED) for fewer than 8 bytes. Nothing else is checked: dispatch is on
-    (schema_id, template_id), and most of what a shared stream carries is for somebody else (M-011).
+    (schema_id, template_id), and most messages on a shared stream are for other clients (M-011).
     """
     if len(buffer) < HEADER_BYTES:
         raise WireError(WireProblem.MALFORMED, "shorter than a message header")

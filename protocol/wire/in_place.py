@@ -2,7 +2,7 @@
 
 A frame costs one descriptor message and one header slot on each side, so these skip the message
 classes: a precompiled `struct.Struct` over the whole record, from the same schema as everything
-else, and offsets for whoever keeps a view. Their values, in order:
+else, and offsets for code that keeps a view. Their values, in order:
 
 `FRAME_DESCRIPTOR` (the whole 48-byte message)
     header word, stream_id, epoch, seq, timestamp_ns, meta_version, trace_id
@@ -21,11 +21,11 @@ else, and offsets for whoever keeps a view. Their values, in order:
 A "header word" is the 8-byte message header read as one u64, so that one comparison checks block
 length, template, schema and version. Reserved bytes are written as zero and skipped when read.
 
-Two words change while somebody else looks: the commit word of a slot (`SLOT_COMMIT_OFFSET`), which
-`SLOT_BODY` leaves out on purpose, and the activity timestamp of a mapped superblock
+Two words change while other processes read them: the commit word of a slot (`SLOT_COMMIT_OFFSET`),
+which `SLOT_BODY` leaves out on purpose, and the activity timestamp of a mapped superblock
 (`SUPERBLOCK_ACTIVITY_OFFSET`). They must never be stored or loaded through `struct`, which clears
-the target before it writes: use `memoryview.cast("Q")`. `SUPERBLOCK` is for filling a file that
-nobody has mapped yet and for reading a copy.
+the target before it writes: use `memoryview.cast("Q")`. `SUPERBLOCK` is for filling a file that no
+process has mapped yet and for reading a copy.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ SLOT_BODY_OFFSET: Final = layouts.SLOT_HEADER_VALUES_LEN_BYTES_OFFSET
 SLOT_TIMESTAMP_NS_OFFSET: Final = layouts.SLOT_HEADER_TIMESTAMP_NS_OFFSET
 SLOT_META_VERSION_OFFSET: Final = layouts.SLOT_HEADER_META_VERSION_OFFSET
 SLOT_HEADER_BYTES_OFFSET: Final = layouts.SLOT_HEADER_BLOCK_BYTES
-"""Where the u32 length of `headerBytes` stands; from here to the end of the slot the bytes depend
+"""Offset of the u32 length of `headerBytes`; from here to the end of the slot the bytes depend
 only on type and shape, so a reader may compare them with the ones it validated last time."""
 
 SLOT_TENSOR_HEADER_OFFSET: Final = SLOT_HEADER_BYTES_OFFSET + 4 + HEADER_BYTES

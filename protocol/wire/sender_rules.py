@@ -1,4 +1,4 @@
-"""What a sender may say, beyond what the types can hold: `encode` refuses the rest.
+"""The rules for senders that the types cannot express: `encode` refuses what breaks them.
 
 A receiver would drop, decline or misread these messages, so the mistake is raised where it was
 made. Ranges, listed enum values and null sentinels are checked by the generated codecs; here are
@@ -77,7 +77,7 @@ def _private_streams(message: ConsumerHello | ConsumerConfig) -> None:
 
 
 def _hello(message: ConsumerHello) -> None:
-    """M-110, and M-111: no hints from a consumer that wants no progress."""
+    """M-110, and M-111: no hints from a consumer that does not ask for progress."""
     _private_streams(message)
     if not message.supports_progress:
         for name in ("progress_interval_us", "progress_bytes_delta", "progress_major_delta_units"):
@@ -108,7 +108,7 @@ _PROMISED = ("lease_id", "stream_id", "epoch", "layout_version", "header_nslots"
 
 
 def _attach_response(message: ShmAttachResponse) -> None:
-    """M-220 and M-221: OK says everything that a client needs, a refusal says nothing of it."""
+    """M-220 and M-221: OK has every field that a client needs, a refusal has none of them."""
     if message.code != ResponseCode.OK:
         if message.payload_pools or message.header_region_uri:
             raise ValueError("ShmAttachResponse: a refusal may not carry regions")

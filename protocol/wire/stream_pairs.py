@@ -1,4 +1,4 @@
-"""What the channel and stream id pairs of ConsumerHello and ConsumerConfig say.
+"""The pairs of channel and stream id in ConsumerHello and ConsumerConfig.
 
 The pair is one request or one assignment: both parts, or neither. Driver and consumers read it with
 the same function, so that they cannot disagree about a half-set pair (M-110, M-120).
@@ -29,7 +29,7 @@ STREAM_WIDE_ID: Final = 0
 
 
 class StreamRequest(enum.Enum):
-    """How a channel and a stream id read together."""
+    """The meaning of a channel and a stream id together."""
 
     ABSENT = "absent"
     """Neither is set: nothing asked for, nothing assigned."""
@@ -40,7 +40,7 @@ class StreamRequest(enum.Enum):
 
 
 def stream_request(channel: str, stream_id: int) -> StreamRequest:
-    """How the pair reads; an id of all ones counts as 0 (M-110).
+    """Return the meaning of the pair; an id of all ones counts as 0 (M-110).
 
     >>> stream_request("aeron:ipc", 0)
     <StreamRequest.MALFORMED: 'malformed'>
@@ -60,9 +60,10 @@ def has_half_set_pair(config: ConsumerConfig) -> bool:
 
 
 def fallback_uri(config: ConsumerConfig) -> str:
-    """Where to take payloads from without shared memory; empty for nowhere.
+    """Return the URI of the payloads without shared memory; empty if there is none.
 
-    A scheme that this format does not know counts as empty, the rest of the message stands (M-121).
+    A scheme that the format does not define counts as empty, the rest of the message stands
+    (M-121).
     """
     uri = config.payload_fallback_uri
     return uri if uri.startswith(("aeron:", "bridge://")) else ""

@@ -89,7 +89,7 @@ def read_dimension(
 ) -> tuple[int, int, int]:
     """Block length of the entries, their number, and where the first one starts.
 
-    `least` is the entry block length that the schema knows: more is skipped, unless it has to be
+    `least` is the entry block length of the schema: more is skipped, unless it has to be
     `exact` (S-011); less rejects.
     """
     start = at + 4

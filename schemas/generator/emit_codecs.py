@@ -101,9 +101,9 @@ def emit_catalog(schemas: list[Schema]) -> str:
     records = [(s, m) for s in schemas for m in s.messages if m.shared_memory]
     lines += ["", '__all__ = ["CODECS", "FIELD_CODES", "RECORDS", "Message", "Record"]', ""]
     lines.append(f"type Message = {' | '.join(m.name for _, m in messages)}")
-    lines += ['"""What travels over a transport."""', ""]
+    lines += ['"""A message, which travels over a transport."""', ""]
     lines.append(f"type Record = {' | '.join(m.name for _, m in records)}")
-    lines += ['"""What stands in shared memory."""', ""]
+    lines += ['"""A record, which stands in shared memory."""', ""]
     for name, items in (("CODECS", messages), ("RECORDS", records)):
         lines.append(f"{name}: Final = (")
         for schema, message in items:
@@ -341,7 +341,7 @@ def _write_item(item: VarData, owner: str, owner_class: str) -> str:
 
 
 def _checker(message: Message) -> Iterator[str]:
-    """What a receiver would reject or read as absent is refused before it is sent."""
+    """Refuse, before it is sent, a message that a receiver would reject or read as absent."""
     lines = [*_checks(message)]
     if lines:
         yield f"def {_checker_name(message)}(message: {message.name}) -> None:"

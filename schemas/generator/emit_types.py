@@ -212,7 +212,7 @@ def _default(field: Field) -> str:
 
 def emit_layouts(schemas: list[Schema]) -> str:
     """`layouts.py`: formats and offsets of what is read and written in place."""
-    lines = heading("Where the fields of in-place records are: `struct` formats, sizes, offsets.")
+    lines = heading("The fields of in-place records: `struct` formats, sizes, offsets.")
     lines += ["from typing import Final", ""]
     for schema in schemas:
         prefix = schema.kind.upper()

@@ -1,7 +1,7 @@
-"""Read the SBE schema files and refuse whatever is not sound.
+"""Read the SBE schema files and refuse those that are not sound.
 
-Everything that knows a layout (codecs, flyweights, the reference pages) is generated from what
-`load_schema` returns, so a mistake in the XML has to be found here: offsets are added up again and
+Everything with a layout (codecs, flyweights, the reference pages) is generated from the result of
+`load_schema`, so a mistake in the XML has to be found here: offsets are added up again and
 compared with the ones written down, ids must be unique, types and enums must exist and fit. Only
 the part of SBE that our schemas use is read; anything else is an error rather than skipped.
 """

@@ -74,7 +74,7 @@ class BridgeStreamInfo(Struct, frozen=True, gc=False):
     clock_synced: bool
     """The sender's operator states that its real time is disciplined."""
     payload_mode: PayloadMode
-    """What the frames carry."""
+    """Contents of the frames."""
     decimated: bool
     """Frames are left out on purpose."""
     instance_id: str = ""

@@ -86,10 +86,10 @@ type Message = (
     | DiscoveryRequest
     | DiscoveryResponse
 )
-"""What travels over a transport."""
+"""A message, which travels over a transport."""
 
 type Record = ShmRegionSuperblock | SlotHeader | TensorHeader
-"""What stands in shared memory."""
+"""A record, which stands in shared memory."""
 
 CODECS: Final = (
     Codec(

@@ -65,7 +65,7 @@ class Attribute(Struct, frozen=True, gc=False):
 
 
 class ShmPoolAnnounce(Struct, frozen=True, gc=False):
-    """Where the regions of a stream's current epoch are, and how they are laid out."""
+    """Places and layout of the regions of a stream's current epoch."""
 
     stream_id: int
     """Tensor stream id."""
@@ -90,7 +90,7 @@ class ShmPoolAnnounce(Struct, frozen=True, gc=False):
 
 
 class ConsumerHello(Struct, frozen=True, gc=False):
-    """What a consumer can do and asks for."""
+    """Abilities and requests of a consumer."""
 
     stream_id: int
     """Tensor stream id."""
@@ -99,7 +99,7 @@ class ConsumerHello(Struct, frozen=True, gc=False):
     supports_shm: bool | int
     """Can map shared memory."""
     supports_progress: bool | int
-    """Wants FrameProgress."""
+    """Asks for FrameProgress."""
     mode: Mode | int
     """Delivery mode asked for."""
     max_rate_hz: int
@@ -123,7 +123,7 @@ class ConsumerHello(Struct, frozen=True, gc=False):
 
 
 class ConsumerConfig(Struct, frozen=True, gc=False):
-    """How the configuration authority wants one consumer to receive."""
+    """Settings of the configuration authority for one consumer."""
 
     stream_id: int
     """Tensor stream id."""
@@ -138,7 +138,7 @@ class ConsumerConfig(Struct, frozen=True, gc=False):
     control_stream_id: int = 0
     """Private progress stream assigned."""
     payload_fallback_uri: str = ""
-    """Where payloads come from without shared memory; empty = nowhere."""
+    """Source of payloads without shared memory; empty = none."""
     descriptor_channel: str = ""
     """Private descriptor channel; empty = not assigned."""
     control_channel: str = ""
@@ -155,7 +155,7 @@ class FrameDescriptor(Struct, frozen=True, gc=False):
     seq: int
     """Sequence of the frame."""
     timestamp_ns: int | None = None
-    """Time of publication, where wanted."""
+    """Time of publication, if the producer sends it."""
     meta_version: int | None = None
     """Metadata version of the frame."""
     trace_id: int | None = None
@@ -163,7 +163,7 @@ class FrameDescriptor(Struct, frozen=True, gc=False):
 
 
 class QosConsumer(Struct, frozen=True, gc=False):
-    """What a consumer received and lost, in totals since it started."""
+    """Frames that a consumer received and lost, in totals since it started."""
 
     stream_id: int
     """Tensor stream id."""
@@ -182,7 +182,7 @@ class QosConsumer(Struct, frozen=True, gc=False):
 
 
 class QosProducer(Struct, frozen=True, gc=False):
-    """Where a producer stands."""
+    """Position of a producer."""
 
     stream_id: int
     """Tensor stream id."""
@@ -253,7 +253,7 @@ class MetaBlobAnnounce(Struct, frozen=True, gc=False):
 
 
 class FrameProgress(Struct, frozen=True, gc=False):
-    """How much of a frame that is still being filled can be read."""
+    """Part of a frame, still being filled, that can be read."""
 
     stream_id: int
     """Tensor stream id."""

@@ -47,7 +47,7 @@ class ShmAttachRequest(Struct, frozen=True, gc=False):
     require_hugepages: HugepagesPolicy | int = HugepagesPolicy.UNSPECIFIED
     """Demand on pages."""
     desired_node_id: int | None = None
-    """Node id wanted."""
+    """Node id asked for."""
 
 
 class ShmAttachResponse(Struct, frozen=True, gc=False):
@@ -128,7 +128,7 @@ class ShmDriverShutdown(Struct, frozen=True, gc=False):
     timestamp_ns: int
     """Driver's clock."""
     reason: ShutdownReason
-    """Why."""
+    """Reason."""
     error_message: str = ""
     """Diagnostic; empty = none."""
 
@@ -147,7 +147,7 @@ class ShmLeaseRevoked(Struct, frozen=True, gc=False):
     role: Role
     """Role of the lease."""
     reason: LeaseRevokeReason
-    """Why."""
+    """Reason."""
     error_message: str = ""
     """Diagnostic; empty = none."""
 

@@ -30,14 +30,14 @@ __all__ = [
 
 
 class Mode(enum.IntEnum):
-    """How frames are delivered to a consumer."""
+    """Delivery of frames to a consumer."""
 
     STREAM = 1
     RATE_LIMITED = 2
 
 
 class FrameProgressState(enum.IntEnum):
-    """How far a frame is filled."""
+    """Fill level of a frame."""
 
     UNKNOWN = 0
     STARTED = 1
@@ -71,7 +71,7 @@ class ClockDomain(enum.IntEnum):
 
 
 class RegionType(enum.IntEnum):
-    """What a region file holds."""
+    """Contents of a region file."""
 
     HEADER_RING = 1
     PAYLOAD_POOL = 2
@@ -105,7 +105,7 @@ class MajorOrder(enum.IntEnum):
 
 
 class HugepagesPolicy(enum.IntEnum):
-    """What a client demands of the pages behind a region."""
+    """Pages that a client requires behind a region."""
 
     UNSPECIFIED = 0
     STANDARD = 1
@@ -113,21 +113,21 @@ class HugepagesPolicy(enum.IntEnum):
 
 
 class Role(enum.IntEnum):
-    """What a lease entitles its client to."""
+    """Use that a lease allows."""
 
     PRODUCER = 1
     CONSUMER = 2
 
 
 class PublishMode(enum.IntEnum):
-    """True if an attach may create the stream."""
+    """Right of an attach to create the stream."""
 
     REQUIRE_EXISTING = 1
     EXISTING_OR_CREATE = 2
 
 
 class LeaseRevokeReason(enum.IntEnum):
-    """Why a lease ended."""
+    """Reason for the end of a lease."""
 
     DETACHED = 1
     EXPIRED = 2
@@ -135,7 +135,7 @@ class LeaseRevokeReason(enum.IntEnum):
 
 
 class ShutdownReason(enum.IntEnum):
-    """Why the driver stops."""
+    """Reason for the driver's stop."""
 
     NORMAL = 0
     ADMIN = 1
@@ -157,14 +157,14 @@ class TimestampSource(enum.IntEnum):
 
 
 class MergeRuleType(enum.IntEnum):
-    """How frames of an input are matched by sequence."""
+    """Matching of an input's frames by sequence."""
 
     OFFSET = 0
     WINDOW = 1
 
 
 class MergeTimeRuleType(enum.IntEnum):
-    """How frames of an input are matched by time."""
+    """Matching of an input's frames by time."""
 
     OFFSET_NS = 0
     WINDOW_NS = 1

@@ -1,4 +1,4 @@
-"""Where the fields of in-place records are: `struct` formats, sizes, offsets.
+"""The fields of in-place records: `struct` formats, sizes, offsets.
 
 Generated from `schemas/*.xml` by `make schemas`; edit those, not this file.
 """

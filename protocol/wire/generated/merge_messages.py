@@ -25,7 +25,7 @@ class SequenceMergeRule(Struct, frozen=True, gc=False):
     input_stream_id: int
     """Input stream."""
     rule_type: MergeRuleType
-    """How it is matched."""
+    """Rule of the match."""
     offset: int | None = None
     """Sequence offset."""
     window_size: int | None = None
@@ -38,7 +38,7 @@ class TimestampMergeRule(Struct, frozen=True, gc=False):
     input_stream_id: int
     """Input stream."""
     rule_type: MergeTimeRuleType
-    """How it is matched."""
+    """Rule of the match."""
     timestamp_source: TimestampSource
     """Timestamp compared."""
     offset_ns: int | None = None

@@ -51,7 +51,7 @@ def test_C_120_attributes_and_texts() -> None:
     assert lost.reason is LeaseRevokeReason.EXPIRED
     assert str(lost) == "lease lost: EXPIRED"
     refused = errors.ShmValidationError("pool 3", "/dev/shm/x", 9, "10 bytes", "at least 20")
-    assert str(refused) == ("pool 3 at /dev/shm/x refused (step 9): 10 bytes; wanted at least 20")
+    assert str(refused) == ("pool 3 at /dev/shm/x refused (step 9): 10 bytes; expected at least 20")
 
 
 def test_errors_survive_pickling_to_another_process() -> None:

@@ -138,7 +138,7 @@ def test_W_054_pid_and_timestamps_are_not_compared() -> None:
 
 def test_a_refusal_names_region_path_and_values() -> None:
     error = refusal(POOL, epoch=8)
-    assert str(error) == "pool 1 at /x refused (step 12): superblock epoch 8; wanted 7"
+    assert str(error) == "pool 1 at /x refused (step 12): superblock epoch 8; expected 7"
 
 
 @pytest.mark.parametrize(
