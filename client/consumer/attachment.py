@@ -109,6 +109,7 @@ class ConsumerAttachment(Attachment):
             subscribe_shared=lambda: self._subscribe_shared(conductor.transport),
             failed=self._refuse_stream,
         )
+        self._granted_epoch = 0  # when this lease began
         self._left_at = (0, -1)  # epoch and last seq of the previous mapping
         self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)
         self._failed_mapping = False
@@ -296,6 +297,7 @@ class ConsumerAttachment(Attachment):
         self.timers.arm(_HELLO, 0)
         self._unanswered_since = None
         self.assigned.doubt()
+        self._granted_epoch = grant.regions.epoch
         return self.conductor.mapping_rules.map_granted(grant.regions, writable=False)
 
     def map_announced(self, announce: AcceptedAnnounce) -> StreamMapping:
@@ -314,7 +316,8 @@ class ConsumerAttachment(Attachment):
         if self._left_at[0] == state.epoch:
             state.left_at = self._left_at[1]
         self._progress = ProgressReader(state)
-        self.receiver.begin(state, self.options.history)
+        began_meanwhile = state.epoch > self._granted_epoch
+        self.receiver.begin(state, self.options.history, from_the_first=began_meanwhile)
         if self.assigned.reads_own:
             self.timers.arm(_QOS, 0)  # the producer may wait for it
 
@@ -370,6 +373,7 @@ class ConsumerAttachment(Attachment):
     def _look_for_descriptors(self) -> None:
         """Fall back to the shared stream where nothing else brings descriptors (W-164)."""
         since = self._unanswered_since
+        self.receiver.look_into_ring()
         if self.assigned.reads_own:
             state = self.receiver.state
             if not self.assigned.is_served:

@@ -74,6 +74,8 @@ class ReadState:
         "connection",
         "counters",
         "epoch",
+        "filled_to",
+        "fills",
         "format",
         "is_open",
         "is_overrun",
@@ -84,12 +86,14 @@ class ReadState:
         "mapping",
         "mask",
         "next_seq",
+        "newest_seen",
         "now",
         "prefix",
         "ring",
         "stream_id",
         "switched_at",
         "tracks",
+        "usual_prefix",
         "word_indices",
         "words",
     )
@@ -116,7 +120,7 @@ class ReadState:
         self.body_offsets = [slot_body_offset(i) for i in range(nslots)]
         self.accepted_words = [0] * nslots  # the last word accepted from each slot (row 10)
         # The first bytes of every descriptor of this stream and epoch: rows 1, 2 and 5 at once.
-        self.prefix = bytes(
+        self.prefix = self.usual_prefix = bytes(
             frame_descriptor_buffer(geometry.stream_id, geometry.epoch)[
                 :FRAME_DESCRIPTOR_TAIL_OFFSET
             ]
@@ -131,6 +135,9 @@ class ReadState:
         self._resume_at = 0
         self.joined_at: int | None = None  # newest seq when the descriptor stream was joined
         self.switched_at = -1  # last seq before the descriptor stream was changed
+        self.fills = False  # a gap may come from a stream that was joined late (C-107)
+        self.filled_to = -1  # the newest frame that was read before its descriptor
+        self.newest_seen: int | None = None  # in the ring, at the previous look
         self.format: FrameFormat | None = None  # of the latest frame
         self._pools = {
             pool.pool_id: PoolSlots(
@@ -167,6 +174,11 @@ class ReadState:
         self.format = found
         return found
 
+    @property
+    def read_up_to(self) -> int:
+        """The last sequence that was handled, in this mapping of the epoch or an earlier one."""
+        return self.last_seq if self.tracks else self.left_at
+
     def newest_seq(self) -> int:
         """Sequence of the newest frame that is committed in the ring; -1 for none."""
         words = np.asarray(self.words)[self.word_indices[0] :: _WORDS_PER_SLOT]
@@ -190,17 +202,16 @@ class ReadState:
 
     def committed(self) -> list[int]:
         """Return the sequences of the frames that stand in the ring, ascending."""
-        found = []
         try:
-            for index, word_index in enumerate(self.word_indices):
-                word = self.words[word_index]
-                if word & 1 and word >> 1 & self.mask == index:
-                    found.append(word >> 1)
+            words = np.asarray(self.words)[self.word_indices[0] :: _WORDS_PER_SLOT][: self.mask + 1]
+            words = words.copy()  # the producer goes on
         except UNMAPPED_MEANWHILE:
             if self.is_open:
                 raise
             return []
-        return sorted(found)
+        seqs = words >> np.uint64(1)
+        stand = (words & np.uint64(1) == 1) & (seqs & np.uint64(self.mask) == np.arange(len(words)))
+        return sorted(int(seq) for seq in seqs[stand])
 
     def shut(self) -> None:
         """Accept no more frames of this mapping."""

@@ -64,7 +64,7 @@ class Receiver:
         self.max_rate_hz = 0
         self.skips_are_intended = False  # a private stream with a rate cap (W-110)
         self.is_private = False
-        self._history: tuple[ReadState, int, bytes] | None = None  # to be read first
+        self._history: tuple[ReadState, int] | None = None  # to be read first
         self._successor: tuple[Subscription, bool] | None = None
         self._poll_subscription: Callable[..., int] | None = None
         self._handler: Callable[..., None] = self._on_fragment
@@ -132,15 +132,18 @@ class Receiver:
             for _ in range(_LAST_POLLS):
                 if not previous.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
                     break
-        if previous is None and self.state is not None:
+        state, skipped = self.state, self.skips_are_intended
+        if previous is None and state is not None and not state.fills:
             # Every frame that is published from now on arrives.
-            self.state.joined_at = self.state.newest_seq()
+            state.joined_at = state.newest_seq()
         self.is_private = private
         self.skips_are_intended = private and self.max_rate_hz > 0
         self.configure(self.mode, self.max_rate_hz)
         if previous is not None:
             previous.close()
             self._pending.append(_SWITCHED)
+            if state is not None:
+                state.fills = not (skipped or self.skips_are_intended)
 
     @property
     def has_pending(self) -> bool:
@@ -185,13 +188,13 @@ class Receiver:
                 state = self.state
                 if usual is None or state is None:
                     continue
-                _, seq, publish_ns, _, trace_id = usual
+                _, seq, publish_ns, _, trace_id = fields = usual
             try:
                 # Rows 6 to 24 for a frame in order; straight-line, as every frame pays for it.
                 if seq == state.next_seq:
                     state.last_seq = seq
                     state.next_seq = seq + 1
-                elif not self._track(state, seq):
+                elif not self._track(state, fields):
                     continue
                 gate = self._gate
                 if gate is not None and publish_ns != NULL_U64 and not gate.passes(publish_ns):
@@ -261,34 +264,74 @@ class Receiver:
                 if seq == state.next_seq:
                     state.last_seq = seq
                     state.next_seq = seq + 1
-                elif not self._track(state, seq):
+                elif not self._track(state, fields):
                     continue
                 yield Announced(seq, fields[4], state)
 
-    def begin(self, state: ReadState, history: int) -> None:
-        """Read frames of another mapping from now on, after its newest `history` frames."""
+    def begin(self, state: ReadState, history: int, *, from_the_first: bool = False) -> None:
+        """Read frames of another mapping from now on, after its newest `history` frames.
+
+        With `from_the_first` no frame of the epoch is to be missed that the ring still has (C-107).
+        """
+        if from_the_first and not self.skips_are_intended:
+            state.fills, state.joined_at = True, -1
+            history = state.mask + 1
         if history:
             # No descriptor fits this prefix, so that none is handled before the history is read.
-            state.prefix, self._history = b"history first", (state, history, state.prefix)
+            state.prefix, self._history = b"history first", (state, history)
         self.state = state
 
+    def look_into_ring(self) -> None:
+        """Read frames whose descriptors went to a stream that was joined late (C-107).
+
+        To be called a few times a second: frames that stand in the ring at two looks and were not
+        handled have no descriptor on its way.
+        """
+        state = self.state
+        if state is None or not state.fills:
+            return
+        newest = state.newest_seq()
+        seen, state.newest_seen = state.newest_seen, newest
+        if newest < 0 or newest != seen:
+            return
+        if newest > state.read_up_to:
+            self._history = (state, state.mask + 1)
+        elif self.subscription is not None and self.subscription.is_connected:
+            state.fills = False
+
     def _read_history(self) -> None:
-        """Put frames that stand in the ring before the descriptors that wait (C-104)."""
+        """Put frames that stand in the ring before the descriptors that wait (C-104, C-107)."""
         due, self._history = self._history, None
         if due is None:
             return
-        state, count, prefix = due
+        state, count = due
         if state is not self.state or not state.is_open:
             return
-        state.prefix = prefix
-        seqs = [seq for seq in state.committed() if seq > state.left_at][-count:]
+        state.prefix = state.usual_prefix
+        seqs = [seq for seq in state.committed() if seq > state.read_up_to][-count:]
         if not seqs:
             return
-        state.left_at, state.joined_at = -1, None  # older frames were left out, not missed
+        if state.fills:
+            state.filled_to = seqs[-1]
+        else:
+            state.left_at, state.joined_at = -1, None  # older frames were left out, not missed
         self._pending.appendleft(_SWITCHED)  # their descriptors may be on their way still
+        self._put_first(state, seqs)
+
+    def _put_first(self, state: ReadState, seqs: list[int]) -> None:
+        """Put frames of the ring, in ascending order, before what waits."""
         self._pending.extendleft(
-            (state.prefix, seq, NULL_U64, NULL_U32, 0) for seq in reversed(seqs)
+            (state.usual_prefix, seq, NULL_U64, NULL_U32, 0) for seq in reversed(seqs)
         )
+
+    def _fill(self, state: ReadState, fields: _Fields) -> bool:
+        """Put the frames of a gap that the ring has before the descriptor behind it (C-107)."""
+        state.fills = False
+        seqs = [seq for seq in state.committed() if state.read_up_to < seq < fields[1]]
+        if seqs:
+            self._pending.appendleft(fields)
+            self._put_first(state, seqs)
+        return bool(seqs)
 
     def poll(self) -> bool:
         """Take descriptors from the transport; False if there are none."""
@@ -357,11 +400,14 @@ class Receiver:
             message.trace_id or 0,
         )
 
-    def _track(self, state: ReadState, seq: int) -> bool:
+    def _track(self, state: ReadState, fields: _Fields) -> bool:
         """Row 6 for what is not the next in order; False drops the frame."""
-        counters = self._counters
+        counters, seq = self._counters, fields[1]
         if seq <= state.switched_at >= state.last_seq:
-            counters.inc("drops_duplicate")  # seen on the stream read before
+            if seq > state.filled_to:
+                counters.inc("drops_duplicate")  # seen on the stream read before
+            return False
+        if state.fills and seq > state.read_up_to + 1 and self._fill(state, fields):
             return False
         if not state.tracks:
             joined_at, state.joined_at = state.joined_at, None
