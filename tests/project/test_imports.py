@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,17 @@ def test_every_module_of_ours_that_is_named_in_an_import_exists() -> None:
         for module, names in GRAPH.items()
         for name in sorted(names)
         if name.partition(".")[0] in PACKAGES and name not in MODULES
+    ]
+    assert not wrong
+
+
+def test_state_machines_use_the_standard_library_only() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        if _within(module, "hsm")
+        for name in sorted(GRAPH[module])
+        if name.partition(".")[0] not in {"hsm", *sys.stdlib_module_names}
     ]
     assert not wrong
 
