@@ -157,9 +157,11 @@ class MetadataCache:
 
     A cached list is only replaced as a whole, and never by an older version of the same epoch;
     after an announce of a new epoch, attributes count again once those of its version have come.
+    What a producer said ends with its epoch.
     """
 
     def __init__(self) -> None:
+        self._oldest_epoch = 0
         self._announce: DataSourceAnnounce | None = None
         self._meta: DataSourceMeta | None = None
         self._meta_epoch = 0
@@ -190,9 +192,17 @@ class MetadataCache:
         """The messages behind `current`, as they came."""
         return self._announce, self._meta
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Frames of that epoch are read from now on; forget the sources of earlier ones."""
+        self._oldest_epoch = epoch
+        if self._announce is not None and self._announce.epoch < epoch:
+            self._announce = self._meta = None
+
     def on_announce(self, announce: DataSourceAnnounce) -> bool:
         """Take an announce; True if anything changed."""
         known = self._announce
+        if announce.epoch < self._oldest_epoch:
+            return False
         if known is not None:
             if announce.epoch < known.epoch or announce == known:
                 return False

@@ -46,6 +46,7 @@ ATTACHMENT_COUNTERS = (
 
 PRODUCER_COUNTERS = (
     *ATTACHMENT_COUNTERS,
+    "bells_missing",
     "descriptor_admin_action",
     "descriptor_backpressured",
     "descriptor_closed",
@@ -93,10 +94,12 @@ CONSUMER_COUNTERS = (
     "frames_ok",
     "id_conflicts",
     "missed_unmapped",
+    "private_streams_declined",
     "private_streams_failed",
     "progress_received",
     "remaps",
     "wakeups",
+    "wakeups_unrung",
 )
 
 

@@ -113,6 +113,7 @@ class ConsumerAttachment(Attachment):
         self._left_at = (0, -1)  # epoch and last seq of the previous mapping
         self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)
         self._failed_mapping = False
+        self._declined: list[tuple[str, str]] = []
         self._unanswered_since: int | None = None  # the first hello of this lease
         self.has_producer = False
 
@@ -231,6 +232,7 @@ class ConsumerAttachment(Attachment):
             self.counters.inc("bad_message")
             return
         self.fallback_uri = fallback_uri(config)
+        self._note_declined(config)
         self.receiver.configure(config.mode, self.receiver.max_rate_hz)
         if config.use_shm != self._machine.shm_enabled:
             if config.use_shm:
@@ -245,6 +247,28 @@ class ConsumerAttachment(Attachment):
         if not was_reading and self.assigned.reads_own:
             self.timers.arm(_QOS, 0)
         self.assigned.assign_control(assigned(config.control_channel, config.control_stream_id))
+
+    def _note_declined(self, config: ConsumerConfig) -> None:
+        """Report streams of its own that were asked for and not given, once for each answer."""
+        declined = [
+            (half, asked)
+            for half, asked, given in (
+                ("descriptor", self.options.descriptor_channel, config.descriptor_channel),
+                ("control", self.options.control_channel, config.control_channel),
+            )
+            if asked and not given
+        ]
+        if declined == self._declined:
+            return
+        self._declined = declined
+        for half, asked in declined:
+            self.counters.inc("private_streams_declined")
+            error = self.last_error = TransportError(
+                f"stream {self.stream_id}: the driver declined a {half} stream of this consumer's"
+                f" own on {asked}; it reads the shared one. driver.{half}_stream_id_range is empty"
+                " or used up, or the channel is not one that consumers on this machine read"
+            )
+            _log.warning("%s", error)
 
     def on_qos_consumer(self, qos: QosConsumer) -> None:
         """Our own report coming back, or that of another process with our id (W-168)."""
@@ -316,6 +340,7 @@ class ConsumerAttachment(Attachment):
         if self._left_at[0] == state.epoch:
             state.left_at = self._left_at[1]
         self._progress = ProgressReader(state)
+        self.metadata.begin_epoch(state.epoch)
         began_meanwhile = state.epoch > self._granted_epoch
         self.receiver.begin(state, self.options.history, from_the_first=began_meanwhile)
         if self.assigned.reads_own:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,8 +21,10 @@ from .options import ConsumerOptions
 
 __all__ = ["Consumer"]
 
+_log = logging.getLogger("tensor_pool.client")
 _FIRST_SLEEP_S = 0.0005
 _LONGEST_SLEEP_S = 0.05
+_UNRUNG_REPORTED = 10  # frames one after the other that came while it slept, without a ring
 _ASYNC_SLEEP_S = 0.02  # a producer that rings no bells is noticed as late as that
 _INVOKER_SLEEP_S = 0.005
 _SPIN_NS = 25_000
@@ -47,6 +50,7 @@ class Consumer(Handle):
         self._reader = ""  # what reads this consumer instead of the application
         self._spin = spin
         self._sleep_s = _FIRST_SLEEP_S
+        self._unrung = 0
         self._executor: ThreadPoolExecutor | None = None
         self._sleep: Future[bool] | None = None  # of the waiting thread of an asyncio program
         self._rang = False
@@ -172,9 +176,12 @@ class Consumer(Handle):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         self._enter()
+        slept = False
         try:
             while not self._closed:
                 frame = self._look_on() if self._rang else self._next()
+                if slept or self._rang:
+                    self._count_wakeup(self._rang, frame)
                 self._rang = False
                 if frame is not None:
                     return frame
@@ -183,6 +190,7 @@ class Consumer(Handle):
                     return None
                 if self._client.is_threaded:
                     await self._sleep_async(left_s)
+                    slept = True
                 else:
                     self._client.do_work()
                     await asyncio.sleep(_INVOKER_SLEEP_S)
@@ -263,14 +271,31 @@ class Consumer(Handle):
                 return frame
             rang = bell.wait(limit_s)
             frame = self._look_on() if rang else self._next()
+        self._count_wakeup(rang, frame)
         if rang:
-            self._attachment.counters.inc("wakeups")
             self._sleep_s = _LONGEST_SLEEP_S
         elif frame is not None:
             self._sleep_s = _FIRST_SLEEP_S
         else:
             self._sleep_s = min(2 * self._sleep_s, _LONGEST_SLEEP_S)
         return frame
+
+    def _count_wakeup(self, rang: bool, frame: Frame | None) -> None:
+        """Count what ended a sleep, and report once that frames come without a ring."""
+        if rang:
+            self._attachment.counters.inc("wakeups")
+            if self._unrung < _UNRUNG_REPORTED:
+                self._unrung = 0
+        elif frame is not None:
+            self._attachment.counters.inc("wakeups_unrung")
+            self._unrung += 1
+            if self._unrung == _UNRUNG_REPORTED:
+                _log.warning(
+                    "stream %d: the producer cannot ring this consumer's bell (it runs in another"
+                    " container or group, or is of another make); while frames are awaited, the"
+                    " consumer looks for them every %g to %g ms",
+                    *(self.stream_id, 1e3 * _FIRST_SLEEP_S, 1e3 * _LONGEST_SLEEP_S),
+                )
 
     def _look_on(self) -> Frame | None:
         """Look for a frame until whatever was published before we took the ring must show.
@@ -336,7 +361,7 @@ class Consumer(Handle):
 
     @property
     def metadata(self) -> SourceMetadata | None:
-        """The producer's description of its source; None before it has arrived."""
+        """The producer's description of its source; None before it arrives in this epoch."""
         return self._attachment.metadata.current
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Hashable, Iterator
 from typing import Any, Protocol
@@ -45,6 +46,7 @@ _DEFAULT_MAX_LOANS = 8
 _STALE_INTERVALS = 5  # of W-166
 _ACTIVITY = "activity"
 _QOS = "qos"
+_log = logging.getLogger("tensor_pool.client")
 _METADATA = "metadata"
 _BLOBS = "blobs"
 _CONSUMERS = "consumers"
@@ -106,6 +108,7 @@ class ProducerAttachment(Attachment):
         self._progress_publication: Publication | None = None
         self._ropes: dict[int, BellRope] = {}
         self._loose_ropes: list[tuple[int, BellRope]] = []
+        self._without_bell: set[int] = set()
         self.consumers = KnownConsumers(
             stale_after_ns=_STALE_INTERVALS
             * ns(max(self.config.hello_interval, self.config.qos_interval)),
@@ -310,8 +313,20 @@ class ProducerAttachment(Attachment):
             self.stream_id,
             consumer_id,
         )
-        with contextlib.suppress(OSError):
+        try:
             self._ropes[consumer_id] = BellRope(name)
+        except OSError as error:
+            if consumer_id not in self._without_bell:
+                self._without_bell.add(consumer_id)
+                self.counters.inc("bells_missing")
+                if self.counters["bells_missing"] == 1:
+                    _log.info(
+                        "stream %d: consumer %d cannot be woken by a bell, it looks for frames by"
+                        " itself: %s",
+                        *(self.stream_id, consumer_id, error),
+                    )
+        else:
+            self._without_bell.discard(consumer_id)
             self._exchange_bells()
 
     def _exchange_bells(self) -> None:
@@ -328,6 +343,7 @@ class ProducerAttachment(Attachment):
             self._loose_ropes.append((self.now(), self._ropes.pop(consumer_id)))
         if gone:
             self._exchange_bells()
+        self._without_bell &= self.consumers.entries.keys()
         self.producer._assign(self.consumers.wide_descriptors, self.consumers.private_descriptors())
         self.producer._progress = (
             policy_for(interested, self.config, self._progress_targets(interested))

@@ -206,6 +206,29 @@ def test_W_193_attributes_of_another_version_are_not_presented_as_current() -> N
     assert cache.current.attributes is not None
 
 
+def test_W_193_metadata_of_a_former_producer_ends_with_its_epoch(world: World) -> None:
+    first, consumer = world.pair()
+    first.set_metadata("left", attributes={"pixel format": "BGR8"})
+    world.run(0.05)
+    assert consumer.metadata is not None
+    announce, meta = consumer.metadata_messages
+    first.close()
+    second = world.client().producer(STREAM)
+    world.run(0.05)
+    assert consumer.metadata is None
+    for message in (announce, meta):  # late, as from a producer that was stopped meanwhile
+        assert message is not None
+        world.say(1300, message)
+    world.run(0.05)
+    assert consumer.metadata is None
+    assert second.publish(np.zeros(3, np.uint8))
+    assert consumer.poll() is not None
+    second.set_metadata("right")
+    world.run(0.05)
+    assert consumer.metadata is not None
+    assert consumer.metadata.name == "right"
+
+
 def test_W_194_a_frame_with_an_unknown_version_is_delivered(world: World) -> None:
     """W-194, W-196: geometry of the source is metadata; a frame only names a version."""
     producer, consumer = world.pair()

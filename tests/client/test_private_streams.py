@@ -138,6 +138,22 @@ def test_C_098_a_decline_leaves_the_consumer_on_the_shared_stream(world: World) 
     assert frames(consumer) == [0]
 
 
+def test_W_161_a_decline_is_visible(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A counter, the last error, and one line of the log however often hellos are answered."""
+    _, consumer = world.pair(descriptor_channel=IPC)
+    for _ in range(3):
+        world.driver.send(config(consumer.client_id))
+        world.run(0.05)
+    assert consumer.metrics()["private_streams_declined"] == 1
+    text = str(consumer.last_error)
+    assert "driver.descriptor_stream_id_range is empty or used up" in text
+    assert IPC in text
+    assert [record.message for record in caplog.records if "declined" in record.message] == [text]
+    assign(world, consumer.client_id)
+    assert consumer.uses_private_stream
+    assert consumer.metrics()["private_streams_declined"] == 1
+
+
 def test_C_098_losing_the_lease_reverts_to_the_shared_stream(world: World) -> None:
     producer, consumer = world.pair(descriptor_channel=IPC)
     assign(world, consumer.client_id)

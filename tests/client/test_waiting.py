@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import subprocess
 import sys
@@ -69,18 +70,37 @@ def test_who_takes_a_ring_looks_on_until_the_frame_behind_it_shows(
     assert consumer._sleep_once(1.0) is frame
 
 
-def test_a_producer_that_rings_no_bells_is_heard_all_the_same(live: LiveWorld) -> None:
-    consumer = live.client().consumer(STREAM)
+def test_a_bell_that_cannot_be_rung_is_reported_on_both_sides(
+    live: LiveWorld, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As across containers and groups: frames come all the same, a little later."""
+
+    def refuse(name: str) -> BellRope:
+        raise OSError(f"semaphore {name}: Permission denied")
+
+    monkeypatch.setattr("tensor_pool.client.producer.attachment.BellRope", refuse)
+    caplog.set_level(logging.INFO, "tensor_pool.client")
+    consumer = live.client(hello_interval=0.1).consumer(STREAM)
     producer = live.client().producer(STREAM)
-    until(lambda: len(producer._bells) == 1)
     until(lambda: consumer.poll_ready())
-    producer._attachment._ropes.clear()
-    producer._bells = ()
-    thread = threading.Timer(0.2, lambda: producer.publish(DATA))
-    thread.start()
-    frame = consumer.receive(timeout=5)
-    assert frame is not None
-    thread.join()
+    until(lambda: producer.metrics()["hellos_received"] >= 3)
+    for _ in range(30):
+        thread = threading.Timer(0.02, lambda: producer.publish(DATA))
+        thread.start()
+        assert consumer.receive(timeout=20) is not None
+        thread.join()
+        if consumer.metrics()["wakeups_unrung"] > 12:
+            break
+    assert consumer.metrics()["wakeups"] == 0
+    assert producer.metrics()["bells_missing"] == 1
+    texts = [record.getMessage() for record in caplog.records]
+    assert [text for text in texts if "cannot ring this consumer's bell" in text] == [
+        f"stream {STREAM}: the producer cannot ring this consumer's bell (it runs in another"
+        " container or group, or is of another make); while frames are awaited, the consumer looks"
+        " for them every 0.5 to 50 ms"
+    ]
+    (missing,) = [text for text in texts if "cannot be woken by a bell" in text]
+    assert missing.endswith("Permission denied")
 
 
 def test_a_consumer_without_a_bell_hears_all_the_same(live: LiveWorld) -> None:
