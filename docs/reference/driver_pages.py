@@ -64,7 +64,7 @@ streams have no environment form, but `--set` reaches them:
 
 | key | type | default | meaning |
 | --- | --- | --- | --- |
-| `header_nslots` | integer, u32 | 1024 | Slots, all backed by memory; must be a power of two. |
+| `header_nslots` | integer, u32 | 64 MiB, 8 to 1024 | Slots, a power of two, in memory. |
 | `header_slot_bytes` | integer, u16 | 256 | Must be 256. |
 | `payload_pools` | list of tables | required | 1 to 64 pools. |
 | `payload_pools[].pool_id` | integer, u16 | required | 1 to 65534, unique within the profile. |

@@ -137,6 +137,10 @@ class _Entry:
             self.refuse(name, str(error))
             return None
 
+    def has(self, name: str) -> bool:
+        """True if the key was given."""
+        return name in self._content
+
     def take_list(self, name: str) -> list[object] | None:
         """A list of anything; absent is empty."""
         key = f"{self.key}.{name}"
@@ -186,7 +190,7 @@ def read_profiles(content: object, origin: str, findings: Findings) -> dict[str,
 
 
 def _read_profile(entry: _Entry, origin: str, findings: Findings) -> Profile:
-    nslots = entry.take("header_nslots", "u32", 1024)
+    nslots = entry.take("header_nslots", "u32", 1)
     if nslots is not None and nslots.bit_count() != 1:
         entry.refuse("header_nslots", "must be a power of two")
     slot_bytes = entry.take("header_slot_bytes", "u16", 256)
@@ -198,7 +202,7 @@ def _read_profile(entry: _Entry, origin: str, findings: Findings) -> Profile:
     entry.warn_of_others(("header_nslots", "header_slot_bytes", "payload_pools"))
     return Profile(
         payload_pools=tuple(_read_pools(entry.key, pools or (), origin, findings)),
-        header_nslots=nslots or 1024,
+        header_nslots=(nslots or 1) if entry.has("header_nslots") else 0,
     )
 
 

@@ -23,6 +23,10 @@ __all__ = [
 ]
 
 DEFAULT_CHANNEL = "aeron:ipc?term-length=4m"
+_DEFAULT_RING_BYTES = 64 << 20
+_FEWEST_SLOTS = 8
+_MOST_SLOTS = 1024
+_SUPERBLOCK_BYTES = 64
 
 
 class IdRange(msgspec.Struct, frozen=True):
@@ -57,11 +61,29 @@ class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Geometry of a stream: header ring slots and payload pools."""
+    """Geometry of a stream: header ring slots and payload pools.
+
+    Without `header_nslots` the pools get as many slots as take 64 MiB, 8 to 1024.
+
+    >>> Profile((Pool(1, 1 << 20),)).header_nslots
+    64
+    """
 
     payload_pools: tuple[Pool, ...] = ()
-    header_nslots: int = 1024
+    header_nslots: int = 0
     header_slot_bytes: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.header_nslots:
+            per_slot = sum(pool.stride_bytes for pool in self.payload_pools) or 1
+            slots = min(max(_DEFAULT_RING_BYTES // per_slot, _FEWEST_SLOTS), _MOST_SLOTS)
+            msgspec.structs.force_setattr(self, "header_nslots", 1 << slots.bit_length() - 1)
+
+    @property
+    def nbytes(self) -> int:
+        """Shared memory of an epoch in bytes, superblocks included."""
+        per_slot = self.header_slot_bytes + sum(pool.stride_bytes for pool in self.payload_pools)
+        return self.header_nslots * per_slot + _SUPERBLOCK_BYTES * (1 + len(self.payload_pools))
 
 
 class StreamConfig(msgspec.Struct, frozen=True):

@@ -101,10 +101,12 @@ class _Daemon:
         return EXIT_OK
 
     def _say_ready(self, aeron_dir: str) -> None:
-        driver = self._config.driver
+        config, driver = self._config, self._config.driver
+        nbytes = sum(config.profiles[stream.profile].nbytes for stream in config.streams.values())
         print(
             f"driver ready instance={driver.instance_id} control={driver.control_channel}"
-            f" stream={driver.control_stream_id} aeron_dir={aeron_dir}",
+            f" stream={driver.control_stream_id} memory={nbytes / 2**20:.1f}MiB"
+            f" aeron_dir={aeron_dir}",
             flush=True,
         )
         self._notifier.ready(f"serving on {driver.control_channel} {driver.control_stream_id}")

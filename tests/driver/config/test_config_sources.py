@@ -10,7 +10,7 @@ import pytest
 from tensor_pool.driver.config.findings import ConfigError
 from tensor_pool.driver.config.keys import SETTINGS, TABLES
 from tensor_pool.driver.config.load import STARTER, load_config, parse_override
-from tensor_pool.driver.core.configuration import DriverConfig, IdRange, Profile
+from tensor_pool.driver.core.configuration import DriverConfig, IdRange, Pool, Profile
 from tests.driver.config.configs import load, load_exactly, problems
 
 
@@ -272,3 +272,28 @@ def test_a_file_that_cannot_be_used_is_one_problem(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'[driver]\ninstance_id = "\xe9"\n')
     with pytest.raises(ConfigError, match="is not UTF-8"):
         load_config(tmp_path / "latin.toml", environ={})
+
+
+@pytest.mark.parametrize(
+    ("strides", "slots"),
+    [
+        ((64,), 1024),
+        ((64 << 10,), 1024),
+        ((64 << 10, 1 << 20), 32),
+        ((1 << 20,), 64),
+        ((8 << 20,), 8),
+        ((64 << 20,), 8),
+    ],
+)
+def test_a_ring_without_a_number_of_slots_takes_64_MiB_where_it_can(
+    strides: tuple[int, ...], slots: int
+) -> None:
+    """For TOML, `--set` and embedding programs alike."""
+    pools = tuple(Pool(number, stride) for number, stride in enumerate(strides, 1))
+    loaded = load_config(
+        environ={}, overrides=[("profiles.mine", {"payload_pools": msgspec.to_builtins(pools)})]
+    )
+    profile = loaded.config.profiles["mine"]
+    assert profile == Profile(pools)
+    assert profile.header_nslots == slots
+    assert profile.nbytes == 64 * (1 + len(pools)) + slots * (256 + sum(strides))

@@ -51,7 +51,7 @@ def test_D_192_one_line_on_stdout_says_that_the_driver_is_ready(daemons: Daemons
     (line,) = daemon.stdout
     assert line == (
         f"driver ready instance=lab-7 control={CHANNEL} stream={daemon.control_stream_id}"
-        f" aeron_dir={daemons.aeron_dir}\n"
+        f" memory=0.2MiB aeron_dir={daemons.aeron_dir}\n"
     )
     assert daemon.transitions("driver") == [
         "Init",
