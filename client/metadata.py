@@ -157,7 +157,7 @@ class MetadataCache:
 
     A cached list is only replaced as a whole, and never by an older version of the same epoch;
     after an announce of a new epoch, attributes count again once those of its version have come.
-    What a producer said ends with its epoch.
+    A description ends with the epoch of its producer.
     """
 
     def __init__(self) -> None:
