@@ -197,7 +197,7 @@ def _functions_in_declarations() -> list[str]:
 
 
 def requirements_table() -> str:
-    """Which tests check which requirement, by section; those without a test are the open gaps."""
+    """Return the tests of each requirement, by section; those without a test are the open gaps."""
     found = tests_by_requirement(REPOSITORY / "tests")
     ids = [name for name in requirement_ids() if name.startswith("H-")]
     lines = []
@@ -218,7 +218,7 @@ def requirements_table() -> str:
 
 
 def differences_table() -> str:
-    """What python-statemachine means something else by, from the bridge's own list."""
+    """Return the features that python-statemachine defines otherwise, from the bridge's list."""
     lines = ["| left out | because in python-statemachine |", "| --- | --- |"]
     lines += [f"| `{d.feature}` | {d.reason} |" for d in DIFFERENCES]
     return "\n".join([*lines, ""])

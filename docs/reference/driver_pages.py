@@ -50,7 +50,7 @@ it, and ranges may overlap neither each other nor any id in use. In the environm
 TABLES = {
     "driver": "Identity, transport and the ids that are handed out.",
     "shm": "Where region files are and who may open them.",
-    "policies": "What the driver grants, keeps and gives up on, and when.",
+    "policies": "Grants, timeouts and limits of the driver.",
     "discovery": "Answers to clients that ask for the list of streams.",
 }
 
