@@ -19,6 +19,7 @@ import msgspec
 from . import channels
 from .core.chunks import CHUNK_OVERHEAD_BYTES, MAX_CHUNK_BYTES, MAX_PAYLOAD_BYTES, SLOT_BYTES
 from .core.paths import INSTANCE_ID, instance_id_from
+from .http.server import split_address
 from .settings import (
     BridgeSettings,
     CrcPolicy,
@@ -203,6 +204,11 @@ class _Loader:
         if threading == "auto":
             threading = "dedicated" if (os.cpu_count() or 1) >= 4 else "shared"
         http_address = top.text("http_address")
+        if http_address:
+            try:
+                split_address(http_address)
+            except ValueError as error:
+                top.fail("http_address", str(error))
         self._check_whole(settings)
         for reader in self._readers:
             self.warnings += [f"{name}: unknown key, ignored" for name in reader.unknown()]

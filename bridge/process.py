@@ -16,7 +16,9 @@ _FIRST_SLEEP_S = 50e-6
 _LONGEST_SLEEP_S = 1e-3
 
 
-def run_bridge(bridge: Bridge, should_stop: Callable[[], bool]) -> None:
+def run_bridge(
+    bridge: Bridge, should_stop: Callable[[], bool], each_cycle: Callable[[], object]
+) -> None:
     """Run until `should_stop` and the last goodbye is sent; `bridge` was started before."""
     idle = 0
     sleep_s = _FIRST_SLEEP_S
@@ -25,6 +27,7 @@ def run_bridge(bridge: Bridge, should_stop: Callable[[], bool]) -> None:
         if not stopping and should_stop():
             stopping = True
             bridge.request_shutdown()
+        each_cycle()
         if bridge.do_work():
             idle = 0
             sleep_s = _FIRST_SLEEP_S

@@ -35,6 +35,15 @@ AllowPublic = Annotated[
     bool,
     typer.Option("--allow-public", help="Accept addresses that are reachable from any network."),
 ]
+HttpAddress = Annotated[
+    str,
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help="Serve status page, /status.json and /metrics at this loopback address.",
+        show_default=False,
+    ),
+]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The bridge's TOML file.")]
 
 
@@ -61,6 +70,32 @@ def check_command(file: File, set_: Set = None) -> None:
     from .commands.bridge import check_file
 
     leave_with(check_file, file, set_ or [])
+
+
+@bridge_app.command("status", epilog="Example: tensor-pool bridge status")
+def status_command(
+    http: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The bridge whose http_address this is. Default: every bridge of this host.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Wait at most SECONDS for the page.")
+    ] = 3.0,
+) -> None:
+    """Show links and streams of the bridges: states, rates, lag, age, drops by reason.
+
+    Asks the bridges of the own user on this host (root: all of them); no address is needed.
+
+    Exit status: 0 there are some, 1 there is none.
+    """
+    from .commands.bridge_status import print_bridges
+
+    leave_with(print_bridges, http, timeout, as_json=json)
 
 
 @bridge_app.command("send", epilog="Example: tensor-pool bridge send 10000 --to 10.0.0.2:40456")
@@ -98,6 +133,7 @@ def send_command(
         bool, typer.Option("--headers", help="Send type and shape without the payload.")
     ] = False,
     instance: Instance = None,
+    http: HttpAddress = "",
     allow_public: AllowPublic = False,
     set_: Set = None,
 ) -> None:
@@ -118,7 +154,7 @@ def send_command(
         for stream, wire_id in map(pair_of, streams)
     ]
     link = {"to": to, "streams": entries, "max_mbit_s": max_mbit_s, "mtu": mtu, "crc": crc}
-    document: dict[str, Any] = {"send": [link], "allow_public": allow_public}
+    document: dict[str, Any] = {"send": [link], "allow_public": allow_public, "http_address": http}
     if instance is not None:
         document["instance_id"] = instance
     leave_with(run_document, connection, document, set_ or [])
@@ -159,6 +195,7 @@ def receive_command(
         str, typer.Option(metavar="WORD", help="Capture times: local, wall, arrival, source.")
     ] = "local",
     instance: Instance = None,
+    http: HttpAddress = "",
     allow_public: AllowPublic = False,
     set_: Set = None,
 ) -> None:
@@ -181,6 +218,7 @@ def receive_command(
     document: dict[str, Any] = {
         "receive": [{"at": at, "streams": entries, "allow": allow or []}],
         "allow_public": allow_public,
+        "http_address": http,
     }
     if instance is not None:
         document["instance_id"] = instance

@@ -1,8 +1,8 @@
 """Draw every machine class of the repository: `make diagrams`.
 
 The classes are found by importing all modules of the packages and of examples/hsm, so a new machine
-is drawn without being listed anywhere. The driver's web page ships pictures of its own, with states
-and events only. `--check` prints what is stale and writes nothing.
+is drawn without being listed anywhere. The web pages of driver and bridge ship pictures of their
+own, with states and events only. `--check` prints what is stale and writes nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ sys.path.insert(0, str(REPOSITORY))
 import tensor_pool.bridge  # noqa: E402
 import tensor_pool.client  # noqa: E402
 import tensor_pool.driver  # noqa: E402
+from tensor_pool.bridge.core.inbound_stream import InboundStream  # noqa: E402
+from tensor_pool.bridge.core.lifecycle import BridgeLifecycle  # noqa: E402
+from tensor_pool.bridge.core.outbound_stream import OutboundStream  # noqa: E402
+from tensor_pool.bridge.core.outgoing_link import OutgoingLink  # noqa: E402
 from tensor_pool.driver.core.driver_machine import DriverLifecycle  # noqa: E402
 from tensor_pool.driver.core.lease_machine import LeaseLifecycle  # noqa: E402
 from tensor_pool.driver.core.stream_machine import StreamLifecycle  # noqa: E402
@@ -35,8 +39,14 @@ from tensor_pool.hsm.diagram.svg import draw, hash_in, source_hash  # noqa: E402
 
 PACKAGES = (tensor_pool.driver, tensor_pool.client, tensor_pool.bridge)
 EXAMPLES = REPOSITORY / "examples" / "hsm"
-PAGE = REPOSITORY / "driver" / "http" / "page" / "static" / "charts"
-ON_THE_PAGE = (DriverLifecycle, StreamLifecycle, LeaseLifecycle)
+PAGES: dict[Path, tuple[type[Machine], ...]] = {
+    REPOSITORY / "driver/http/page/static/charts": (
+        *(DriverLifecycle, StreamLifecycle, LeaseLifecycle),
+    ),
+    REPOSITORY / "bridge/http/static/charts": (
+        *(BridgeLifecycle, OutgoingLink, OutboundStream, InboundStream),
+    ),
+}
 
 
 def machine_classes() -> list[type[Machine]]:
@@ -129,11 +139,19 @@ def page_outline(machine: type[Machine]) -> Outline:
     return dataclasses.replace(full, nodes=nodes, arrows=arrows)
 
 
-def stale_on_the_page() -> list[str]:
-    """The pictures of the web page that are older than their class, missing, or left over."""
-    wanted = {f"{cls.__name__}.svg": source_hash(to_dot(page_outline(cls))) for cls in ON_THE_PAGE}
-    there = {path.name: hash_in(path.read_text(encoding="utf-8")) for path in PAGE.glob("*")}
-    return sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name, ""))
+def stale_on_pages() -> list[Path]:
+    """The pictures of the web pages that are older than their class, missing, or left over."""
+    wanted = {
+        folder / f"{cls.__name__}.svg": source_hash(to_dot(page_outline(cls)))
+        for folder, classes in PAGES.items()
+        for cls in classes
+    }
+    there = {
+        path: hash_in(path.read_text(encoding="utf-8"))
+        for folder in PAGES
+        for path in folder.glob("*")
+    }
+    return sorted(path for path in {*wanted, *there} if wanted.get(path) != there.get(path, ""))
 
 
 def stale(classes: list[type[Machine]]) -> list[str]:
@@ -167,14 +185,16 @@ def write(classes: list[type[Machine]]) -> None:
             path.write_text(render(cls, "svg"), encoding="utf-8")
         else:
             path.unlink()
-    PAGE.mkdir(parents=True, exist_ok=True)
-    for name in (left_out := stale_on_the_page()):
-        (PAGE / name).unlink(missing_ok=True)
-    for cls in ON_THE_PAGE:
-        if f"{cls.__name__}.svg" in left_out:
-            picture = draw(page_outline(cls), styled=False)
-            (PAGE / f"{cls.__name__}.svg").write_text(picture, encoding="utf-8")
-    names += left_out
+    stale_pictures = stale_on_pages()
+    for path in stale_pictures:
+        path.unlink(missing_ok=True)
+    for folder, shown in PAGES.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        for cls in shown:
+            path = folder / f"{cls.__name__}.svg"
+            if path in stale_pictures:
+                path.write_text(draw(page_outline(cls), styled=False), encoding="utf-8")
+    names += [path.name for path in stale_pictures]
     print(f"{len(classes)} machines, {len(names)} files written or removed")
 
 
@@ -184,7 +204,7 @@ def main() -> int:
     options = parser.parse_args()
     classes = machine_classes()
     if options.check:
-        problems = [*stale(classes), *stale_on_the_page()]
+        problems = [*stale(classes), *map(str, stale_on_pages())]
         print("\n".join(problems) or "all diagrams are fresh")
         return 1 if problems else 0
     write(classes)

@@ -18,6 +18,7 @@ from .links import Outgoing
 from .metadata_on_wire import path_in
 from .metric_names import BRIDGE_COUNTERS
 from .ports import Net, Pool, Source
+from .rates import RATE_PERIOD_NS
 from .receiving import Receiver
 from .sending import Sender
 from .timers import Timers
@@ -102,6 +103,7 @@ class Bridge:
                     Receiver(
                         settings,
                         entry,
+                        link_name=link.name,
                         pool=pool,
                         clock=clock,
                         timers=self.timers,
@@ -135,6 +137,7 @@ class Bridge:
                 outgoing.senders.append(sender)
             self.outgoing.append(outgoing)
         self.machine = BridgeLifecycle(self)
+        self._sample_rates()
 
     # Life
 
@@ -180,6 +183,11 @@ class Bridge:
             self.machine.dispatch(BridgeEvent.DRAIN_COMPLETE)
             work += 1
         return work
+
+    @property
+    def net_directory(self) -> str:
+        """Directory of the network side's media driver; empty while there is none."""
+        return self._net.directory if self._net is not None else ""
 
     @property
     def receivers(self) -> list[Receiver]:
@@ -261,6 +269,14 @@ class Bridge:
 
     def _arm(self, timer: BridgeTimer, delay_ms: int) -> None:
         self.timers.arm(self, timer, delay_ms * _MS, lambda: self.machine.dispatch(timer.value))
+
+    def _sample_rates(self) -> None:
+        for outgoing in self.outgoing:
+            for sender in outgoing.senders:
+                sender.rates.sample()
+        for receiver in self.receivers:
+            receiver.rates.sample()
+        self.timers.arm(self, "rates", RATE_PERIOD_NS, self._sample_rates)
 
     def _close_net(self) -> None:
         for outgoing in self.outgoing:

@@ -70,6 +70,16 @@ class Incoming:
         """Sessions that are read."""
         return len(self._sessions)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """IP addresses of the sessions."""
+        return tuple(sorted({self.source_of(session) for session in self._sessions}))
+
+    def source_of(self, session_id: int) -> str:
+        """IP address that a session comes from; empty if it is not known."""
+        subscription = self._subscription
+        return subscription.source_address(session_id) if subscription is not None else ""
+
     def open(self, net: Net) -> None:
         """Open the subscription. Raises TransportError."""
         self._subscription = net.subscription(self.link.channel, self.settings.data_stream_id)

@@ -6,13 +6,12 @@ from typing import Final
 
 import msgspec
 
+from tensor_pool.client.bridge_origin import BRIDGE_ATTRIBUTE, BridgeOrigin, read_origin
 from tensor_pool.client.metadata import MetadataValue
 from tensor_pool.protocol.wire import Attribute, DataSourceAnnounce, DataSourceMeta, encode
 
 __all__ = [
-    "BRIDGE_ATTRIBUTE",
     "MAX_ATTRIBUTE_BYTES",
-    "BridgeAttribute",
     "FarMetadata",
     "far_metadata",
     "forwarded_metadata",
@@ -20,17 +19,8 @@ __all__ = [
     "within_bounds",
 ]
 
-BRIDGE_ATTRIBUTE: Final = "tensorpool.bridge"
 MAX_ATTRIBUTE_BYTES: Final = 64 * 1024
 _FORMAT: Final = "application/json"
-
-
-class BridgeAttribute(msgspec.Struct, frozen=True):
-    """Value of the attribute `tensorpool.bridge`: first host, its stream, and the way so far."""
-
-    origin: str
-    stream: int
-    path: tuple[str, ...]
 
 
 class FarMetadata(msgspec.Struct, frozen=True):
@@ -81,11 +71,11 @@ def far_metadata(
     if announce is not None and meta is not None and meta.meta_version == announce.meta_version:
         for item in meta.attributes:
             attributes[_sendable(item.key)] = (_sendable(item.format), item.value)
-    origin = BridgeAttribute(path[0], source_stream_id, path)
-    if len(path) > 1:
-        earlier = _parsed(attributes.get(BRIDGE_ATTRIBUTE))
+    origin = BridgeOrigin(path[0], source_stream_id, path)
+    if len(path) > 1 and BRIDGE_ATTRIBUTE in attributes:
+        earlier = read_origin(attributes[BRIDGE_ATTRIBUTE][1])
         if earlier is not None:
-            origin = BridgeAttribute(_sendable(earlier.origin), earlier.stream, path)
+            origin = BridgeOrigin(_sendable(earlier.origin), earlier.stream, path)
     attributes[BRIDGE_ATTRIBUTE] = (_FORMAT, msgspec.json.encode(origin))
     return FarMetadata(
         version=max(1, announce.meta_version) if announce is not None else 1,
@@ -99,8 +89,8 @@ def path_in(meta: DataSourceMeta | None) -> tuple[str, ...]:
     """Return the path in a stream's metadata; empty for a stream made on this host."""
     for attribute in meta.attributes if meta is not None else ():
         if attribute.key == BRIDGE_ATTRIBUTE:
-            parsed = _parsed((attribute.format, attribute.value))
-            return parsed.path if parsed is not None else ()
+            origin = read_origin(attribute.value)
+            return origin.path if origin is not None else ()
     return ()
 
 
@@ -111,15 +101,6 @@ def within_bounds(meta: DataSourceMeta) -> bool:
 
 def _attribute_bytes(meta: DataSourceMeta) -> int:
     return sum(len(a.key) + len(a.format) + len(a.value) for a in meta.attributes)
-
-
-def _parsed(attribute: tuple[str, bytes] | None) -> BridgeAttribute | None:
-    if attribute is None:
-        return None
-    try:
-        return msgspec.json.decode(attribute[1], type=BridgeAttribute)
-    except msgspec.MsgspecError:
-        return None
 
 
 def _sendable(text: str) -> str:

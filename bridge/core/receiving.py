@@ -27,6 +27,7 @@ from .inbound_stream import InboundStream, InboundTimer
 from .metadata_on_wire import far_metadata, within_bounds
 from .metric_names import RECEIVER_COUNTERS
 from .ports import Lent, Pool, Sink
+from .rates import Rates
 from .timers import Timers
 
 __all__ = ["Receiver"]
@@ -47,6 +48,7 @@ class Receiver:
         settings: BridgeSettings,
         entry: ReceiveStream,
         *,
+        link_name: str,
         pool: Pool,
         clock: Clock,
         timers: Timers,
@@ -54,12 +56,14 @@ class Receiver:
     ) -> None:
         self.entry = entry
         self.counters = Counters(RECEIVER_COUNTERS)
+        self.rates = Rates(self.counters, ("frames_delivered", "bytes_received"), clock)
+        self.label = f"in {entry.wire_id}→{entry.stream} @ {link_name}"
         self.sink: Sink | None = None
         self.retired: list[Sink] = []  # leases on their way back
         self.lease_is_live = False
         self.source_epoch = 0
         self.last_delivered = -1
-        self.age_ns = 0
+        self._captured_ns: int | None = None  # of the newest frame, by this host's clock
         self.far_epoch = 0
         self.far_path: tuple[str, ...] = ()
         """The latest epoch that was produced here, and the hosts that its frames have come by."""
@@ -93,6 +97,26 @@ class Receiver:
     def path(self) -> tuple[str, ...]:
         """The hosts that the stream has come by; empty without an owner."""
         return self.owner.path if self.owner is not None else ()
+
+    @property
+    def stream_id(self) -> int:
+        """The far stream; the driver chooses it where the entry has 0 (B-081)."""
+        sink = self.sink
+        return (sink.stream_id if sink is not None else 0) or self.entry.stream
+
+    @property
+    def lag_frames(self) -> int:
+        """Frames that the sender has settled, by its latest info, and that were not delivered."""
+        owner = self.owner
+        if owner is None or owner.info.epoch != self.source_epoch:
+            return 0
+        return max(0, owner.info.next_seq - 1 - self.last_delivered)
+
+    @property
+    def age_ns(self) -> int:
+        """Age of the newest frame; 0 without one, or without a capture time."""
+        captured_ns = self._captured_ns
+        return self._clock.monotonic_ns() - captured_ns if captured_ns is not None else 0
 
     def may_own(self, seen: SeenInfo) -> bool:
         """Return True if an info of this session counts (B-082)."""
@@ -408,8 +432,7 @@ class Receiver:
             return
         self.counters.inc("frames_delivered")
         self.last_delivered = chunk.seq
-        if header.timestamp_ns is not None:
-            self.age_ns = self._clock.monotonic_ns() - header.timestamp_ns
+        self._captured_ns = header.timestamp_ns
 
     def abort_loan(self, counter: str) -> None:
         loan, is_open = self._loan, self._is_open

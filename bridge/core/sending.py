@@ -28,6 +28,7 @@ from .metadata_on_wire import forwarded_metadata
 from .metric_names import DROPPED_HERE, SENDER_COUNTERS
 from .outbound_stream import OutboundStream, OutboundTimer
 from .ports import Source, SourceFrame, TakenFrame
+from .rates import Rates
 from .timers import Timers
 
 __all__ = ["LinkOffer", "Sender"]
@@ -66,6 +67,8 @@ class Sender:
         self.entry = entry
         self.source = source
         self.counters = Counters(SENDER_COUNTERS)
+        self.rates = Rates(self.counters, ("frames_sent", "bytes_sent"), clock)
+        self.label = f"out {entry.stream}→{entry.wire_id} @ {link_settings.name}"
         self.epoch = 0
         self.has_producer = False
         self.abandoned = 0
@@ -112,6 +115,11 @@ class Sender:
     def is_working(self) -> bool:
         """True while a frame is in work."""
         return self._frame is not None
+
+    @property
+    def lag_frames(self) -> int:
+        """Frames that are taken and neither sent nor dropped yet."""
+        return len(self._queue) + self.is_working
 
     @property
     def goodbye_is_due(self) -> bool:

@@ -1,7 +1,8 @@
-"""`bridge`: run, send, receive, check."""
+"""`bridge`: run, send, receive, check; `status` is in bridge_status."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -12,11 +13,16 @@ from typing import Any
 
 from tensor_pool.bridge.config import LoadedBridge, read_document
 from tensor_pool.bridge.core.bridge import Bridge
+from tensor_pool.bridge.http import PagesUnavailableError, serve_pages
 from tensor_pool.bridge.net import AeronNet
 from tensor_pool.bridge.pool import ClientPool
 from tensor_pool.bridge.process import run_bridge
+from tensor_pool.bridge.reporting import Reporter
+from tensor_pool.bridge.status import BridgeStatus, take_status
+from tensor_pool.bridge.status_socket import serve_status
 from tensor_pool.protocol.clock import SystemClock
 from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.transport.media_driver import default_aeron_dir
 
 from ..support.connection_options import Connection
 from ..support.exit_status import USAGE, CommandError, complain
@@ -61,8 +67,11 @@ def run_document(connection: Connection, document: dict[str, Any], overrides: li
     pool_of_file = document.get("pool")
     if isinstance(pool_of_file, Mapping):
         connection = _with_pool_keys(connection, pool_of_file)
-    with Stop() as stop, connection.client() as client:
+    with contextlib.ExitStack() as opened:
+        stop = opened.enter_context(Stop())
+        client = opened.enter_context(connection.client())
         config = client.config
+        pool_directory = config.aeron_dir or default_aeron_dir()
 
         def open_net() -> AeronNet:
             if loaded.media_driver == "own":
@@ -71,17 +80,27 @@ def run_document(connection: Connection, document: dict[str, Any], overrides: li
             return AeronNet(shared if shared is not None else loaded.media_driver)
 
         bridge = Bridge(loaded.settings, ClientPool(client), open_net, clock)
+        address = ""
+
+        def take() -> BridgeStatus:
+            return take_status(bridge, pid=os.getpid(), pool=pool_directory, http_address=address)
+
+        reporter = Reporter(take)
         try:
+            if loaded.http_address:
+                address = opened.enter_context(serve_pages(loaded.http_address, reporter))
+                print(f"status page: http://{address}/")
             bridge.start()
-        except TransportError as error:
+        except (TransportError, PagesUnavailableError) as error:
             raise CommandError(str(error)) from error
+        opened.enter_context(serve_status(reporter))
         for line in _lines(loaded):
             print(line)
         for note in loaded.notes:
             if not note.is_loopback:
                 complain(_NOT_SECURE.format(name=note.name))
         print(f"bridge ready: {loaded.settings.instance_id}", flush=True)
-        run_bridge(bridge, lambda: stop.requested)
+        run_bridge(bridge, lambda: stop.requested, reporter.serve)
         for line in _summary(bridge):
             print(line, flush=True)
     return 0

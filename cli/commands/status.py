@@ -6,6 +6,8 @@ import sys
 
 import msgspec
 
+from tensor_pool.protocol.transport.media_driver import default_aeron_dir
+
 from ..pool_view.overview import Overview
 from ..pool_view.sources import watch_pool
 from ..pool_view.tables import (
@@ -18,6 +20,7 @@ from ..pool_view.tables import (
 from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, OK, complain
 from ..support.signals import Stop
+from .bridge_status import bridge_tables, bridges_of
 
 __all__ = ["print_leases", "print_status", "print_streams"]
 
@@ -27,11 +30,13 @@ def print_status(
 ) -> int:
     """The driver and totals; FAILED if no driver answers."""
     overview = _look(connection, http, observe, frames=False)
+    overview.bridges = bridges_of(connection.client_config().aeron_dir or default_aeron_dir())
     if as_json:
         _print_json(overview)
     else:
         console = table_console()
         console.print(driver_lines(overview.driver, overview))
+        console.print(bridge_tables(overview.bridges))
         console.print(unknown_lines(overview))
     if overview.driver.responds:
         return OK

@@ -13,9 +13,11 @@ from collections import deque
 
 import msgspec
 
+from tensor_pool.client.bridge_origin import BRIDGE_ATTRIBUTE, BridgeOrigin, read_origin
 from tensor_pool.protocol.wire import (
     ConsumerHello,
     DataSourceAnnounce,
+    DataSourceMeta,
     FrameDescriptor,
     LeaseRevokeReason,
     Message,
@@ -81,6 +83,7 @@ class StreamSeen(msgspec.Struct):
     name: str = ""
     last_seq: int | None = None
     frames: int = 0
+    bridged: BridgeOrigin | None = None
     rate: RateMeter = msgspec.field(default_factory=RateMeter)
 
 
@@ -158,6 +161,11 @@ class Observation:
                 self.clients[message.producer_id] = str(ClientName.from_announce(message))
             case DataSourceAnnounce():
                 self._stream(message.stream_id).name = message.name
+            case DataSourceMeta():
+                values = {a.key: a.value for a in message.attributes}
+                self._stream(message.stream_id).bridged = read_origin(
+                    values.get(BRIDGE_ATTRIBUTE, b"")
+                )
             case ShmAttachRequest():
                 if len(self._requests) >= _REQUESTS_KEPT:
                     self._requests.clear()

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from tensor_pool.bridge.status import BridgeStatus
+
 from .heard import ConsumerSeen, LeaseSeen, Observation, StreamSeen
 
 __all__ = [
@@ -74,6 +76,10 @@ class StreamView(msgspec.Struct, kw_only=True):
     header_nslots: int | None = None
     strides_bytes: list[int] = []
     uris: list[str] = []
+    origin: str | None = None
+    """Host and stream that a bridged stream comes from (B-161)."""
+    path: list[str] = []
+    """The bridges on its way."""
 
     @property
     def drops(self) -> int | None:
@@ -115,6 +121,8 @@ class Overview(msgspec.Struct, kw_only=True):
     leases: list[LeaseView]
     events: list[EventView]
     unknown: list[str]
+    bridges: list[BridgeStatus] = []
+    """Bridges of this host that carry streams of the pool; filled in by `status`."""
 
 
 def overview_of(
@@ -230,6 +238,9 @@ def _add_what_was_heard(stream: StreamView, seen: StreamSeen, now_ns: int) -> No
     stream.name = seen.name or stream.name
     stream.last_seq = seen.last_seq if seen.last_seq is None or seen.last_seq >= 0 else None
     stream.rate_hz = seen.rate.per_second(now_ns)
+    if seen.bridged is not None:
+        stream.origin = f"{seen.bridged.origin}:{seen.bridged.stream}"
+        stream.path = list(seen.bridged.path)
 
 
 def _add_producers(streams: Iterable[StreamView], leases: Iterable[LeaseView]) -> None:

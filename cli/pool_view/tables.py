@@ -16,6 +16,7 @@ __all__ = [
     "bytes_text",
     "driver_lines",
     "lease_table",
+    "plain_table",
     "stream_table",
     "table_console",
     "unknown_lines",
@@ -75,8 +76,11 @@ def driver_lines(driver: DriverView, overview: Overview) -> RenderableType:
 
 def stream_table(streams: Sequence[StreamView]) -> RenderableType:
     """One line a stream."""
-    table = _table("stream", "name", "state", "epoch", "producer", "consumers", "rate", "drops",
-                   "slots")  # fmt: skip
+    bridged = any(stream.origin for stream in streams)
+    table = plain_table(
+        *("stream", "name", "state", "epoch", "producer", "consumers", "rate", "drops", "slots"),
+        *(("origin", "path") if bridged else ()),
+    )
     for stream in streams:
         table.add_row(
             str(stream.stream_id),
@@ -90,13 +94,14 @@ def stream_table(streams: Sequence[StreamView]) -> RenderableType:
             if stream.drops is not None
             else ("" if not stream.consumers else "?"),
             _slots(stream),
+            *((stream.origin or "", ">".join(stream.path)) if bridged else ()),
         )
     return table if streams else Text("no streams")
 
 
 def lease_table(leases: Sequence[LeaseView]) -> RenderableType:
     """One line a lease."""
-    table = _table("lease", "stream", "role", "client", "state", "expires in")
+    table = plain_table("lease", "stream", "role", "client", "state", "expires in")
     for lease in leases:
         expiry = lease.expires_in_ms
         table.add_row(
@@ -115,7 +120,8 @@ def unknown_lines(overview: Overview) -> RenderableType:
     return Group(*(Text(f"not known: {text}", style="dim") for text in overview.unknown))
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """Return an empty table with these columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=True)

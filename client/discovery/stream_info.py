@@ -9,6 +9,7 @@ import msgspec
 
 from tensor_pool.protocol.wire import DiscoveryResult
 
+from ..bridge_origin import BRIDGE_ATTRIBUTE, BridgeOrigin, read_origin
 from ..metadata import AttributeValue
 
 __all__ = ["Seen", "StreamInfo", "is_plausible"]
@@ -52,21 +53,24 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origin(self) -> str:
         """The first host and stream of a bridged stream, empty for one of this host."""
-        return self._text("bridge.origin")
+        bridged = self._bridged
+        return f"{bridged.origin}:{bridged.stream}" if bridged is not None else ""
 
     @property
     def path(self) -> tuple[str, ...]:
         """The bridges that a stream came through, empty for one of this host."""
-        return tuple(self._text("bridge.path").split())
+        bridged = self._bridged
+        return bridged.path if bridged is not None else ()
 
     @property
     def label(self) -> str:
         """The name with the id, or the id alone."""
         return f"{self.name} ({self.stream_id})" if self.name else str(self.stream_id)
 
-    def _text(self, key: str) -> str:
-        value = self.attributes.get(key)
-        return value.text if value is not None else ""
+    @property
+    def _bridged(self) -> BridgeOrigin | None:
+        value = self.attributes.get(BRIDGE_ATTRIBUTE)
+        return read_origin(value.value) if value is not None else None
 
     @classmethod
     def from_answer(cls, result: DiscoveryResult) -> StreamInfo:

@@ -123,6 +123,7 @@ class SimHostNet:
         self._network = network
         self._mine: list[_Publication | _Subscription] = []
         self.error: str | None = None
+        self.directory = "/dev/shm/sim"
 
     def publication(self, channel: str, stream_id: int) -> _Publication:
         publication = _Publication(self._network, address_of(channel))

@@ -55,6 +55,7 @@ class Bench:
         self.receiver = Receiver(
             self.settings,
             stream,
+            link_name="in",
             pool=self.pool,
             clock=self.clock,
             timers=self.timers,

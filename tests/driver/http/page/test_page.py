@@ -186,7 +186,7 @@ def diagrams() -> ModuleType:
 
 def test_the_charts_of_the_page_are_not_stale() -> None:
     """`make diagrams` writes them."""
-    assert diagrams().stale_on_the_page() == []
+    assert diagrams().stale_on_pages() == []
 
 
 @pytest.mark.parametrize("machine", CHARTS)
