@@ -36,6 +36,9 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo ## stream real images through leased shared memory; DURATION=20 INPUT=dir|file
 	@$(BIN)/tensor-pool demo --duration $(DURATION) $(if $(INPUT),--input '$(INPUT)')
 
+demo-bridge: $(VENV)/.demo ## carry images between two hosts, cut the wire, kill each bridge; PARTITION=8
+	@$(BIN)/tensor-pool bridge demo --partition $(or $(PARTITION),8) $(if $(INPUT),--input '$(INPUT)')
+
 # The web page is tested in a real browser. Without it those tests fail and name the packages.
 # Asks before it installs: at a terminal with a question, with CI=true not at all.
 BROWSER := chromium chromium-driver fonts-liberation
@@ -134,4 +137,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help demo system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo demo-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+import shutil
+import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tensor_pool.protocol.errors import TransportError
@@ -15,15 +19,28 @@ from tensor_pool.protocol.transport.aeron import (
 )
 from tensor_pool.protocol.transport.media_driver import (
     EmbeddedMediaDriver,
+    is_media_driver_active,
     unique_aeron_dir,
 )
 from tensor_pool.protocol.transport.reassembly import WHOLE_MESSAGE, Reassembly
 
-__all__ = ["AeronNet", "SessionSubscription"]
+__all__ = ["AeronNet", "SessionSubscription", "sweep_abandoned"]
 
 _log = logging.getLogger("tensor_pool.bridge")
+_LABEL = "tensorpool-bridge"
+_SHARED_MEMORY = Path("/dev/shm")
 _MAX_MESSAGE_BYTES = 128 * 1024
 """A longer message is dropped while it is joined (B-075)."""
+
+
+def sweep_abandoned(folder: Path = _SHARED_MEMORY) -> list[Path]:
+    """Remove the media driver directories of this user's bridges that were killed (B-024)."""
+    removed = []
+    for path in folder.glob(f"aeron-{getpass.getuser()}-{_LABEL}-*"):
+        if not is_media_driver_active(str(path)):
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path)
+    return removed
 
 
 class SessionSubscription(AeronSubscription):
@@ -105,8 +122,10 @@ class AeronNet:
         """Raises TransportError."""
         self._driver: EmbeddedMediaDriver | None = None
         if not directory:
-            directory = unique_aeron_dir("tensorpool-bridge")
+            directory = unique_aeron_dir(_LABEL)
             self._driver = EmbeddedMediaDriver(directory, threading_mode)
+            # In the background: a directory counts as abandoned after 2 s without a heartbeat.
+            threading.Thread(target=sweep_abandoned, name="bridge-sweep", daemon=True).start()
         try:
             self._transport = AeronTransport.connect(directory, client_name="tensor-pool-bridge")
         except TransportError:

@@ -98,6 +98,53 @@ def status_command(
     leave_with(print_bridges, http, timeout, as_json=json)
 
 
+@bridge_app.command("demo", epilog="Example: tensor-pool bridge demo --partition 3")
+def demo_command(
+    partition: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Cut the wire for SECONDS.")
+    ] = 8.0,
+    pause: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Stream for SECONDS between steps.")
+    ] = 3.0,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            metavar="PATH",
+            help="Images to stream. Without it: photographs that come with the demo.",
+            show_default=False,
+        ),
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(metavar="HZ", min=1.0, max=1000.0, help="Frames a second.")
+    ] = 10.0,
+    namespaces: Annotated[
+        bool | None,
+        typer.Option(
+            "--namespaces/--loopback",
+            help="Hosts in namespaces (root), or on loopback. Default: namespaces if possible.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Carry real images to another host, cut the wire, and kill each bridge.
+
+    Two hosts on this machine, each with a driver: a camera on one, two viewers on the other. The
+    content of every frame that arrives is compared with its source. All processes, files and
+    namespaces are removed at the end.
+
+    Exit status: 0 all checks passed, 1 a check failed, 2 the input cannot be streamed, 130 after
+    Ctrl-C.
+    """
+    from .demo.two_hosts.command import run_two_hosts
+
+    raise typer.Exit(
+        run_two_hosts(
+            source, partition_s=partition, pause_s=pause, rate_hz=rate, namespaces=namespaces
+        )
+    )
+
+
 @bridge_app.command("send", epilog="Example: tensor-pool bridge send 10000 --to 10.0.0.2:40456")
 @connected
 def send_command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 from collections.abc import Sequence
 
 import msgspec
@@ -21,6 +20,7 @@ from tensor_pool.protocol.wire import (
 from ..settings import BridgeSettings, ReceiveLink
 from .chunks import CHUNK_KEY, read_chunk
 from .events import SeenInfo
+from .log import BridgeLog
 from .metric_names import LINK_COUNTERS
 from .paths import checked_path
 from .ports import Net, NetSubscription
@@ -28,7 +28,6 @@ from .receiving import Receiver
 
 __all__ = ["Incoming"]
 
-_log = logging.getLogger("tensor_pool.bridge")
 _decode = decoder_for([BridgeStreamInfo, DataSourceAnnounce, DataSourceMeta])
 
 
@@ -54,6 +53,7 @@ class Incoming:
         self.receivers = tuple(receivers)
         self.counters = Counters(LINK_COUNTERS)
         self._clock = clock
+        self._log = BridgeLog(clock)
         self._subscription: NetSubscription | None = None
         self._sessions: dict[int, _Session] = {}
         self._next_order = 0
@@ -179,7 +179,8 @@ class Incoming:
         if address is not None and any(address in network for network in self._allowed):
             return True
         self.counters.inc("refused_sources")
-        _log.warning(
+        self._log.warning(
+            "refused source",
             "link %s: a sender at %s is not in allow = %s and is ignored",
             *(self.link.name, source or "an unknown address", list(self.link.allow)),
         )

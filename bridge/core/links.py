@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from tensor_pool.protocol.clock import Clock
@@ -11,6 +10,7 @@ from tensor_pool.protocol.transport.ports import OfferResult
 
 from ..settings import BridgeSettings, SendLink
 from .events import LinkEvent, OutboundEvent
+from .log import BridgeLog
 from .outgoing_link import OutgoingLink
 from .ports import Net, NetPublication
 from .rate import TokenBucket
@@ -18,9 +18,7 @@ from .sending import Sender
 
 __all__ = ["Outgoing"]
 
-_log = logging.getLogger("tensor_pool.bridge")
 _TURN_BYTES = 4 << 20
-_LOG_PERIOD_NS = 1_000_000_000
 _UNUSABLE = (OfferResult.CLOSED, OfferResult.MAX_POSITION_EXCEEDED)
 
 
@@ -41,7 +39,7 @@ class Outgoing:
         self._was_refused = False
         self._bucket = TokenBucket.of(link.max_mbit_s, link.chunk_bytes, clock)
         self._turn = 0
-        self._logged_ns = -_LOG_PERIOD_NS
+        self._log = BridgeLog(clock)
         self.machine = OutgoingLink(self)
 
     def open(self, net: Net) -> None:
@@ -115,7 +113,9 @@ class Outgoing:
         return False
 
     def _reopen(self, why: OfferResult) -> None:
-        _log.warning("link %s: publication %s, opened anew", self.link.name, why.value)
+        self._log.warning(
+            "reopened", "link %s: publication %s, opened anew", self.link.name, why.value
+        )
         net = self._net
         self.close_publication()
         if net is not None and net.error is None:
@@ -130,23 +130,28 @@ class Outgoing:
     def link_up(self) -> None:
         self.is_up = True
         self._refused_since_ns = None
-        _log.info("link %s: up", self.link.name)
+        self._log.info("up", "link %s: up", self.link.name)
         for sender in self.senders:
             sender.machine.dispatch(OutboundEvent.LINK_UP)
 
     def link_down(self) -> None:
         self.is_up = False
-        _log.info("link %s: down; frames are skipped", self.link.name)
+        self._log.info(
+            "down",
+            "link %s: down; frames are skipped until a bridge receives at %s",
+            *(self.link.name, self.link.channel.partition("|")[0]),
+        )
         for sender in self.senders:
             sender.machine.dispatch(OutboundEvent.LINK_DOWN)
 
     def set_choked(self, choked: bool) -> None:
         self.is_choked = choked
-        now = self._clock.monotonic_ns()
-        if now - self._logged_ns >= _LOG_PERIOD_NS:
-            self._logged_ns = now
-            text = "choked: the receiver or the network is slower" if choked else "flows again"
-            _log.info("link %s: %s", self.link.name, text)
+        text = (
+            "choked: the receiver or the network is slower; max_rate_hz and queue_frames limit it"
+            if choked
+            else "flows again"
+        )
+        self._log.info("choked", "link %s: %s", self.link.name, text)
 
     def count(self, name: str) -> None:
         self.counters.inc(name)

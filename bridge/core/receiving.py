@@ -6,7 +6,6 @@ events for infos and for frames that begin, are complete or are broken.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from struct import Struct
 
@@ -24,6 +23,7 @@ from .chunks import Chunk
 from .clocks import ClockWindow
 from .events import BegunFrame, InboundEvent, SeenInfo
 from .inbound_stream import InboundStream, InboundTimer
+from .log import BridgeLog
 from .metadata_on_wire import far_metadata, within_bounds
 from .metric_names import RECEIVER_COUNTERS
 from .ports import Lent, Pool, Sink
@@ -32,7 +32,6 @@ from .timers import Timers
 
 __all__ = ["Receiver"]
 
-_log = logging.getLogger("tensor_pool.bridge")
 _MS = 1_000_000
 _FRESH_INTERVALS = 3
 _TENSOR_HEADER_BYTES = 192
@@ -72,6 +71,7 @@ class Receiver:
         self._settings = settings
         self._pool = pool
         self._clock = clock
+        self._log = BridgeLog(clock)
         self._timers = timers
         self._post = post
         self._generation = 0
@@ -277,7 +277,8 @@ class Receiver:
         if self._warned_epoch != self.source_epoch:
             self._warned_epoch = self.source_epoch
             available = self.sink.largest_frame_bytes if self.sink is not None else 0
-            _log.warning(
+            self._log.warning(
+                "too large",
                 "stream %d: frames of %d bytes do not fit its slots of %d bytes; configure a pool"
                 " with a larger stride in this host's driver",
                 *(self.entry.stream, nbytes, available),
@@ -305,6 +306,11 @@ class Receiver:
         owner = self.owner
         if owner is None or owner.session != seen.session:
             self.clocks.reset()
+            self._log.info(
+                "owner",
+                "wire id %d: comes from %s, session %d",
+                *(self.entry.wire_id, seen.info.instance_id, seen.session),
+            )
         if owner is None or owner.info.instance_id != seen.info.instance_id:
             self._announce = self._meta = None
         self._take_info(seen)
@@ -320,14 +326,16 @@ class Receiver:
         self.clocks.add(seen.info, seen.seen_ns, self._clock.realtime_ns())
         if self.clocks.lacks_sync and not self._warned_sync:
             self._warned_sync = True
-            _log.warning(
+            self._log.warning(
+                "clocks",
                 "stream %d: timestamps = wall needs clock_synced on both hosts; local is used",
                 self.entry.stream,
             )
         fresh_ns = _FRESH_INTERVALS * seen.info.interval_ms * _MS
         self._arm(InboundTimer.OWNER, fresh_ns)
         if looped and self.is_looped(seen):
-            _log.warning(
+            self._log.warning(
+                "loop",
                 "wire id %d: refused, as it has come by %s; stream %d is left alone. If that is"
                 " not a circle, give this bridge another instance_id than %s,"
                 " or raise max_hops (%d)",
@@ -375,13 +383,23 @@ class Receiver:
                 return
             self.lease_is_live = False
         else:
-            _log.warning("stream %d: lease refused: %s", self.entry.stream, argument)
+            self._log.warning(
+                "refused",
+                "stream %d: the local driver refused a producer lease: %s; asked again until"
+                " another producer leaves the stream or its configuration allows it",
+                *(self.entry.stream, argument),
+            )
         self.machine.dispatch(event, argument)
 
     def keep(self) -> None:
         self.clocks.new_epoch()
         if self.sink is not None:
             self.far_epoch, self.far_path = self.sink.epoch, self.path
+        self._log.info(
+            "epoch",
+            "stream %d: epoch %d carries epoch %d of %s",
+            *(self.stream_id, self.far_epoch, self.source_epoch, ">".join(self.path)),
+        )
         self._publish_metadata()
 
     def detach(self) -> None:
@@ -409,7 +427,13 @@ class Receiver:
                 seq=None if self.is_dense else chunk.seq,
             )
         except (TensorPoolError, ValueError) as error:
-            _log.debug("stream %d: no slot for frame %d: %s", self.entry.stream, chunk.seq, error)
+            self._log.info(
+                "no slot",
+                "stream %d: no slot for frame %d: %s",
+                self.entry.stream,
+                chunk.seq,
+                error,
+            )
         if self._loan is None:
             self.machine.post(InboundEvent.FRAME_BROKEN, "frames_incomplete")
 
@@ -482,7 +506,9 @@ class Receiver:
         try:
             sink.set_metadata(told.name, told.summary, told.attributes, version=told.version)
         except ValueError as error:
-            _log.debug("stream %d: metadata not published: %s", self.entry.stream, error)
+            self._log.info(
+                "metadata", "stream %d: metadata not published: %s", self.entry.stream, error
+            )
 
 
 _NOTHING = memoryview(b"")

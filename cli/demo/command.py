@@ -12,9 +12,9 @@ from ..support.signals import Stop, StopRequestedError
 from .performance import DemoError, Performance
 from .screen import Screen
 from .sources import load_pictures
-from .verdict import Check, Outcome, judge
+from .verdict import Check, judge
 
-__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "run_demo"]
+__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "print_summary", "run_demo"]
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -27,7 +27,7 @@ def run_demo(source: Path | None, *, duration_s: float, rate_hz: float) -> int:
         with Stop(second_ends=False) as stop:  # the demo always ends its processes in order
             performance = Performance(pictures, duration_s=duration_s, rate_hz=rate_hz, stop=stop)
             performance.run()
-            return EXIT_FAILED if _summarize(performance.outcome) else 0
+            return EXIT_FAILED if print_summary(judge(performance.outcome)) else 0
     except InputError as error:
         Screen.complain(str(error))
         return EXIT_BAD_INPUT
@@ -44,9 +44,8 @@ def run_demo(source: Path | None, *, duration_s: float, rate_hz: float) -> int:
         return 128 + signal.SIGINT
 
 
-def _summarize(outcome: Outcome) -> list[Check]:
+def print_summary(checks: list[Check]) -> list[Check]:
     """Print what was verified; return the checks that failed."""
-    checks = judge(outcome)
     print("\nSummary")
     for check in checks:
         print(f"  {'ok  ' if check.passed else 'FAIL'}  {check.text}")

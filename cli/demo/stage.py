@@ -20,7 +20,15 @@ from ..media.files import InputError
 from .protocol import Manifest, SourceFrame, content_digest
 from .sources import Pictures
 
-__all__ = ["ANNOUNCE_PERIOD_S", "EXPIRY_S", "KEEPALIVE_INTERVAL_S", "STREAM_ID", "Stage"]
+__all__ = [
+    "ANNOUNCE_PERIOD_S",
+    "EXPIRY_S",
+    "KEEPALIVE_INTERVAL_S",
+    "STREAM_ID",
+    "Stage",
+    "driver_configuration",
+    "write_source",
+]
 
 STREAM_ID = 10000
 ANNOUNCE_PERIOD_S = 0.5
@@ -63,8 +71,10 @@ class Stage:
         self.source_folder.mkdir()
         self._lock = os.open(self.source_folder, _OPEN_FOLDER)
         try_lock(self._lock)
-        self.config_file.write_text(self._configuration(strides, slots))
-        return self._write_source(pictures)
+        self.config_file.write_text(
+            driver_configuration("demo", self.aeron_dir, self.base_dir, strides, slots)
+        )
+        return write_source(self.source_folder, pictures)
 
     def clear(self) -> None:
         """Remove everything; may be called again."""
@@ -73,37 +83,43 @@ class Stage:
             os.close(self._lock)
             self._lock = -1
 
-    def _write_source(self, pictures: Pictures) -> Manifest:
-        frames = []
-        for number, picture in enumerate(pictures.pictures):
-            file = f"{number:06d}.npy"
-            np.save(self.source_folder / file, picture.array)
-            frames.append(
-                SourceFrame(
-                    file=file,
-                    shape=picture.array.shape,
-                    dtype=picture.array.dtype.str,
-                    nbytes=picture.array.nbytes,
-                    digest=content_digest(picture.array),
-                )
-            )
-        manifest = Manifest(tuple(frames))
-        (self.source_folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
-        return manifest
 
-    def _configuration(self, strides: list[int], slots: int) -> str:
-        pools = "\n".join(
-            f"[[profiles.demo.payload_pools]]\npool_id = {number}\nstride_bytes = {stride}\n"
-            for number, stride in enumerate(strides, 1)
+def write_source(folder: Path, pictures: Pictures) -> Manifest:
+    """Write the frames and the list of their digests for the workers."""
+    frames = []
+    for number, picture in enumerate(pictures.pictures):
+        file = f"{number:06d}.npy"
+        np.save(folder / file, picture.array)
+        frames.append(
+            SourceFrame(
+                file=file,
+                shape=picture.array.shape,
+                dtype=picture.array.dtype.str,
+                nbytes=picture.array.nbytes,
+                digest=content_digest(picture.array),
+            )
         )
-        return f"""\
+    manifest = Manifest(tuple(frames))
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    return manifest
+
+
+def driver_configuration(
+    instance: str, aeron_dir: Path, base_dir: Path, strides: list[int], slots: int
+) -> str:
+    """Return the TOML document of a driver for the one stream of a demo."""
+    pools = "\n".join(
+        f"[[profiles.demo.payload_pools]]\npool_id = {number}\nstride_bytes = {stride}\n"
+        for number, stride in enumerate(strides, 1)
+    )
+    return f"""\
 [driver]
-instance_id = "demo"
-aeron_dir = "{self.aeron_dir}"
+instance_id = "{instance}"
+aeron_dir = "{aeron_dir}"
 media_driver = "embedded"
 
 [shm]
-base_dir = "{self.base_dir}"
+base_dir = "{base_dir}"
 
 [policies]
 announce_period_ms = {round(ANNOUNCE_PERIOD_S * 1000)}
