@@ -15,7 +15,7 @@ _TICK_S = 0.2
 
 
 class Relay:
-    """Carries datagrams between whoever sends to `port` and the address behind it.
+    """Carries datagrams between a program that sends to `port` and the address behind it.
 
     The sender sends to the relay, the receiver answers to it: each takes the relay for the other.
     While `is_cut` is true everything is thrown away, in both directions.
