@@ -24,11 +24,13 @@ def outcome() -> TwoHostsOutcome:
         source_frames=3,
         partition_s=8,
         breaks=[
-            Break(name="the partition", frames_before={n: 3 for n in each}, mended_s=1, remaps=each)
+            Break(
+                name="the partition", frames_before=dict.fromkeys(each, 3), mended_s=1, remaps=each
+            )
         ],
         link_went_down=True,
         camera=ProducerReport(monotonic_ns=1, state="Closed", frames=9, final=True),
-        viewers={name: viewer for name in each},
+        viewers=dict.fromkeys(each, viewer),
         sent={"frames_taken": 9, "frames_sent": 7, "dropped_stalled": 1, "skipped_link": 1},
         received={"frames_delivered": 7},
         exit_statuses={"bridge-a": 0},
