@@ -17,7 +17,13 @@ from typing import Any, Final
 import msgspec
 
 from . import channels
-from .core.chunks import CHUNK_OVERHEAD_BYTES, MAX_CHUNK_BYTES, MAX_PAYLOAD_BYTES, SLOT_BYTES
+from .core.chunks import (
+    CHUNK_OVERHEAD_BYTES,
+    MAX_CHUNK_BYTES,
+    MAX_PAYLOAD_BYTES,
+    SLOT_BYTES,
+    checksum_problem,
+)
 from .core.paths import INSTANCE_ID, instance_id_from
 from .http.server import split_address
 from .settings import (
@@ -276,6 +282,8 @@ class _Loader:
         streams = self._send_streams(reader)
         max_mbit_s = reader.number("max_mbit_s")
         crc = reader.boolean("crc")
+        if crc and (problem := checksum_problem()) is not None:
+            reader.fail("crc", problem)
         interface, flow_control = reader.text("interface"), reader.text("flow_control")
         ttl = reader.integer("ttl", 1, 0, 255) if "ttl" in reader.table else None
         links = []

@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Any, Final
 
 import msgspec
-from crc32c import crc32c
+from crc32c import crc32c, hardware_based
 
 from tensor_pool.protocol.wire import BRIDGE_SCHEMA_ID
 from tensor_pool.protocol.wire.generated import layouts
@@ -24,6 +24,7 @@ __all__ = [
     "SLOT_BYTES",
     "Chunk",
     "ChunkWriter",
+    "checksum_problem",
     "chunk_count",
     "read_chunk",
 ]
@@ -45,6 +46,13 @@ _LENGTH: Final = Struct("<I")
 _CRC_OFFSET: Final = HEADER_BYTES + layouts.BRIDGE_FRAME_CHUNK_PAYLOAD_CRC32C_OFFSET
 CHUNK_OVERHEAD_BYTES: Final = _FIXED.size + 4
 """Bytes of a chunk message besides header slot and payload: 69."""
+
+
+def checksum_problem() -> str | None:
+    """Return the objection to checksums on this host (B-062), or None."""
+    if hardware_based:
+        return None
+    return "the CPU has no CRC-32C instruction; without it checksums would slow the link down"
 
 
 def chunk_count(nbytes: int, chunk_bytes: int) -> int:

@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 INSTRUMENTED = [
+    "tensor_pool.bridge.core",
     "tensor_pool.protocol.wire",
     "tensor_pool.protocol.shm.geometry",
     "tensor_pool.protocol.shm.slot",
@@ -31,7 +32,7 @@ INSTRUMENTED = [
 with atheris.instrument_imports(include=INSTRUMENTED):
     from tests.fuzz.targets import TARGETS
 
-MAX_BYTES = {"uri": 4200, "superblock": 65, "slot": 250}
+MAX_BYTES = {"bridge": 700, "uri": 4200, "superblock": 65, "slot": 250}
 
 
 def fuzz(target: str, options: list[str]) -> None:

@@ -1,9 +1,9 @@
 """What is fuzzed: each target takes any bytes and raises only when a promise is broken.
 
-Four things come from processes that nobody vouches for: transport messages, region URIs,
-superblocks and header slots. For each, the only outcomes are the documented ones; anything else
-that escapes is a finding. What is accepted is looked at again: it must survive another round trip,
-and must not depend on bytes behind its end.
+Five things come from processes that nobody vouches for: transport messages, region URIs,
+superblocks, header slots, and what a bridge receives over the network. For each, the only outcomes
+are the documented ones; anything else that escapes is a finding. What is accepted is looked at
+again: it must survive another round trip, and must not depend on bytes behind its end.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tensor_pool.protocol.wire import WireError
 from tensor_pool.protocol.wire import in_place as flyweights
 from tensor_pool.protocol.wire.generated.catalog import CODECS
 from tensor_pool.protocol.wire.vardata import ERROR_MESSAGE_BYTES
+from tests.fuzz.net_side import bridge
 
 __all__ = ["TARGETS"]
 
@@ -161,5 +162,6 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "uri": uri,
     "superblock": superblock,
     "slot": slot,
+    "bridge": bridge,
 }
 """By name, as `make fuzz` and the corpus directories call them."""
