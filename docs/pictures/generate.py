@@ -1,4 +1,4 @@
-"""Draw the architecture and the sequence diagrams: `make docs-pictures`."""
+"""Draw the architecture, the packages and the sequence diagrams: `make docs-pictures`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import drawing  # noqa: E402
+import house  # noqa: E402
 import sequences  # noqa: E402
 
 COLUMN = 210
@@ -90,7 +91,8 @@ def architecture() -> str:
 
 def pictures() -> dict[Path, str]:
     """Every picture with its contents."""
-    drawn = {name: sequence(name) for name in sequences.SCENES} | {"architecture": architecture()}
+    drawn = {name: sequence(name) for name in sequences.SCENES}
+    drawn |= {"architecture": architecture(), "packages": house.packages()}
     return {HERE / f"{name}.svg": contents for name, contents in drawn.items()}
 
 

@@ -21,6 +21,6 @@ def test_pictures_are_fresh() -> None:
         stale = [p.name for p, s in module.pictures().items() if p.read_text("utf-8") != s]
     finally:
         sys.path.remove(str(PICTURES))
-        for name in {"drawing", "sequences"} - known:
+        for name in {"drawing", "house", "sequences"} - known:
             del sys.modules[name]
     assert stale == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,3 +175,14 @@ def test_no_circle_of_folders(package: str) -> None:
         inside = {other for other in others if _within(other, package)}
         graph.setdefault(folder, set()).update(inside - {folder, package})
     assert not _circle(graph)
+
+
+def test_the_picture_of_the_packages_has_an_arrow_for_every_import_and_no_other() -> None:
+    picture = (ROOT / "docs" / "pictures" / "packages.svg").read_text(encoding="utf-8")
+    drawn = set(re.findall(r'data-import="(\w+) (\w+)"', picture))
+    imported = {
+        (module.partition(".")[0], name.partition(".")[0])
+        for module, names in GRAPH.items()
+        for name in names & MODULES.keys()
+    }
+    assert drawn == {(importer, name) for importer, name in imported if importer != name}
