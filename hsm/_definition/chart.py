@@ -175,7 +175,8 @@ class Chart:
     def crosses(self, source: State, target: State) -> bool:
         """Return True if the two are in different regions of one owner (H-254)."""
         scope = self.scope(source, target)
-        return scope in self.regions and scope not in (source, target)
+        different = scope not in (source, target) and source is not target
+        return different and scope in self.regions
 
     def is_composite(self, state: State) -> bool:
         """Return True if a state has children of any kind; `ROOT` counts as composite."""

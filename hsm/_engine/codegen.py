@@ -110,6 +110,24 @@ class Script(Lines):
             else:
                 self.add("m._hsm_memory[{}][{}] = {}", *node.home, node)
 
+    @property
+    def block(self) -> str:
+        """The block that lines are added to."""
+        return self._indent
+
+    def begin(self, template: str, *operands: Any) -> None:
+        """Append the head of a block, to which the lines belong that follow."""
+        self.add(template, *operands)
+        self._indent += " "
+
+    def end(self, block: str) -> None:
+        """Go back to an outer block."""
+        if self._indent != block:
+            self.settle()
+            if self.lines[-1].endswith(":"):
+                self.add("pass")
+            self._indent = block
+
     def commit(self) -> None:
         """Mark the commit point (H-161): what follows is protected, up to `protect`."""
         self.add("try:")

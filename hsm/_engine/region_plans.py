@@ -157,6 +157,12 @@ class RegionParts:
         script.add(f"m._hsm_memory[{{}}] = [{', '.join(['None'] * len(regions))}]", cell)
         return regions
 
+    def by_initials(self, script: Script, regions: tuple[State, ...]) -> None:
+        """Enter the regions that come after one that has been entered."""
+        self._unless_ended(script)
+        for region in regions:
+            self.by_initial(script, region)
+
     def by_initial(self, script: Script, region: State) -> None:
         """Enter a region by its initial."""
         self._call(script, self._initial(region))
@@ -164,36 +170,44 @@ class RegionParts:
     def _initial(self, region: State) -> Plan:
         plan = self._initials.get(region)
         if plan is None:
-            script = Script()
-            script.add("outer = m._hsm_active")
-            script.at(self.routes.nodes[region])
+            script = self._inside(region)
             self.routes.take_initial(script, self.chart.initials[region], region)
-            script.settle()
-            script.add("m._hsm_active = outer")
-            script.add("return {}", HANDLED)
-            plan = self._initials[region] = script.compile()
+            plan = self._initials[region] = self._finish(script)
         return plan
 
+    def _inside(self, region: State) -> Script:
+        script = Script()
+        script.add("outer = m._hsm_active")
+        script.at(self.routes.nodes[region])
+        return script
+
+    def _finish(self, script: Script) -> Plan:
+        script.end("")
+        script.settle()
+        script.add("m._hsm_active = outer")  # an initial has changed it
+        script.add("return {}", HANDLED)
+        return script.compile()
+
     def _call(self, script: Script, plan: Plan) -> None:
-        ends = self.may_terminate
-        condition = "if m._hsm_node.phase is {}: " if ends else ""
-        operands = (Phase.RUNNING, plan) if ends else (plan,)
-        script.user(f"{condition}{{}}(m, {script.argument})", *operands)
+        script.user(f"{{}}(m, {script.argument})", plan)
+        self._unless_ended(script)
+
+    def _unless_ended(self, script: Script) -> None:
+        """Have what follows depend on the machine: a region may have ended it."""
+        if self.may_terminate:
+            script.begin("if m._hsm_node.phase is {}:", Phase.RUNNING)
 
     def _way_in(self, region: State, target: State, *, restores: bool = False) -> Plan:
         """The plan that enters the way from a region to a state inside it, and activates it."""
         plan = self._ways_in.get((region, target, restores))
         if plan is None:
-            script = Script()
+            script = self._inside(region)
             if restores:
                 script.add("restored = m._hsm_memory[{}]", self.routes.memories.restored)
-            script.at(self.routes.nodes[region])
             later = self.routes.enter(script, target, region)
             self.routes.arrive(script, target, restores=restores)
             self.routes.enter_regions(script, later)
-            script.settle()
-            script.add("return {}", HANDLED)
-            plan = self._ways_in[region, target, restores] = script.compile()
+            plan = self._ways_in[region, target, restores] = self._finish(script)
         return plan
 
     def arrive(
@@ -228,7 +242,6 @@ class RegionParts:
         cell = self.routes.memories.restored
 
         def restore(m: Any, arg: Any, parts: tuple[Leaf | None, ...]) -> None:
-            source = m._hsm_active
             for region, part in zip(regions, parts, strict=True):
                 if m._hsm_node.phase is not Phase.RUNNING:
                     return
@@ -239,7 +252,6 @@ class RegionParts:
                     self._way_in(region, part.state, restores=True)(m, arg)
                 else:
                     self._way_in(region, part)(m, arg)
-                m._hsm_active = source
 
         return restore
 

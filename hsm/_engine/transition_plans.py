@@ -118,9 +118,11 @@ class Routes:
         script.commit()
         self._leave(script, leaf, scope)
         self._act(script, leaf, target, scope, effect)
+        block = script.block
         later = self.enter(script, target, scope, default)
         self.arrive(script, target, fork, restores=restores)
         self.enter_regions(script, later)
+        script.end(block)
         self._end(script, leaf, source, target)
         return self._finish(script, leaf, activation)
 
@@ -254,7 +256,9 @@ class Routes:
         self._leave(script, leaf, scope)
         script.at(self.nodes[scope])
         script.user("if arg.effect is not None: arg.effect()")
+        block = script.block
         later = self.enter(script, owner, scope)
+        entered = script.block
         script.at(self.nodes[owner])
         script.user("target, effect = arg.decide()")
         if self.traced:
@@ -266,10 +270,12 @@ class Routes:
         script.user("{}({}, target)(m, arg)", self._choice_end, owner)
         script.stores_source = True  # an initial in that plan may
         self.enter_regions(script, later)
+        script.end(entered)
         if self.traced:
             if script.stores_source:
                 script.source(self.marks[source])
             trace(script, "choice_end", leaf, names="{0}, target")
+        script.end(block)
         return self._finish(script, leaf, activation)
 
     def _choice_end(self, owner: State, target: State) -> Plan:
@@ -281,6 +287,7 @@ class Routes:
             later = self.enter(script, target, owner)
             self.arrive(script, target)
             self.enter_regions(script, later)
+            script.end("")
             script.settle()
             script.add("return {}", HANDLED)
             plan = self._choice_ends[owner, target] = script.compile()
@@ -364,9 +371,8 @@ class Routes:
         return later
 
     def enter_regions(self, script: Script, later: tuple[State, ...]) -> None:
-        for region in later:
-            if self._parts is not None:
-                self._parts.by_initial(script, region)
+        if self._parts is not None and later:
+            self._parts.by_initials(script, later)
 
     def _default(self, script: Script, default: Rule) -> None:
         if default.function is not None:
@@ -439,9 +445,11 @@ class Routes:
         target = rule.target
         self._begin(script, owner, target, owner, (owner, None, target), None, rule.fork)
         self._act(script, owner, target, owner, effect)
+        block = script.block
         later = self.enter(script, target, owner)
         self.arrive(script, target, rule.fork)
         self.enter_regions(script, later)
+        script.end(block)
         self._end(script, owner, owner, target)
 
     def activation(

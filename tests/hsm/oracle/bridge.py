@@ -57,6 +57,12 @@ DIFFERENCES = (
     ),
     Difference("driving", "reset, snapshot, copy and post from outside have no equal"),
     Difference("deferral", "SCXML has no deferred events"),
+    Difference("timers", "there are no time events"),
+    Difference(
+        "regions",
+        "the transitions of several regions leave all states before they enter any; here each "
+        "transition is taken whole",
+    ),
     Difference(
         "simple_completion_guard",
         "a transition without event stays enabled and is tried again after every event; a "

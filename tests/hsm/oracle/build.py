@@ -14,6 +14,7 @@ from tensor_pool.hsm import (
     UNHANDLED,
     Final,
     Machine,
+    Region,
     State,
     Terminate,
     on_completion,
@@ -22,6 +23,7 @@ from tensor_pool.hsm import (
     on_exit,
     on_history_default,
     on_initial,
+    on_timeout,
 )
 from tensor_pool.hsm import ROOT as HSM_ROOT
 from tests.hsm.oracle.chart import ANY, ROOT, Chart, Initial, Plan, Rule
@@ -38,6 +40,8 @@ def machine_class(chart: Chart, name: str = "Drawn") -> type[Machine]:
         parent = states[vertex.parent]
         if vertex.kind == "state":
             state = State(vertex.name, parent=parent, defer=vertex.defer)
+        elif vertex.kind == "region":
+            state = Region(parent, vertex.name)
         else:
             state = _KIND[vertex.kind](vertex.name, parent=parent)
         body[vertex.name] = states[vertex.name] = state
@@ -60,6 +64,7 @@ def machine_class(chart: Chart, name: str = "Drawn") -> type[Machine]:
         body[default.label] = declare(_no_argument(default.label)) if default.effect else declare
     for rule in chart.rules:
         body[rule.label] = _rule(rule, states)
+    body["clock"] = lambda self: float(self.world.now)
     return type(Machine)(name, (Machine,), body)
 
 
@@ -77,17 +82,22 @@ def _initial(initial: Initial, states: dict[str, Any]) -> Any:
 
 
 def _rule(rule: Rule, states: dict[str, Any]) -> Any:
-    arguments = 0 if rule.event is None else 2 if rule.event == ANY else 1
+    timed = rule.after is not None
+    arguments = 0 if rule.event is None or timed else 2 if rule.event == ANY else 1
     options: dict[str, Any] = {}
     if rule.guard is not None:
         options["guard"] = _guard(rule.guard, arguments)
     if rule.plan is None:
         options["target"] = states[str(rule.target)]
+        if rule.fork:
+            options["target"] = tuple(states[name] for name in rule.fork)
         if rule.history is not None:
             options["history"] = _HISTORY[rule.history]
     elif rule.plan.targets():
         options["targets"] = [states[t] for t in rule.plan.targets()]
-    if rule.event is None:
+    if rule.after is not None:
+        declare = on_timeout(states[rule.state], rule.after, every=rule.every, **options)
+    elif rule.event is None:
         declare = on_completion(states[rule.state], **options)
     else:
         event = HSM_ANY if rule.event == ANY else rule.event

@@ -12,7 +12,7 @@ from typing import Literal
 
 ROOT = "ROOT"
 ANY = "*"
-Kind = Literal["state", "final", "terminate"]
+Kind = Literal["state", "final", "terminate", "region"]
 History = Literal["SHALLOW", "DEEP"]
 
 
@@ -75,7 +75,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Rule:
-    """One candidate. `event` is None for a completion. Declarative when `plan` is None."""
+    """One candidate. `event` is None for a completion. Declarative when `plan` is None.
+
+    With `after` it is a time event of so many seconds, and `event` is its name in traces. `fork`
+    has the targets of an edge into several regions of `target`.
+    """
 
     label: str
     state: str
@@ -85,6 +89,9 @@ class Rule:
     history: History | None = None
     effect: bool = True
     plan: Plan | None = None
+    after: int | None = None
+    every: bool = False
+    fork: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,7 @@ class Chart:
 class Op:
     """One action of a test on a machine; `flags` is what the guards see from here on."""
 
-    what: Literal["dispatch", "post", "reset", "roundtrip", "copy"]
+    what: Literal["dispatch", "post", "reset", "roundtrip", "copy", "wait"]
     event: str = ""
     flags: int = 0
+    seconds: int = 0

@@ -74,6 +74,8 @@ class Features:
     misuse: bool = True
     driving: bool = True
     behavior_argument: bool = True
+    regions: bool = True
+    timers: bool = True
 
     def without(self, names: Sequence[str]) -> Features:
         known = {f.name for f in fields(self)}
@@ -148,7 +150,11 @@ class Generator:
         for number in range(self.pick.integer(2, 9)):
             name = f"s{number}"
             homes = [ROOT] + [
-                v.name for v in self.vertices if v.kind == "state" and len(self._path(v.name)) < 5
+                v.name
+                for v in self.vertices
+                if v.kind in ("state", "region")
+                and len(self._path(v.name)) < 5
+                and not self._regions(v.name)
             ]
             kinds: list[Kind] = ["state"] * 10
             kinds += ["final"] * (2 * self.features.final) + ["terminate"] * self.features.terminate
@@ -159,6 +165,23 @@ class Generator:
             if kind == "state" and self.features.deferral and self.chance(15):
                 defer = tuple(e for e in EVENTS if self.chance(40))
             self.vertices.append(Vertex(name, parent, kind, defer))
+            if kind == "state" and self.features.regions and self.chance(12):
+                self._draw_regions(name)
+
+    def _draw_regions(self, owner: str) -> None:
+        """Two regions, sometimes three, with a state in each of them."""
+        for letter in "abc" if self.chance(20) else "ab":
+            self.vertices.append(Vertex(f"{owner}{letter}", owner, "region"))
+            self.vertices.append(Vertex(f"{owner}{letter}0", f"{owner}{letter}"))
+
+    def _regions(self, owner: str) -> list[str]:
+        return [v.name for v in self.vertices if v.parent == owner and v.kind == "region"]
+
+    def _crosses(self, source: str, target: str) -> bool:
+        """True if the two are in different regions of one state. H-254"""
+        path, other = [ROOT, *self._path(source)], [ROOT, *self._path(target)]
+        shared = [name for name in path if name in other]
+        return bool(self._regions(shared[-1])) and shared[-1] not in (source, target)
 
     def _path(self, name: str) -> list[str]:
         """From the outermost state to `name`."""
@@ -169,16 +192,28 @@ class Generator:
         return [
             v.name
             for v in self.vertices
-            if v.name != owner and (owner == ROOT or owner in self._path(v.name))
+            if v.name != owner
+            and v.kind != "region"
+            and (owner == ROOT or owner in self._path(v.name))
         ]
+
+    def _kind(self, name: str) -> str:
+        return next((v.kind for v in self.vertices if v.name == name), "state")
 
     def _composites(self) -> list[str]:
         parents = {v.parent for v in self.vertices}
         return [v.name for v in self.vertices if v.name in parents]
 
     def _draw_initial(self, owner: str) -> None:
+        if self._regions(owner):
+            return
         has_state = any(v.parent == owner and v.kind == "state" for v in self.vertices)
-        if not has_state and self.features.resting_composite and self.chance(50):
+        if (
+            not has_state
+            and self._kind(owner) != "region"
+            and self.features.resting_composite
+            and self.chance(50)
+        ):
             return
         label = f"initial_{owner}"
         below = self._below(owner)
@@ -218,7 +253,16 @@ class Generator:
             event = ANY if self.features.any_event and self.chance(12) else self.one(EVENTS)
             guard = self._guard(f"g{number}") if self.chance(35) else None
             self._script(label)
+            if state != ROOT and self.features.timers and self.chance(12):
+                self._draw_timer(label, state, guard)
+                continue
             self.rules.append(self._rule(label, state, event, guard))
+
+    def _draw_timer(self, label: str, state: str, guard: str | None) -> None:
+        after, every = self.pick.integer(1, 4), self.chance(35)
+        event = f"{'every' if every else 'after'} {after} s"
+        rule = self._rule(label, state, event, guard)
+        self.rules.append(replace(rule, after=after, every=every))
 
     def _draw_completion(self, label: str, state: str) -> None:
         simple = state not in self._composites()
@@ -248,14 +292,32 @@ class Generator:
             plan = self._plan(label, state)
             if plan is not None:
                 return Rule(label, state, event, guard, plan=plan)
-        owners = [c for c in self._composites() if self._may_recall(state, c)]
+        owners = [
+            c
+            for c in self._composites()
+            if self._may_recall(state, c) and not self._crosses(state, c)
+        ]
         effect = event is None or self.chance(75)
         if owners and self.chance(15) and self._may_have_effect(event):
             owner = self.one(owners)
             effect = effect and self.features.history_edge_effect
             kind: History = self.one(("SHALLOW", "DEEP"))
             return Rule(label, state, event, guard, owner, kind, effect)
-        target = self.one([ROOT, *(v.name for v in self.vertices), *self._below(ROOT)])
+        if self.chance(30):
+            forks = [
+                v.name
+                for v in self.vertices
+                if self._regions(v.name) and v.name not in self._path(state)[:-1]
+            ]
+            if forks:
+                owner = self.one(forks)
+                fork = tuple(
+                    self.one(self._below(r)) for r in self._regions(owner) if self.chance(80)
+                )
+                if len(fork) > 1:
+                    return Rule(label, state, event, guard, owner, effect=effect, fork=fork)
+        names = [t for t in self._below(ROOT) if not self._crosses(state, t)]
+        target = self.one([ROOT, *names, *names])
         return Rule(label, state, event, guard, target, effect=effect)
 
     def _plan(self, label: str, state: str) -> Plan | None:
@@ -264,7 +326,7 @@ class Generator:
         effect = self._maybe_effect(f"{label}_in")
         after = self._after(label)
         roll = self.pick.integer(0, 99)
-        names = [v.name for v in self.vertices]
+        names = self._below(ROOT)
         if roll < 30:
             return Plan("handle", when=when)
         if roll < 42:
@@ -337,7 +399,7 @@ class Generator:
         result = []
         for number, rule in enumerate(self.rules):
             followed = any(
-                (later.state, later.event) == (rule.state, rule.event)
+                (later.state, later.event) == (rule.state, rule.event) and rule.after is None
                 for later in self.rules[number + 1 :]
             )
             if followed and rule.guard is None:
@@ -402,7 +464,9 @@ def draw_sequence(pick: Picker, features: Features = EVERYTHING) -> tuple[Op, ..
         flags = pick.integer(0, (1 << BITS) - 1)
         number = pick.integer(0, 12)
         event = UNKNOWN if number == 12 else EVENTS[number % 4]
-        if not features.driving or roll < 80:
+        if features.timers and roll % 10 == 7:
+            operations.append(Op("wait", flags=flags, seconds=pick.integer(0, 5)))
+        elif not features.driving or roll < 80:
             operations.append(Op("dispatch", event, flags))
         elif roll < 88:
             operations.append(Op("post", event, flags))

@@ -70,6 +70,10 @@ def _each_dropped[T](items: Sequence[T]) -> Iterator[list[T]]:
 def _without_vertex(chart: Chart, name: str) -> Chart | None:
     if any(v.parent == name for v in chart.vertices):
         return None
+    dropped = next(v for v in chart.vertices if v.name == name)
+    siblings = [v for v in chart.vertices if v.parent == dropped.parent and v is not dropped]
+    if dropped.kind == "region" and len(siblings) == 1:
+        return None
     return replace(
         chart,
         vertices=tuple(v for v in chart.vertices if v.name != name),

@@ -32,12 +32,14 @@ _SET_UP = Op("reset")
 
 
 def run_reference(chart: Chart, operations: Sequence[Op], *, traced: bool = False) -> list[Record]:
-    world = World(chart, lambda m: f"[{m.source} {m.current} {m.event}]")
+    world = World(chart, lambda m: f"[{m.source} {m.current} {m.event}]{_shown(m.leaves())}")
     machine = Reference(chart, world, traced=traced)
 
     def act(op: Op) -> str:
         if op.what == "reset":
             return str(machine.reset())
+        if op.what == "wait":
+            return _wait(world, machine, op)
         if op.what == "roundtrip" or op.what == "copy":
             if machine.phase == "faulted" and op.what == "roundtrip":
                 return "DispatchError"
@@ -50,12 +52,16 @@ def run_reference(chart: Chart, operations: Sequence[Op], *, traced: bool = Fals
         memory: tuple[tuple[str, str], ...] = ()
         waiting: tuple[str, ...] = ()
         if machine.phase == "running":
-            memory = tuple(sorted(machine.memory.items()))
+            memory = tuple(sorted((owner, str(leaf)) for owner, leaf in machine.memory.items()))
             # A completion that no candidate could ever take is lost at once or later: all the same.
-            taken = any(r.event is None and r.state == machine.pending for r in chart.rules)
-            pending = machine.pending if taken else None
+            pending = [
+                state
+                for state in machine.pending
+                if any(r.event is None and r.state == state for r in chart.rules)
+            ]
             waiting = (str(pending), str(machine.posted), str(machine.deferred))
-        return machine.phase, machine.current, memory, waiting
+            waiting += (str(sorted(machine.armed.items())),)
+        return machine.phase, machine.current + _shown(machine.leaves()), memory, waiting
 
     return _run(world, operations, act, look)
 
@@ -63,7 +69,10 @@ def run_reference(chart: Chart, operations: Sequence[Op], *, traced: bool = Fals
 def run_engine(
     cls: type[Machine], chart: Chart, operations: Sequence[Op], *, traced: bool = False
 ) -> list[Record]:
-    world = World(chart, lambda m: f"[{m.source.name} {m.current.name} {m.event}]")
+    def seen(m: Any) -> str:
+        return f"[{m.source.name} {m.current.name} {m.event}]{_shown(_leaves(m))}"
+
+    world = World(chart, seen)
     observer = _Tracer(world) if traced else None
     machine: Any = cls(start=False, observer=observer)
     machine.world = world
@@ -72,6 +81,8 @@ def run_engine(
         nonlocal machine
         if op.what == "reset":
             return str(machine.reset())
+        if op.what == "wait":
+            return _wait(world, machine, op)
         if op.what == "roundtrip":
             snapshot = machine.snapshot()
             machine = cls(start=False, observer=observer)
@@ -90,13 +101,47 @@ def run_engine(
         waiting: tuple[str, ...] = ()
         if machine.is_running:
             snapshot = machine.snapshot()
-            memory = tuple(sorted(snapshot["history"].items()))
+            memory = tuple(sorted((o, str(_tree(leaf))) for o, leaf in snapshot["history"].items()))
             posted = [tuple(each) for each in snapshot["posted"]]
             deferred = [tuple(each) for each in snapshot["deferred"]]
-            waiting = (str(snapshot["completion"]), str(posted), str(deferred))
-        return _phase(machine), machine.current.name, memory, waiting
+            completion = snapshot["completion"]
+            pending = completion if isinstance(completion, list) else [completion]
+            waiting = (str([c for c in pending if c]), str(posted), str(deferred))
+            waiting += (str(sorted(_armed(chart, snapshot["timers"], world.now).items())),)
+        return _phase(machine), machine.current.name + _shown(_leaves(machine)), memory, waiting
 
     return _run(world, operations, act, look)
+
+
+def _wait(world: World, machine: Any, op: Op) -> str:
+    """Let time pass, then process the time events (H-242)."""
+    world.now += op.seconds
+    return str(machine.poll())
+
+
+def _leaves(machine: Machine) -> list[str]:
+    return [state.name for state in machine.leaves]
+
+
+def _shown(leaves: list[str]) -> str:
+    """The leaves, unless there is just the current state."""
+    return "" if len(leaves) == 1 else f"({' '.join(leaves)})"
+
+
+def _tree(leaf: Any) -> Any:
+    """A remembered configuration as the reference writes it."""
+    if isinstance(leaf, dict):
+        return leaf["state"], tuple(_tree(part) for part in leaf["regions"])
+    return leaf
+
+
+def _armed(chart: Chart, timers: Sequence[Any], now: float) -> dict[str, int]:
+    """The deadline of each armed timer, by the label of its rule."""
+    labels: dict[tuple[str, int], str] = {}
+    for state in chart.vertices:
+        rules = [r for r in chart.rules if r.state == state.name and r.after is not None]
+        labels.update({(state.name, index): rule.label for index, rule in enumerate(rules)})
+    return {labels[name, index]: round(now + left) for name, index, left in timers}
 
 
 def _phase(machine: Machine) -> str:

@@ -67,6 +67,11 @@ def test_hypothesis_finds_no_chart_on_which_they_disagree(
     assert found is None, f"{found[1]}\n{describe((chart, operations))}"
 
 
+def _path_kinds(chart: Chart, name: str) -> list[str]:
+    vertex = next((v for v in chart.vertices if v.name == name), None)
+    return [] if vertex is None else [*_path_kinds(chart, vertex.parent), vertex.kind]
+
+
 def _features_of(chart: Chart, sequences: list[tuple[Op, ...]]) -> set[str]:
     plans = [x.plan for x in (*chart.rules, *chart.initials) if x.plan is not None]
     steps = {step.what for script in chart.scripts.values() for step in script}
@@ -84,6 +89,14 @@ def _features_of(chart: Chart, sequences: list[tuple[Op, ...]]) -> set[str]:
         "history default": bool(chart.defaults),
         "history initial": any(i.history for i in chart.initials),
         "declining": any(p.what == "decline" or p.when is not None for p in plans),
+        "regions": any(v.kind == "region" for v in chart.vertices),
+        "nested regions": any(
+            v.kind == "region" and len([p for p in _path_kinds(chart, v.name) if p == "region"]) > 1
+            for v in chart.vertices
+        ),
+        "fork": any(r.fork for r in chart.rules),
+        "timer": any(r.after for r in chart.rules),
+        "periodic timer": any(r.every for r in chart.rules),
         "self transition": any(r.target == r.state for r in chart.rules),
         "to ROOT": any(r.target == "ROOT" for r in chart.rules),
         "from ROOT": any(r.state == "ROOT" for r in chart.rules),
@@ -91,7 +104,7 @@ def _features_of(chart: Chart, sequences: list[tuple[Op, ...]]) -> set[str]:
         **{what: what in steps for what in ("flip", "post", "raise", "burn", "misuse")},
         **{
             op: any(o.what == op for ops in sequences for o in ops)
-            for op in ("dispatch", "post", "reset", "roundtrip", "copy")
+            for op in ("dispatch", "post", "reset", "roundtrip", "copy", "wait")
         },
     }
     return {name for name, here in present.items() if here}
@@ -103,7 +116,7 @@ def test_the_drawn_charts_have_every_feature_many_times() -> None:
     for seed in range(FULL_CHARTS):
         for name in _features_of(*draw(seed, 3, common=False)):
             counts[name] = counts.get(name, 0) + 1
-    assert len(counts) == 28
+    assert len(counts) == 34
     assert min(counts.values()) >= FULL_CHARTS // 50, counts
 
 

@@ -28,6 +28,7 @@ class World:
         self.flags = 0
         self.fuel = FUEL
         self.log: list[str] = []
+        self.now = 0
 
     def __deepcopy__(self, memo: object) -> World:
         return self  # a copied machine goes on in the same world
