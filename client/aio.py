@@ -13,7 +13,7 @@ frame. `publish` never waits: use the Producer as it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +21,9 @@ from .client import Client
 from .client import connect as connect_blocking
 from .consumer.consumer import Consumer
 from .consumer.frame import Frame
+from .handle import Handle
 from .producer.producer import Producer
+from .ready import wait_until_ready
 
 __all__ = ["AsyncClient", "AsyncConsumer", "connect"]
 
@@ -77,13 +79,35 @@ class AsyncClient:
             raise RuntimeError("connect() is to be used by `async with`")
         return self._client
 
-    async def consumer(self, stream_id: int, **arguments: Any) -> AsyncConsumer:
-        """Become a consumer, as `Client.consumer` does with the same arguments."""
-        return AsyncConsumer(await asyncio.to_thread(self.client.consumer, stream_id, **arguments))
+    async def consumer(self, stream_id: int | str, **arguments: Any) -> AsyncConsumer:
+        """Become a consumer, as `Client.consumer` does with the same arguments.
 
-    async def producer(self, stream_id: int, **arguments: Any) -> Producer:
+        A wait that is cancelled ends the attach.
+        """
+        return AsyncConsumer(
+            await self._attach(self.client.begin_attach_consumer, stream_id, **arguments)
+        )
+
+    async def producer(self, stream_id: int | str, **arguments: Any) -> Producer:
         """Become the producer of a stream, as `Client.producer` does with the same arguments."""
-        return await asyncio.to_thread(self.client.producer, stream_id, **arguments)
+        return await self._attach(self.client.begin_attach_producer, stream_id, **arguments)
+
+    async def _attach[H: Handle](
+        self,
+        begin: Callable[..., H],
+        stream_id: int | str,
+        *,
+        attach_timeout: float | None = None,
+        **arguments: Any,
+    ) -> H:
+        handle = await asyncio.to_thread(begin, stream_id, **arguments)
+        try:
+            await asyncio.to_thread(wait_until_ready, self.client, handle, attach_timeout, None)
+        except asyncio.CancelledError:
+            # Ends the wait in its thread, which cannot be cancelled.
+            asyncio.get_running_loop().run_in_executor(None, handle.close)
+            raise
+        return handle
 
     async def close(self) -> None:
         """Close all handles and leave; may be called again."""

@@ -48,7 +48,7 @@ from .metadata import SourceMetadata
 from .process_end import CLIENTS
 from .producer.attachment import ProducerAttachment
 from .producer.producer import Producer
-from .ready import wait_until_ready
+from .ready import wait_for_driver, wait_until_ready
 from .synchronizer.synchronizer import Rule, Synchronizer, Timestamps
 
 __all__ = ["Client", "connect"]
@@ -595,9 +595,9 @@ def connect(
     """Connect to the driver of this machine; a thread does the background work and reconnects.
 
     `settings` are fields of ClientConfig, over those of `config`; without any, the driver's default
-    endpoints are used. `wait` is the longest time in s to wait for a media driver and the driver's
-    directories, for instance while the driver starts. Raises ConfigError, and TransportError if no
-    media driver runs there.
+    endpoints are used. `wait` is the longest time in s to wait for a driver that answers, for
+    instance while it starts; without it no driver need run yet. Raises ConfigError, and
+    TransportError if no media driver runs there or, with `wait`, no driver answers.
 
     >>> with connect() as pool:  # doctest: +SKIP
     ...     with pool.consumer("camera/left") as viewer:
@@ -616,11 +616,19 @@ def connect(
     deadline = time.monotonic() + wait
     while True:
         try:
-            return Client(config, transport=transport, clock=clock, reconnect=reconnect).start()
+            client = Client(config, transport=transport, clock=clock, reconnect=reconnect).start()
+            break
         except (TransportError, ConfigError):
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_CONNECT_PERIOD_S)
+    if wait:
+        try:
+            wait_for_driver(client, client._conductor, deadline, wait)
+        except BaseException:
+            client.close()
+            raise
+    return client
 
 
 def connect_aeron(config: ClientConfig, clock: Clock | None = None) -> Transport:

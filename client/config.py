@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_CHANNEL", "ClientConfig", "ClientSettings", "ns"]
 
 DEFAULT_CHANNEL = "aeron:ipc?term-length=4m"
 _MAX_TRANSPORT_STREAM_ID = 0x7FFFFFFF
+_PRODUCER_TIMEOUT_S = 5.0
 
 
 def ns(seconds: float) -> int:
@@ -51,7 +52,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     allowed_base_dirs: tuple[str, ...] = ("/dev/shm/tensorpool",)
     expected_layout_version: int = 1  # 0: no expectation
     hugepages: HugepagesPolicy = HugepagesPolicy.UNSPECIFIED
-    attach_timeout: float = 5.0
+    attach_timeout: float | None = None  # None: producers 5 s, consumers wait for their stream
     response_timeout: float = 1.0
     backoff_base: float = 0.1
     backoff_max: float = 3.2
@@ -153,10 +154,15 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
                 f"allowed_base_dirs: {directory!r} must be an absolute path",
             )
 
+    @property
+    def producer_attach_timeout(self) -> float:
+        """The time for a producer's attach in s: 5 unless `attach_timeout` is given."""
+        return _PRODUCER_TIMEOUT_S if self.attach_timeout is None else self.attach_timeout
+
     def _check_times(self) -> None:
         for name in (
             "media_driver_timeout",
-            "attach_timeout",
+            "producer_attach_timeout",
             "response_timeout",
             "backoff_base",
             "keepalive_interval",
@@ -167,11 +173,12 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
             "hello_interval",
             "qos_interval",
         ):
-            _require(getattr(self, name) > 0, f"{name}: {getattr(self, name)} s must be above 0")
+            value = getattr(self, name)
+            _require(value > 0, f"{name.removeprefix('producer_')}: {value} s must be above 0")
         _require(
-            self.response_timeout <= self.attach_timeout,
+            self.response_timeout <= self.producer_attach_timeout,
             f"response_timeout: {self.response_timeout} s must not exceed attach_timeout"
-            f" ({self.attach_timeout} s)",
+            f" ({self.producer_attach_timeout} s)",
         )
         _require(
             self.backoff_base <= self.backoff_max,
@@ -225,7 +232,7 @@ class ClientSettings(TypedDict, total=False):
     allowed_base_dirs: tuple[str, ...]
     expected_layout_version: int
     hugepages: HugepagesPolicy
-    attach_timeout: float
+    attach_timeout: float | None
     response_timeout: float
     backoff_base: float
     backoff_max: float

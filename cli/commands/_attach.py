@@ -49,7 +49,7 @@ def attach_consumer(
                 if told != text:
                     told = text
                     complain(f"stream {stream_id}: {told}; waiting for a producer")
-            elif waited_s >= client.config.attach_timeout:
+            elif waited_s >= client.config.producer_attach_timeout:
                 raise CommandError(str(failure) if failure is not None else _silence(client))
     except BaseException:
         consumer.close()
@@ -79,5 +79,5 @@ def _silence(client: Client) -> str:
     config = client.config
     return (
         f"no driver answered on {config.control_channel} stream {config.control_stream_id} within"
-        f" {config.attach_timeout:g} s; is `tensor-pool driver` running?"
+        f" {config.producer_attach_timeout:g} s; is `tensor-pool driver` running?"
     )

@@ -61,7 +61,7 @@ def run_consumer(pipe: Pipe, config: ClientConfig, stream_id: int, seen: Any) ->
     out = None
     with (
         connect(config) as client,
-        client.consumer(stream_id) as consumer,
+        client.consumer(stream_id, attach_timeout=5.0) as consumer,
         _parent_may_be_gone(),
     ):
         pipe.send("ready")

@@ -53,7 +53,7 @@ def print_streams(
         _print_json(overview.streams)
     else:
         console = table_console()
-        console.print(stream_table(overview.streams))
+        console.print(stream_table(overview.streams, console.width))
         console.print(unknown_lines(overview))
     return _status(overview)
 
@@ -67,7 +67,7 @@ def print_leases(
         _print_json(overview.leases)
     else:
         console = table_console()
-        console.print(lease_table(overview.leases))
+        console.print(lease_table(overview.leases, console.width))
         console.print(unknown_lines(overview))
     return _status(overview)
 

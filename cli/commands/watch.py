@@ -28,6 +28,7 @@ __all__ = ["watch_screen", "watched"]
 _ASK_PERIOD_S = 5.0
 _ASK_PATIENCE_S = 1.0
 _EVENTS_SHOWN = 10
+_FRAME_COLUMNS = 4  # left and right of a panel's content
 
 
 def watched(
@@ -52,7 +53,7 @@ def watched(
                     watcher.ask_driver(stop, _ASK_PATIENCE_S)
                 overview = watcher.overview()
                 answered = answered or bool(overview.driver.responds)
-                screen = watch_screen(overview, limited=console.is_terminal)
+                screen = watch_screen(overview, console.width, limited=console.is_terminal)
                 if console.is_terminal:
                     live.update(screen, refresh=True)
                 else:
@@ -61,13 +62,14 @@ def watched(
     return OK if answered else FAILED
 
 
-def watch_screen(overview: Overview, *, limited: bool) -> RenderableType:
-    """Everything there is to see at one moment."""
+def watch_screen(overview: Overview, width: int, *, limited: bool) -> RenderableType:
+    """Everything there is to see at one moment, for a terminal of `width` columns."""
     leases = overview.leases
+    width -= _FRAME_COLUMNS
     parts: list[RenderableType] = [
         driver_lines(overview.driver, overview),
-        Panel(stream_table(overview.streams), title="streams", title_align="left"),
-        Panel(lease_table(leases), title=f"leases ({len(leases)})", title_align="left"),
+        Panel(stream_table(overview.streams, width), title="streams", title_align="left"),
+        Panel(lease_table(leases, width), title=f"leases ({len(leases)})", title_align="left"),
         Panel(_events(overview.events), title="last transitions", title_align="left"),
     ]
     if limited:

@@ -22,6 +22,7 @@ from .protocol import (
 __all__ = ["Tally", "consume"]
 
 _WAIT_S = 0.05
+_ATTACH_TIMEOUT_S = 5.0
 _TOO_OLD_NS = 150_000_000
 
 
@@ -106,7 +107,9 @@ def consume(
     """Receive until `stop`, and then what is still waiting."""
     tally = Tally(manifest)
     with client.consumer(
-        settings.stream_id, on_active=lambda: tally.mapped_ns.append(time.monotonic_ns())
+        settings.stream_id,
+        attach_timeout=_ATTACH_TIMEOUT_S,
+        on_active=lambda: tally.mapped_ns.append(time.monotonic_ns()),
     ) as consumer:
         report_due = time.monotonic()
         while True:

@@ -7,14 +7,20 @@ trace into its log.
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import msgspec
+from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from .protocol import ConsumerReport, ProducerReport
 
 __all__ = ["Scoreboard", "Transition"]
 
+_NUMBER_COLUMNS = 7
+_LEASES_SHOWN = 8  # one by one; of more, those of other programs, the number by state
 
 _GRANTED = re.compile(r"(?P<lease>lease \d+) granted: .* is (?P<role>\w+) of stream")
 
@@ -85,13 +91,13 @@ class Scoreboard:
         row.note = text
         row.frames_per_s = row.gigabytes_per_s = 0.0
 
-    def table(self, caption: str) -> Table:
-        """For a terminal."""
-        table = Table(caption=caption, caption_justify="left", title_justify="left", expand=False)
-        for heading in ("process", "state"):
-            table.add_column(heading)
+    def table(self, caption: str) -> RenderableType:
+        """For a terminal, of 80 columns or more."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+        table.add_column("process", no_wrap=True)
+        table.add_column("state")
         for heading in ("frames/s", "GB/s", "frames", "p50", "p99"):
-            table.add_column(heading, justify="right", min_width=8)
+            table.add_column(heading, justify="right", min_width=_NUMBER_COLUMNS, no_wrap=True)
         table.add_column("drops by kind")
         for name, row in self._rows.items():
             report = row.report
@@ -106,10 +112,10 @@ class Scoreboard:
                 _latency(consumer.latency_p99_ns if consumer else None),
                 _counts(_lost(report)),
             )
-        table.add_section()
+        machines = Table.grid(padding=(0, 2, 0, 0))
         for machine, state in self._machine_states():
-            table.add_row(machine, state)
-        return table
+            machines.add_row(machine, state)
+        return Group(table, machines, Text(caption, style="dim"))
 
     def line(self) -> str:
         """For a log: the same in one line."""
@@ -128,13 +134,15 @@ class Scoreboard:
 
     def _machine_states(self) -> list[tuple[str, str]]:
         """Driver, leases, stream; each with the inner two names of its state."""
+        inner = {name: ".".join(path.split(".")[-2:]) for name, path in self.machines.items()}
+        leases = [name for name in inner if name.startswith("lease ")]
+        counted = leases if len(leases) > _LEASES_SHOWN else []
+        states = Counter(inner[name] for name in counted)
         return [
-            (
-                f"{machine} ({self._roles[machine]})" if machine in self._roles else machine,
-                ".".join(path.split(".")[-2:]),
-            )
-            for machine, path in sorted(self.machines.items())
-        ]
+            (f"{name} ({self._roles[name]})" if name in self._roles else name, inner[name])
+            for name in sorted(inner)
+            if name not in counted
+        ] + [(f"{count} leases", state) for state, count in sorted(states.items())]
 
 
 def _lost(report: ProducerReport | ConsumerReport | None) -> dict[str, int]:

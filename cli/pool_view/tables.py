@@ -24,6 +24,8 @@ __all__ = [
 
 UNKNOWN = "?"
 _WIDTH_OF_A_PIPE = 200
+_WIDTH_FOR_ALL = 160  # of a terminal; narrower ones get the columns that matter most, uncut
+_IDS_SHOWN = 3
 
 
 def table_console() -> Console:
@@ -74,41 +76,44 @@ def driver_lines(driver: DriverView, overview: Overview) -> RenderableType:
     return table
 
 
-def stream_table(streams: Sequence[StreamView]) -> RenderableType:
-    """One line a stream."""
-    bridged = any(stream.origin for stream in streams)
-    table = plain_table(
-        *("stream", "name", "state", "epoch", "producer", "consumers", "rate", "drops", "slots"),
-        *(("origin", "path") if bridged else ()),
-    )
+def stream_table(streams: Sequence[StreamView], width: int) -> RenderableType:
+    """One line a stream, for a terminal of `width` columns; only a name may be cut there."""
+    is_wide = width >= _WIDTH_FOR_ALL
+    columns = ["stream", "name", "state", "producer", "consumers", "rate", "drops"]
+    if is_wide:
+        columns = [*columns[:3], "epoch", *columns[3:], "slots"]
+        if any(stream.origin for stream in streams):
+            columns += ["origin", "path"]
+    table = plain_table(*columns, is_wide=is_wide)
     for stream in streams:
-        table.add_row(
-            str(stream.stream_id),
-            stream.name or "",
-            _state(stream.state),
-            _epoch(stream),
-            _client(stream.producer, stream.producer_name) if stream.producer is not None else "-",
-            _consumers(stream.consumers),
-            f"{stream.rate_hz:.1f} Hz" if stream.rate_hz is not None else UNKNOWN,
-            str(stream.drops)
-            if stream.drops is not None
-            else ("" if not stream.consumers else "?"),
-            _slots(stream),
-            *((stream.origin or "", ">".join(stream.path)) if bridged else ()),
-        )
+        cells = {
+            "stream": str(stream.stream_id),
+            "name": stream.name or "",
+            "state": _state(stream.state),
+            "epoch": _epoch(stream),
+            "producer": _client(stream.producer, stream.producer_name if is_wide else None),
+            "consumers": _consumers(stream.consumers, ids=_IDS_SHOWN if is_wide else 0),
+            "rate": f"{stream.rate_hz:.1f} Hz" if stream.rate_hz is not None else UNKNOWN,
+            "drops": _drops(stream),
+            "slots": _slots(stream),
+            "origin": stream.origin or "",
+            "path": ">".join(stream.path),
+        }
+        table.add_row(*(_cell(column, cells[column]) for column in columns))
     return table if streams else Text("no streams")
 
 
-def lease_table(leases: Sequence[LeaseView]) -> RenderableType:
-    """One line a lease."""
-    table = plain_table("lease", "stream", "role", "client", "state", "expires in")
+def lease_table(leases: Sequence[LeaseView], width: int) -> RenderableType:
+    """One line a lease, for a terminal of `width` columns."""
+    is_wide = width >= _WIDTH_FOR_ALL
+    table = plain_table("lease", "stream", "role", "client", "state", "expires in", is_wide=is_wide)
     for lease in leases:
         expiry = lease.expires_in_ms
         table.add_row(
             lease.lease_id,
             str(lease.stream_id),
             lease.role.lower(),
-            _client(lease.client_id, lease.client),
+            _client(lease.client_id, lease.client if is_wide else None),
             _state(lease.state),
             f"{expiry / 1000:.1f} s" if expiry is not None else UNKNOWN,
         )
@@ -120,15 +125,21 @@ def unknown_lines(overview: Overview) -> RenderableType:
     return Group(*(Text(f"not known: {text}", style="dim") for text in overview.unknown))
 
 
-def plain_table(*columns: str) -> Table:
-    """Return an empty table with these columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def plain_table(*columns: str, is_wide: bool = True) -> Table:
+    """Return an empty table with these columns, a space apart if it is not wide."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if is_wide else 0))
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column != "name")
     return table
 
 
-def _client(client_id: int, name: str | None) -> str:
+def _cell(column: str, text: str) -> Text | str:
+    return Text(text, no_wrap=True, overflow="ellipsis") if column == "name" else text
+
+
+def _client(client_id: int | None, name: str | None) -> str:
+    if client_id is None:
+        return "-"
     return f"{client_id} {name}" if name else str(client_id)
 
 
@@ -143,10 +154,18 @@ def _epoch(stream: StreamView) -> str:
     return stream.epoch if len(stream.epoch) <= 8 else f"…{stream.epoch[-7:]}"
 
 
-def _consumers(consumers: Sequence[ConsumerView]) -> str:
-    if not consumers:
-        return "-"
-    return f"{len(consumers)}: {', '.join(str(consumer.client_id) for consumer in consumers)}"
+def _consumers(consumers: Sequence[ConsumerView], *, ids: int) -> str:
+    """Return the number, and the first client ids; `--json` has all."""
+    if not consumers or not ids:
+        return str(len(consumers)) if consumers else "-"
+    shown = [str(consumer.client_id) for consumer in consumers[:ids]]
+    return f"{len(consumers)}: {', '.join(shown + ['…'] * (len(consumers) > ids))}"
+
+
+def _drops(stream: StreamView) -> str:
+    if stream.drops is not None:
+        return str(stream.drops)
+    return UNKNOWN if stream.consumers else ""
 
 
 def _slots(stream: StreamView) -> str:

@@ -47,6 +47,7 @@ from ..attachment.epoch_mapping import MappingRules
 from ..config import ClientConfig
 from ..discovery.directory import Directory
 from ..shared_streams import Endpoints, LogicalStream
+from .driver_probe import DriverProbe
 
 __all__ = ["Conductor"]
 
@@ -114,6 +115,7 @@ class Conductor:
         self._reconnect = reconnect
         self._reconnect_due_ns = 0
         self.directory = Directory(self)
+        self.driver_probe: DriverProbe | None = None
         self._requests: deque[Callable[[], object]] = deque()
         self._received: list[Message | tuple[int, str]] = []
         self._by_stream: dict[int, list[Attachment]] | None = None
@@ -123,7 +125,7 @@ class Conductor:
         self._closed = False
         self._handlers: dict[type, Callable[..., None]] = {
             ShmAttachResponse: self._on_attach_response,
-            ShmDetachResponse: self._to_all("on_detach_response"),
+            ShmDetachResponse: self._on_detach_response,
             ShmDriverShutdown: self._to_all("on_driver_shutdown"),
             ShmLeaseRevoked: self._to_stream("on_lease_revoked"),
             ShmPoolAnnounce: self._on_announce,
@@ -154,9 +156,8 @@ class Conductor:
     @property
     def wants_low_latency(self) -> bool:
         """True if a message on the control stream should be handled within a millisecond."""
-        return self.directory.is_asking or any(
-            attachment.wants_low_latency for attachment in self.attachments
-        )
+        asks = self.directory.is_asking or self.driver_probe is not None
+        return asks or any(attachment.wants_low_latency for attachment in self.attachments)
 
     def add(self, attachment: Attachment, serve: Callable[[], None]) -> None:
         """Run `serve`, then work for the attachment from the next cycle on.
@@ -248,6 +249,8 @@ class Conductor:
             work += 1
         now = self.clock.monotonic_ns()
         work += self.directory.do_work(now)
+        if self.driver_probe is not None:
+            work += self.driver_probe.do_work(now)
         for attachment in attachments:
             work += attachment.do_work(now)
             if attachment.is_gone:
@@ -319,6 +322,12 @@ class Conductor:
         for attachment in (*self.attachments, *self._leaving):
             attachment.on_attach_response(response)
         self._by_stream = None  # the driver may have chosen a stream
+
+    def _on_detach_response(self, response: ShmDetachResponse) -> None:
+        if self.driver_probe is not None:
+            self.driver_probe.on_detach_response(response)
+        for attachment in self.attachments:
+            attachment.on_detach_response(response)
 
     def _on_announce(self, announce: ShmPoolAnnounce) -> None:
         assert self._endpoints is not None

@@ -14,8 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_pool.client import Producer, PublishStatus, aio, connect
+from tensor_pool.client import (
+    AttachTimeoutError,
+    Producer,
+    PublishStatus,
+    TransportError,
+    aio,
+    connect,
+)
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
+from tensor_pool.protocol.wire import ResponseCode
 from tests.client.deployment import STREAM, Deployment
+from tests.client.live_world import LiveWorld
 from tests.client.world import S, World
 
 DATA = np.zeros(4, np.uint8)
@@ -307,6 +317,71 @@ def test_C_084_a_producer_waits_for_its_consumers(world: World) -> None:
     other.close()
     world.run(0.05)
     assert producer.consumers == 0
+
+
+def test_C_004_a_consumer_waits_for_its_stream_and_logs_the_reason(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After 5 s and then once a minute; a driver that refuses, and one that does not answer."""
+    world.driver.refusal = (ResponseCode.REJECTED, "stream not provisioned")
+    client, began = world.client(), world.clock.monotonic_ns()
+
+    def idle() -> None:
+        world.idle()
+        client.do_work()
+        seconds = (world.clock.monotonic_ns() - began) / 1e9
+        if seconds > 70:
+            world.driver.refusal = None
+        elif seconds > 66:
+            world.driver.silent = False
+        elif seconds > 10:
+            world.driver.silent = True
+
+    client._idle = idle
+    consumer = client.consumer(STREAM)
+    assert consumer.poll_ready()
+    waits = [r.getMessage() for r in caplog.records if "waiting for stream" in r.getMessage()]
+    assert len(waits) == 2
+    assert waits[0].startswith(f"waiting for stream {STREAM} for 5 s: ")
+    assert "stream not provisioned" in waits[0]
+    assert waits[1].startswith(f"waiting for stream {STREAM} for 65 s: no driver answered on ")
+
+
+def test_C_004_a_timeout_of_the_configuration_holds_for_consumers_too(world: World) -> None:
+    world.driver.silent = True
+    with pytest.raises(AttachTimeoutError, match="attach timed out: no driver answered"):
+        world.client(attach_timeout=2.0).consumer(STREAM)
+    with pytest.raises(AttachTimeoutError, match="within 5 s"):
+        world.client().producer(STREAM)
+
+
+def test_C_102_an_attach_that_is_cancelled_ends(live: LiveWorld) -> None:
+    """A consumer waits for its stream as long as it takes; its thread must not."""
+    live.driver.silent = True
+
+    async def attach() -> None:
+        pool = aio.AsyncClient(None, {})
+        pool._client = live.client()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await pool.consumer(STREAM)
+        while pool._client._handles:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(attach())
+
+
+@pytest.mark.process
+def test_C_004_connect_waits_for_a_driver_that_answers(deployment: Deployment) -> None:
+    """The files of a media driver are there, and those of a driver, but none answers yet."""
+    with MediaDriverProcess(deployment.aeron_dir):
+        with pytest.raises(TransportError, match=r"no driver answered within 0\.5 s"):
+            connect(**deployment.endpoints, wait=0.5)
+        late = threading.Timer(0.5, deployment.daemon)
+        late.start()
+        with connect(**deployment.endpoints, wait=30) as pool:
+            late.join()
+            assert [info.stream_id for info in pool.streams()] == [STREAM]
 
 
 @pytest.mark.process

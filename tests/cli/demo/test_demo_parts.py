@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tensor_pool.cli.demo import stage as stage_module
 from tensor_pool.cli.demo.children import Child, end_all
@@ -384,3 +386,31 @@ def test_the_scoreboard_shows_rates_drops_and_the_machines_alive():
     assert "consumer-1 Mapped 100/s 1.00 GB/s p50 250 µs p99 2.50 ms drops gap=2" in line
     assert "producer-1 killed 0/s" in line
     assert line.endswith("| lease 2 (producer) Live.Active")
+
+
+def test_the_scoreboard_stays_readable_at_80_columns_beside_100_consumers():
+    """Those of other programs, which show as leases."""
+    board = Scoreboard(("producer-1", "consumer-1"))
+    for seconds in (1, 2):
+        board.on_report(
+            "consumer-1",
+            ConsumerReport(
+                monotonic_ns=seconds * SECOND,
+                state="Mapped",
+                frames=seconds * 12_345,
+                nbytes=seconds * 10_000_000,
+                drops={"gap": 1_234_567},
+                latency_p50_ns=250_000,
+                latency_p99_ns=2_500_000,
+            ),
+        )
+    for number in range(100):
+        board.on_transition(Transition(f"lease {2**62 + number}", "", "Live.Active", "ATTACH_OK"))
+    output = io.StringIO()
+    Console(width=80, file=output).print(board.table("a caption"))
+    lines = output.getvalue().splitlines()
+    (row,) = [line for line in lines if "consumer-1" in line]
+    assert {"Mapped", "12345", "gap=1234567"} <= set(row.split())
+    assert len(lines) < 24
+    assert any("100 leases" in line and "Live.Active" in line for line in lines)
+    assert board.line().endswith("| 100 leases Live.Active")
