@@ -72,12 +72,12 @@ def wait_until_ready(
                 raise failure
             now = client.clock.monotonic_ns()
             waited_s = (now - began_ns) / 1e9
-            if now >= deadline_ns:
-                text = f"attach timed out: {_silence(client, handle, waited_s)}"
+            if seconds is not None and now >= deadline_ns:
+                text = f"attach timed out: {_silence(client, handle, seconds)}"
                 _refuse(handle, failure or AttachTimeoutError(text))
             if now >= report_ns:
                 report_ns += ns(_REPORT_PERIOD_S)
-                reason = failure or _silence(client, handle, waited_s)
+                reason = failure or _silence(client, handle, round(waited_s))
                 what = attachment.connection.stream_name or handle.stream_id
                 _log.warning("waiting for stream %s for %.0f s: %s", what, waited_s, reason)
             client.run_once(idle)

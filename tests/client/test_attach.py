@@ -93,15 +93,15 @@ def test_C_031_without_retry_refused_every_refusal_raises_at_once(world: World) 
 def test_C_031_silence_is_a_timeout_that_says_what_to_do(world: World) -> None:
     world.driver.silent = True
     with pytest.raises(AttachTimeoutError, match=r"attach timed out.*is `tensor-pool driver`"):
-        world.client().consumer(STREAM)
+        world.client().consumer(STREAM, attach_timeout=5)
     with pytest.raises(TimeoutError):
-        world.client().consumer(STREAM)
+        world.client().consumer(STREAM, attach_timeout=5)
 
 
 def test_C_031_an_invalid_answer_is_a_protocol_violation(world: World) -> None:
     world.driver.change_response = lambda r: msgspec.structs.replace(r, epoch=0)
     with pytest.raises(ProtocolViolationError) as caught:
-        world.client().consumer(STREAM)
+        world.client().consumer(STREAM, attach_timeout=5)
     assert caught.value.rule == 3
 
 
@@ -110,7 +110,7 @@ def test_C_031_a_failing_map_raises_what_failed(world: World) -> None:
     stream = world.driver.add_stream(STREAM)
     stream.poke(1, 0, b"\0")
     with pytest.raises(ShmValidationError, match="pool 1"):
-        world.client().consumer(STREAM)
+        world.client().consumer(STREAM, attach_timeout=5)
     assert list(lines_of_maps(world.base)) == []
 
 
@@ -120,7 +120,7 @@ def test_a_uri_that_does_not_parse_is_named_as_such(world: World) -> None:
         r, header_region_uri="shm:file?path=/x?y"
     )
     with pytest.raises(ProtocolViolationError) as caught:
-        world.client().consumer(STREAM)
+        world.client().consumer(STREAM, attach_timeout=5)
     assert caught.value.rule == 10
     assert isinstance(caught.value.__cause__, ShmUriError)
 
@@ -129,7 +129,7 @@ def test_C_031_a_failed_attach_leaves_nothing_behind(world: World) -> None:
     world.driver.silent = True
     client = world.client()
     with pytest.raises(AttachTimeoutError):
-        client.consumer(STREAM)
+        client.consumer(STREAM, attach_timeout=5)
     assert client._handles == {}
     world.run(1)
     assert client._conductor.attachments == []
@@ -200,7 +200,7 @@ def test_a_late_answer_is_adopted_when_it_is_still_useful(world: World) -> None:
 def test_C_033_a_silent_driver_is_asked_again_with_new_ids(world: World) -> None:
     world.driver.silent = True
     with pytest.raises(AttachTimeoutError):
-        world.client().consumer(STREAM)
+        world.client().consumer(STREAM, attach_timeout=5)
     ids = [request.correlation_id for request in world.driver.attach_requests]
     assert len(ids) >= 2
     assert len(set(ids)) == len(ids)
@@ -311,7 +311,7 @@ def test_attaching_to_a_closed_client_is_refused(world: World) -> None:
     client = world.client()
     client.close()
     with pytest.raises(ClosedError):
-        client.consumer(STREAM)
+        client.consumer(STREAM, attach_timeout=5)
 
 
 def test_C_045_producers_write_and_consumers_cannot(world: World) -> None:

@@ -26,7 +26,7 @@ def test_C_004_defaults() -> None:
     assert config.allowed_base_dirs == ("/dev/shm/tensorpool",)
     assert config.expected_layout_version == 1
     assert config.hugepages is HugepagesPolicy.UNSPECIFIED
-    assert (config.attach_timeout, config.response_timeout) == (5, 1)
+    assert (config.attach_timeout, config.response_timeout) == (None, 1)
     assert (config.backoff_base, config.backoff_max) == (0.1, 3.2)
     assert config.retry_refused
     assert config.auto_reattach
@@ -150,4 +150,4 @@ def test_mapping_outside_the_allowed_directories_fails_the_attach(
 ) -> None:
     client = world.client(allowed_base_dirs=(str(tmp_path),), attach_timeout=1.0)
     with pytest.raises(ShmError):
-        client.consumer(STREAM)
+        client.consumer(STREAM, attach_timeout=5)

@@ -36,7 +36,7 @@ def test_C_010_a_second_live_attachment_with_the_same_id_is_refused(world: World
     client = world.client()
     client.producer(STREAM, client_id=7)
     with pytest.raises(ConfigError, match="client_id: 7"):
-        client.consumer(STREAM, client_id=7)
+        client.consumer(STREAM, client_id=7, attach_timeout=5)
 
 
 @pytest.mark.parametrize("client_id", [-1, 2**32])

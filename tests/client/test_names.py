@@ -94,7 +94,7 @@ def test_S_021_two_streams_of_one_name_are_ambiguous(world: PoolWorld) -> None:
     world.run(0.05)
     began_ns = world.clock.monotonic_ns()
     with pytest.raises(AmbiguousStreamError, match="2 streams have the name 'camera'") as caught:
-        pool.consumer("camera")
+        pool.consumer("camera", attach_timeout=5)
     assert caught.value.stream_ids == (LEFT, RIGHT)
     assert world.clock.monotonic_ns() - began_ns < 500 * MS  # nothing would change by waiting
 
@@ -121,7 +121,7 @@ def test_S_021_a_stream_that_got_another_id_is_found_again(world: PoolWorld) -> 
 @pytest.mark.parametrize("name", ["", "two words", "x" * 257, "ümlaut"])
 def test_S_020_an_illegal_name_is_refused_at_once(world: PoolWorld, name: str) -> None:
     with pytest.raises(ConfigError, match="visible ASCII"):
-        world.client().consumer(name)
+        world.client().consumer(name, attach_timeout=5)
 
 
 def test_S_022_streams_are_listed_by_id_with_pattern_and_tags(world: PoolWorld) -> None:
