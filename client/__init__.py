@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from .producer.payload_layout import FrameHeader
     from .producer.producer import Producer
     from .producer.results import PublishResult, PublishStatus
+    from .qos.endpoint import QosLimits
+    from .qos.monitor import QosMonitor
+    from .qos.snapshot import ConsumerQos, ProducerQos, QosChange, QosSnapshot, StreamQos
     from .synchronizer.explanation import GivenUp
     from .synchronizer.frame_set import FrameSet
     from .synchronizer.inputs import InputCounters
@@ -74,6 +77,7 @@ __all__ = [
     "ConfigError",
     "Consumer",
     "ConsumerOptions",
+    "ConsumerQos",
     "Dtype",
     "Explanation",
     "ForkedProcessError",
@@ -91,12 +95,17 @@ __all__ = [
     "MajorOrder",
     "Mode",
     "Producer",
+    "ProducerQos",
     "ProgressUpdate",
     "ProtocolError",
     "ProtocolViolationError",
     "PublishMode",
     "PublishResult",
     "PublishStatus",
+    "QosChange",
+    "QosLimits",
+    "QosMonitor",
+    "QosSnapshot",
     "ShmError",
     "ShmUriError",
     "ShmValidationError",
@@ -105,6 +114,7 @@ __all__ = [
     "StaleLoanError",
     "StreamChanges",
     "StreamInfo",
+    "StreamQos",
     "Synchronizer",
     "TensorPoolError",
     "TransportError",
@@ -145,6 +155,15 @@ __getattr__, __dir__ = lazy_names(
         "tensor_pool.client.producer.results": (
             "PublishResult",
             "PublishStatus",
+        ),
+        "tensor_pool.client.qos.endpoint": ("QosLimits",),
+        "tensor_pool.client.qos.monitor": ("QosMonitor",),
+        "tensor_pool.client.qos.snapshot": (
+            "ConsumerQos",
+            "ProducerQos",
+            "QosChange",
+            "QosSnapshot",
+            "StreamQos",
         ),
         "tensor_pool.client.synchronizer.explanation": ("GivenUp",),
         "tensor_pool.client.synchronizer.frame_set": ("FrameSet",),

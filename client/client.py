@@ -48,6 +48,8 @@ from .metadata import SourceMetadata
 from .process_end import CLIENTS
 from .producer.attachment import ProducerAttachment
 from .producer.producer import Producer
+from .qos.endpoint import QosLimits
+from .qos.monitor import QosMonitor
 from .ready import wait_for_driver, wait_until_ready
 from .synchronizer.synchronizer import Rule, Synchronizer, Timestamps
 
@@ -161,6 +163,11 @@ class Client:
     def metrics(self) -> dict[str, int]:
         """Counters of the client as a whole: `bad_message`, `callback_errors`, `reconnects`."""
         return self._conductor.counters.snapshot()
+
+    @property
+    def driver_heard_ns(self) -> int | None:
+        """Time of the last announce or answer of a driver, monotonic ns; None before the first."""
+        return self._conductor.driver_heard_ns
 
     # Attaching
 
@@ -405,6 +412,27 @@ class Client:
         )
         self._conductor.request(lambda: directory.add_listener(changes))
         return changes
+
+    def qos(self, limits: QosLimits | None = None) -> QosMonitor:
+        """Watch rate, lag, drops and state of every producer and consumer (S-050).
+
+        Reports come once per QoS interval. A rate needs two of them. `limits` are those of the
+        states Dropping and Lagging. Takes no lease, sends nothing.
+
+        >>> with pool.qos() as qos:  # doctest: +SKIP
+        ...     time.sleep(2.5)
+        ...     for stream in qos.snapshot().streams:
+        ...         print(stream.stream_id, stream.producer, stream.consumers)
+        """
+        self._check_open()
+
+        def end(monitor: QosMonitor) -> None:
+            if not self._closed:
+                self._conductor.request(lambda: self._conductor.remove_monitor(monitor))
+
+        monitor = QosMonitor(limits=limits, interval=self.config.qos_interval, end=end)
+        self._conductor.request(lambda: self._conductor.add_monitor(monitor))
+        return monitor
 
     def synchronize(
         self,

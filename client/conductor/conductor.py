@@ -30,6 +30,7 @@ from tensor_pool.protocol.wire import (
     MetaBlobChunk,
     MetaBlobComplete,
     QosConsumer,
+    QosProducer,
     ShmAttachResponse,
     ShmDetachResponse,
     ShmDriverShutdown,
@@ -46,6 +47,7 @@ from ..attachment.attachment import Attachment
 from ..attachment.epoch_mapping import MappingRules
 from ..config import ClientConfig
 from ..discovery.directory import Directory
+from ..qos.monitor import QosMonitor
 from ..shared_streams import Endpoints, LogicalStream
 from .driver_probe import DriverProbe
 
@@ -68,6 +70,7 @@ _decode = decoder_for(
         MetaBlobChunk,
         MetaBlobComplete,
         QosConsumer,
+        QosProducer,
         ShmAttachResponse,
         ShmDetachResponse,
         ShmDriverShutdown,
@@ -116,6 +119,8 @@ class Conductor:
         self._reconnect_due_ns = 0
         self.directory = Directory(self)
         self.driver_probe: DriverProbe | None = None
+        self._monitors: list[QosMonitor] = []
+        self.driver_heard_ns: int | None = None  # the last announce or answer
         self._requests: deque[Callable[[], object]] = deque()
         self._received: list[Message | tuple[int, str]] = []
         self._by_stream: dict[int, list[Attachment]] | None = None
@@ -127,15 +132,16 @@ class Conductor:
             ShmAttachResponse: self._on_attach_response,
             ShmDetachResponse: self._on_detach_response,
             ShmDriverShutdown: self._to_all("on_driver_shutdown"),
-            ShmLeaseRevoked: self._to_stream("on_lease_revoked"),
+            ShmLeaseRevoked: self._on_lease_revoked,
             ShmPoolAnnounce: self._on_announce,
             ConsumerConfig: self._to_stream("on_consumer_config"),
             ConsumerHello: self._to_stream("on_consumer_hello"),
-            QosConsumer: self._to_stream("on_qos_consumer"),
+            QosConsumer: self._on_qos_consumer,
+            QosProducer: self._to_monitors,
             FrameProgress: self._to_stream("on_frame_progress"),
             DataSourceAnnounce: self._to_stream("on_data_source_announce", self.directory),
             DataSourceMeta: self._to_stream("on_data_source_meta", self.directory),
-            DiscoveryResponse: self.directory.on_response,
+            DiscoveryResponse: self._on_discovery_response,
             MetaBlobAnnounce: self._to_stream("on_blob"),
             MetaBlobChunk: self._to_stream("on_blob"),
             MetaBlobComplete: self._to_stream("on_blob"),
@@ -188,6 +194,15 @@ class Conductor:
         """Poll a shared stream from now on."""
         if self._endpoints is not None:
             self._endpoints.subscribe(stream)
+
+    def add_monitor(self, monitor: QosMonitor) -> None:
+        """Hand reports, announces, ends of leases and time to a monitor from now on."""
+        self._monitors.append(monitor)
+        self.subscribe(LogicalStream.QOS)
+
+    def remove_monitor(self, monitor: QosMonitor) -> None:
+        if monitor in self._monitors:
+            self._monitors.remove(monitor)
 
     def send(self, stream: LogicalStream, message: Message) -> OfferResult:
         """Offer on a shared stream; CLOSED while there is no transport."""
@@ -251,6 +266,8 @@ class Conductor:
         work += self.directory.do_work(now)
         if self.driver_probe is not None:
             work += self.driver_probe.do_work(now)
+        for monitor in self._monitors:
+            work += self._work_of(monitor, now)
         for attachment in attachments:
             work += attachment.do_work(now)
             if attachment.is_gone:
@@ -260,6 +277,13 @@ class Conductor:
         if self._leaving:
             self._leaving = [a for a in self._leaving if a.connection.correlations.expects(now)]
         return work
+
+    def _work_of(self, monitor: QosMonitor, now: int) -> int:
+        try:
+            return monitor.do_work(now)
+        except Exception as error:  # noqa: BLE001 -- raised by a callback of the application
+            self.keep_callback_error(error)
+            return 1
 
     def _on_fragment(self, buffer: memoryview) -> None:
         """Decode only; handling waits until the poll is over."""
@@ -317,6 +341,20 @@ class Conductor:
 
         return deliver
 
+    def _on_lease_revoked(self, notice: ShmLeaseRevoked) -> None:
+        for attachment in self._of_stream(notice.stream_id):
+            attachment.on_lease_revoked(notice)
+        self._to_monitors(notice)
+
+    def _on_qos_consumer(self, report: QosConsumer) -> None:
+        for attachment in self._of_stream(report.stream_id):
+            attachment.on_qos_consumer(report)
+        self._to_monitors(report)
+
+    def _to_monitors(self, message: Message) -> None:
+        for monitor in self._monitors:
+            monitor.hear(message, self.clock.monotonic_ns())
+
     def _on_attach_response(self, response: ShmAttachResponse) -> None:
         """To all, and to those already closed: a lease that comes too late is returned (C-034)."""
         for attachment in (*self.attachments, *self._leaving):
@@ -329,12 +367,18 @@ class Conductor:
         for attachment in self.attachments:
             attachment.on_detach_response(response)
 
+    def _on_discovery_response(self, response: DiscoveryResponse) -> None:
+        self.driver_heard_ns = self.clock.monotonic_ns()
+        self.directory.on_response(response)
+
     def _on_announce(self, announce: ShmPoolAnnounce) -> None:
         assert self._endpoints is not None
+        self.driver_heard_ns = self.clock.monotonic_ns()
         self.directory.on_announce(announce)
         join_time_ns = self._endpoints.subscribe(LogicalStream.ANNOUNCE).join_time_ns
         for attachment in self._of_stream(announce.stream_id):
             attachment.on_announce(announce, join_time_ns)
+        self._to_monitors(announce)
 
     # Loss and return of the transport
 
@@ -375,6 +419,8 @@ class Conductor:
             self._endpoints = endpoints
             if self.directory.listens:
                 self.listen_to_metadata()
+            if self._monitors:
+                self.subscribe(LogicalStream.QOS)
             for attachment in self.attachments:
                 attachment.on_transport(transport)
         except TransportError as error:

@@ -1,0 +1,1 @@
+"""The QoS monitor: rates, lag, drops and a state for every producer and consumer of a pool."""
