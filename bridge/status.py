@@ -29,12 +29,16 @@ _NS_PER_MS = 1_000_000
 
 
 class LinkStatus(msgspec.Struct, kw_only=True, frozen=True):
-    """One link; `state` is empty for an incoming one, which has no machine."""
+    """One link; `state` is empty for an incoming one, which has no machine.
+
+    `down_s` is the time since an outgoing link was connected, 0 while it is.
+    """
 
     name: str
     direction: str
     channel: str
     state: str = ""
+    down_s: float = 0.0
     mbit_s: float = 0.0
     sessions: int = 0
     sources: tuple[str, ...] = ()
@@ -130,7 +134,7 @@ def take_status(bridge: Bridge, *, pid: int, pool: str, http_address: str = "") 
         http_address=http_address,
         net_directory=bridge.net_directory,
         links=(
-            *(_out_link(outgoing) for outgoing in bridge.outgoing),
+            *(_out_link(outgoing, bridge.clock.monotonic_ns()) for outgoing in bridge.outgoing),
             *(_in_link(incoming) for incoming in bridge.incoming),
         ),
         outgoing=tuple(outgoing),
@@ -145,12 +149,13 @@ def take_status(bridge: Bridge, *, pid: int, pool: str, http_address: str = "") 
     )
 
 
-def _out_link(outgoing: Outgoing) -> LinkStatus:
+def _out_link(outgoing: Outgoing, now: int) -> LinkStatus:
     return LinkStatus(
         name=outgoing.link.name,
         direction="out",
         channel=outgoing.link.channel,
         state=_path(outgoing.machine),
+        down_s=0.0 if outgoing.is_up else (now - outgoing.down_since_ns) / 1e9,
         mbit_s=sum(_mbit_s(sender) for sender in outgoing.senders),
         counters=outgoing.counters.snapshot(),
     )

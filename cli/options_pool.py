@@ -45,6 +45,7 @@ def add_commands(app: typer.Typer) -> None:
         streams_command
     )
     app.command("leases", epilog="Example: tensor-pool leases")(leases_command)
+    app.command("health", epilog="Example: tensor-pool health --expect camera/left")(health_command)
     app.command("watch", epilog="Example: tensor-pool watch --http 127.0.0.1:9464")(watch_command)
     add_frame_commands(app)
     add_tool_commands(app)
@@ -98,6 +99,48 @@ def leases_command(
     from .commands.status import print_leases
 
     leave_with(print_leases, connection, http, observe, json)
+
+
+@connected
+def health_command(
+    connection: Connection,
+    http: Http = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STREAM",
+            help="A stream that must be there, by id or name; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    observe: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="Listen for SECONDS before the verdict. Default: a little more than three announce"
+            " or QoS periods, the longer of the two. Silent clients show after three periods only.",
+            show_default=False,
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Print each change of the verdict until Ctrl-C.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Give one verdict for the pool: driver, streams, consumers, bridges.
+
+    The pool is as bad as its worst part. It is degraded while a stream has no producer, a client is
+    silent, loses frames or lags, or a bridge link is choked; it is failing without a driver or an
+    expected stream, or while a link is down for 10 s. With --watch it becomes better only after 3 s
+    without a worse verdict. Nothing is started, stopped or configured, and no lease is taken.
+
+    Exit status: 0 healthy, 1 degraded, 2 failing, nothing received, or wrong usage; with --watch
+    that of the last verdict.
+    """
+    from .commands.health import health
+
+    leave_with(health, connection, http, expect or [], observe=observe, watch=watch, as_json=json)
 
 
 @connected

@@ -31,6 +31,7 @@ class Outgoing:
         self.senders: list[Sender] = []
         self.counters = Counters(["link_unhandled"])
         self.is_up = False
+        self.down_since_ns = clock.monotonic_ns()
         self.is_choked = False
         self._clock = clock
         self._net: Net | None = None
@@ -136,6 +137,7 @@ class Outgoing:
 
     def link_down(self) -> None:
         self.is_up = False
+        self.down_since_ns = self._clock.monotonic_ns()
         self._log.info(
             "down",
             "link %s: down; frames are skipped until a bridge receives at %s",
