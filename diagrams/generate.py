@@ -20,6 +20,7 @@ HERE = REPOSITORY / "diagrams"
 sys.path.insert(0, str(REPOSITORY))
 
 import tensor_pool.bridge  # noqa: E402
+import tensor_pool.cli  # noqa: E402
 import tensor_pool.client  # noqa: E402
 import tensor_pool.driver  # noqa: E402
 from tensor_pool.bridge.core.inbound_stream import InboundStream  # noqa: E402
@@ -37,7 +38,7 @@ from tensor_pool.hsm.diagram.outline import Outline  # noqa: E402
 from tensor_pool.hsm.diagram.reading import outline_of  # noqa: E402
 from tensor_pool.hsm.diagram.svg import draw, hash_in, source_hash  # noqa: E402
 
-PACKAGES = (tensor_pool.driver, tensor_pool.client, tensor_pool.bridge)
+PACKAGES = (tensor_pool.driver, tensor_pool.client, tensor_pool.bridge, tensor_pool.cli)
 EXAMPLES = REPOSITORY / "examples" / "hsm"
 PAGES: dict[Path, tuple[type[Machine], ...]] = {
     REPOSITORY / "driver/http/page/static/charts": (

@@ -19,7 +19,7 @@ _STREAMS = "tensor-pool streams"
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What was received from a pool.
+    """Everything that was received from a pool.
 
     `driver_state` is that of the driver's status page, None without one. `driver_age_s` is the time
     since the last announce or answer of a driver, None if there was none; after `patience_s` the
