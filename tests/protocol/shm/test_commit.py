@@ -102,8 +102,14 @@ def test_W_086_the_creator_refuses_too(stream: Stream, monkeypatch: pytest.Monke
         )
 
 
-def test_W_086_this_machine_is_supported() -> None:
-    require_supported_platform()
+@pytest.mark.parametrize("machine", ["x86_64", "AMD64"])
+def test_W_086_a_processor_with_that_order_is_accepted(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    mapped = stream.map()
+    assert not mapped.retired
+    mapped.retire()
 
 
 def test_a_fence_can_be_taken_any_number_of_times() -> None:

@@ -1,42 +1,48 @@
 from __future__ import annotations
 
 import pickle
-
-import pytest
+import re
+from pathlib import Path
 
 from tensor_pool.protocol import errors
 from tensor_pool.protocol.wire.generated.enums import LeaseRevokeReason, ResponseCode
 
-
-@pytest.mark.parametrize(
-    ("error", "base"),
-    [
-        ("ConfigError", "TensorPoolError"),
-        ("ClosedError", "TensorPoolError"),
-        ("ForkedProcessError", "TensorPoolError"),
-        ("ConcurrentUseError", "TensorPoolError"),
-        ("TransportError", "TensorPoolError"),
-        ("ProtocolError", "TensorPoolError"),
-        ("AttachTimeoutError", "ProtocolError"),
-        ("AttachRejectedError", "ProtocolError"),
-        ("ProtocolViolationError", "ProtocolError"),
-        ("ShmError", "TensorPoolError"),
-        ("ShmUriError", "ShmError"),
-        ("ShmValidationError", "ShmError"),
-        ("LeaseLostError", "TensorPoolError"),
-        ("StaleLoanError", "TensorPoolError"),
-        ("LoanLimitError", "TensorPoolError"),
-        ("FrameOverwrittenError", "TensorPoolError"),
-        ("StaleFrameError", "TensorPoolError"),
-    ],
-)
-def test_C_120_subclass_relations(error: str, base: str) -> None:
-    assert getattr(errors, error).__bases__[0] is getattr(errors, base)
+SPECIFICATION = Path(__file__).parents[3] / "docs" / "specification"
 
 
-def test_C_120_builtin_bases() -> None:
-    assert issubclass(errors.ConfigError, ValueError)
-    assert issubclass(errors.AttachTimeoutError, TimeoutError)
+def tree_of_the_specification() -> dict[str, tuple[str, ...]]:
+    """Return each error class of C-120 with its bases, ours first."""
+    page = (SPECIFICATION / "client.md").read_text(encoding="utf-8")
+    tree = page.split('<a id="C-120"></a>')[1].split("```")[1]
+    bases: dict[str, tuple[str, ...]] = {}
+    above: list[str] = []
+    for line in filter(None, tree.splitlines()):
+        found = re.match(r"([│├└─ ]*)(\w+Error)(?:\((\w+)\))?", line)
+        assert found is not None, line
+        depth = len(found[1]) // 4
+        above[depth:] = [found[2]]
+        builtin = (found[3],) if found[3] else ()
+        bases[found[2]] = (*above[depth - 1 : depth], *builtin)
+    return bases
+
+
+def test_C_120_the_errors_have_the_bases_that_the_specification_lists() -> None:
+    listed = tree_of_the_specification()
+    assert len(listed) == 18
+    for name, bases in listed.items():
+        assert tuple(base.__name__ for base in getattr(errors, name).__bases__) == bases, name
+
+
+def test_C_120_one_except_clause_catches_every_error_of_the_library() -> None:
+    defined = [
+        one
+        for one in vars(errors).values()
+        if isinstance(one, type)
+        and issubclass(one, Exception)
+        and one.__module__ == errors.__name__
+    ]
+    assert len(defined) >= len(tree_of_the_specification())
+    assert [one for one in defined if not issubclass(one, errors.TensorPoolError)] == []
 
 
 def test_C_120_attributes_and_texts() -> None:
