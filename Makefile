@@ -117,6 +117,9 @@ bench: $(VENV)/.bench ## how fast frames travel, beside other ways; ROUNDS=5
 bench-waiting: $(VENV)/.bench ## what a waiting consumer costs and how soon it wakes; SECONDS_EACH=60
 	@$(BIN)/python benchmarks/waiting.py --seconds $(or $(SECONDS_EACH),60)
 
+bench-bridge: $(VENV)/.bench ## how fast frames travel to another host, beside other ways; ROUNDS=5
+	@$(BIN)/python benchmarks/bridge.py --rounds $(or $(ROUNDS),5)
+
 bench-publish: $(VENV)/.bench ## measure, and put the figures into README and docs; ROUNDS=5
 	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5) --save benchmarks/results/data_path.json
 	@$(BIN)/python benchmarks/hsm.py > benchmarks/results/hsm.txt
@@ -137,4 +140,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help demo demo-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo demo-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

@@ -77,7 +77,8 @@ class Host:
         target = (self.home / (output or "output.txt")).open("a")
         with target:
             process = subprocess.Popen(
-                [*self.prefix, *command],
+                # It ends with this process, however that ends.
+                ["setpriv", "--pdeathsig", "KILL", *self.prefix, *command],
                 stdout=target,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -105,10 +106,10 @@ class Host:
         path = self.home / output
         return path.read_text() if path.exists() else ""
 
-    def wait_for(self, output: str, text: str, timeout: float = 30) -> None:
-        """Wait until a program has printed `text`. Raises LabError at the timeout."""
+    def wait_for(self, output: str, text: str, timeout: float = 60, count: int = 1) -> None:
+        """Wait until a program has printed `text` so often. Raises LabError at the timeout."""
         deadline = time.monotonic() + timeout
-        while text not in self.text(output):
+        while self.text(output).count(text) < count:
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name}: no {text!r} in {output}:\n{self.text(output)}")
             time.sleep(0.02)

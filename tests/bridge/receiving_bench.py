@@ -46,7 +46,7 @@ class Bench:
         self.pool.on_commit = self._on_commit
         self.delivered: list[tuple[int, bytes, FrameHeader]] = []
         self.settings = BridgeSettings(instance_id="b")
-        stream = ReceiveStream(wire_id=WIRE, stream=WIRE, **entry)
+        stream = ReceiveStream(**{"wire_id": WIRE, "stream": WIRE, **entry})
         self.receiver = Receiver(
             self.settings,
             stream,

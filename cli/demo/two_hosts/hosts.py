@@ -20,7 +20,7 @@ __all__ = ["Host", "Hosts", "LoopbackHosts", "NamespaceHosts", "make_hosts"]
 
 NAMES = ("host-a", "host-b")
 _PORT = 40456
-_MTU = "9000"
+_WIRE_MTU = 9000
 _SET_UP = (
     "mount -t tmpfs -o size=1g,mode=1777 tmpfs /dev/shm && echo $0 > /proc/sys/kernel/hostname"
     " && ip link set lo up && echo up && exec cat"
@@ -62,14 +62,25 @@ class Hosts(Protocol):
 class NamespaceHosts:
     """Hosts that share nothing but a wire. Raises OSError if that is not allowed here."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire_mtu: int = _WIRE_MTU) -> None:
         self.description = "two hosts in namespaces of their own, joined by a virtual wire"
         self._anchors: list[subprocess.Popen[str]] = []
         try:
             a, b = (self._anchor(name) for name in NAMES)
             _run(
-                *("ip", "link", "add", "eth", "netns", str(a), "mtu", _MTU, "type", "veth"),
-                *("peer", "name", "eth", "netns", str(b), "mtu", _MTU),
+                *(
+                    "ip",
+                    "link",
+                    "add",
+                    "eth",
+                    "netns",
+                    str(a),
+                    "mtu",
+                    str(wire_mtu),
+                    "type",
+                    "veth",
+                ),
+                *("peer", "name", "eth", "netns", str(b), "mtu", str(wire_mtu)),
             )
             for number, pid in enumerate((a, b), 1):
                 _run(*_into(pid), "ip", "addr", "add", f"10.77.0.{number}/24", "dev", "eth")
@@ -138,7 +149,7 @@ class LoopbackHosts:
         return [str(self._root)] if self._root.exists() else []
 
 
-def make_hosts(*, namespaces: bool | None = None) -> Hosts:
+def make_hosts(*, namespaces: bool | None = None, wire_mtu: int = _WIRE_MTU) -> Hosts:
     """Hosts of namespaces if this process may make them, else on loopback.
 
     `namespaces` asks for one of the two; True raises OSError where they are not to be had.
@@ -146,7 +157,7 @@ def make_hosts(*, namespaces: bool | None = None) -> Hosts:
     if namespaces is False:
         return LoopbackHosts()
     try:
-        return NamespaceHosts()
+        return NamespaceHosts(wire_mtu)
     except (OSError, subprocess.SubprocessError) as error:
         if namespaces:
             raise

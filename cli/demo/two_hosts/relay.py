@@ -23,6 +23,7 @@ class Relay:
 
     def __init__(self, target_port: int, host: str = "127.0.0.1") -> None:
         self.is_cut = False
+        self.tick_s = _TICK_S
         self._target = (host, target_port)
         self._sender: tuple[str, int] | None = None
         self._near = _socket(host)  # the sender's side
@@ -41,9 +42,13 @@ class Relay:
 
     def _carry(self) -> None:
         while not self._ended.is_set():
-            ready, _, _ = select.select([self._near, self._far], [], [], _TICK_S)
+            ready, _, _ = select.select([self._near, self._far], [], [], self.tick_s)
             for side in ready:
                 self._drain(side)
+            self._each_turn()
+
+    def _each_turn(self) -> None:
+        """Nothing; for paths that delay."""
 
     def _drain(self, side: socket.socket) -> None:
         for _ in range(_ONE_BATCH):
