@@ -521,8 +521,11 @@ class Client:
 
     def run_once(self, idle: Callable[[], object] | None = None) -> None:
         """One round of a blocking call."""
-        if not self.is_threaded and self._conductor.is_running_here:
-            raise ConcurrentUseError("a blocking call cannot be made from within a callback")
+        if self._conductor.is_running_here:
+            raise ConcurrentUseError(
+                "a call that waits for the driver cannot be made from within a callback: it would"
+                " wait for itself"
+            )
         worked = False
         if not self.is_threaded:
             worked = bool(self.do_work())
