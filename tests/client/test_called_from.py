@@ -1,4 +1,4 @@
-"""What may be called from where: every cell of the table in docs/explanation/threads.md, tried."""
+"""Calls from other threads, handlers, callbacks and tasks: docs/explanation/threads.md, cell by cell."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cells() -> list[tuple[str, str, str]]:
 
 
 class Handles:
-    """What the calls are made on."""
+    """A producer and a consumer, and the calls that are made on them."""
 
     def __init__(self, client: Client, producer: Producer, consumer: Consumer) -> None:
         self.client, self.producer, self.consumer = client, producer, consumer
