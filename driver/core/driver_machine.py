@@ -185,6 +185,7 @@ class DriverLifecycle(Machine):
                 regions = epochs.provision_successor(stream)
                 if regions is not None:
                     stream.dispatch(StreamEvent.STREAM_PROVISIONED, NewEpoch(regions, Cause.RETRY))
+        epochs.keep_tree()
         epochs.collect_waiting()
         return HANDLED
 

@@ -51,6 +51,7 @@ class EpochKeeper:
         "_health",
         "_log_limit",
         "_metrics",
+        "_obstacle",
         "_post",
         "_retired",
         "_store",
@@ -74,6 +75,7 @@ class EpochKeeper:
         self._metrics = metrics
         self._health = health
         self._retired = False
+        self._obstacle = ""  # the last reason why the directories could not be made anew
 
     def provision(self, stream: EpochOwner) -> Regions:
         """Provision the next epoch of a stream (D-095).
@@ -141,6 +143,19 @@ class EpochKeeper:
             self._store.refresh_activity(stream_id, epoch, self._time.now)
         except Exception:  # noqa: BLE001 - counted and logged
             self._unforeseen("refresh_activity", stream_id)
+
+    def keep_tree(self) -> None:
+        """Make the driver's directories anew if they were removed, so that clients find them."""
+        try:
+            self._store.keep_tree()
+        except DriverLockedError as error:
+            self._post(DriverEvent.FATAL_ERROR, str(error))
+        except Exception as error:  # noqa: BLE001 - logged, and reported by the next attach
+            if str(error) != self._obstacle:
+                self._obstacle = str(error)
+                _log.warning("the driver's directories cannot be made anew: %s", error)
+        else:
+            self._obstacle = ""
 
     def collect_if_retired(self) -> None:
         """A collection pass, if an epoch was retired since the last one (D-126)."""

@@ -159,6 +159,10 @@ class ShmStore(Protocol):
         """One garbage-collection pass (D-124); raises OSError only after doing all it could."""
         ...
 
+    def keep_tree(self) -> None:
+        """Make directories and lock anew if they were removed (D-115); fails as `provision`."""
+        ...
+
     def has_retired(self) -> bool:
         """Return whether retired epochs wait for collection."""
         ...

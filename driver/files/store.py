@@ -122,7 +122,7 @@ class FileStore:
             if lock is not None:
                 return lock
 
-    def _ensure_tree(self) -> None:
+    def keep_tree(self) -> None:
         """Make the directories and the lock anew if they were removed meanwhile (D-115).
 
         Raises DriverLockedError if another driver has taken the new tree.
@@ -199,7 +199,7 @@ class FileStore:
         Where space is short, old epochs are collected once whatever their age and the attempt is
         repeated.
         """
-        self._ensure_tree()
+        self.keep_tree()
         needed = epoch_bytes(profile, self._huge_page_bytes)
         try:
             regions = self._try_to_provision(stream_id, profile, epoch, needed)

@@ -136,6 +136,8 @@ def make_directories(
     path = base
     try:
         fd = open_directory_beneath(base, ())
+    except NotADirectoryError as error:  # as mkdir below `base` reports it
+        raise _failed(CreateStep.MKDIR, path, OSError(errno.EEXIST, error.strerror)) from error
     except OSError as error:
         raise _failed(CreateStep.MKDIR, path, error) from error
     try:

@@ -1,4 +1,4 @@
-"""Calls from other threads, handlers, callbacks and tasks: docs/explanation/threads.md, cell by cell."""
+"""Calls from threads, handlers, callbacks and tasks, as docs/explanation/threads.md has them."""
 
 from __future__ import annotations
 

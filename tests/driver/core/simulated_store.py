@@ -188,6 +188,9 @@ class SimulatedStore:
                 self.collected.append((stream_id, epoch))
                 self._metrics.inc("gc_removed")
 
+    def keep_tree(self) -> None:
+        pass
+
     def has_retired(self) -> bool:
         return bool(self._retired)
 

@@ -155,6 +155,34 @@ def test_D_115_a_removed_tree_is_made_anew_with_its_lock(base: Path) -> None:
     make_rig(base).driver.close(drain=False)
 
 
+def test_D_115_a_removed_tree_is_back_within_an_announce_period(base: Path) -> None:
+    """Clients refuse to connect where no directory is, so that none would attach any more."""
+    rig = make_rig(base)
+    shutil.rmtree(base / "pools")
+    rig.clock.advance(1100 * MS)
+    rig.driver.do_work()
+    assert (base / "pools").stat().st_mode & 0o7777 == 0o1777
+    with pytest.raises(DriverLockedError):
+        make_rig(base)
+
+
+def test_D_115_a_tree_that_cannot_be_made_anew_is_logged_once(
+    base: Path, caplog: Any
+) -> None:
+    rig = make_rig(base)
+    shutil.rmtree(base / "pools")
+    (base / "pools").write_text("in the way")
+    for _ in range(20):  # announce periods
+        rig.clock.advance(1000 * MS)
+        rig.driver.do_work()
+    lines = [r.getMessage() for r in caplog.records if "cannot be made anew" in r.getMessage()]
+    assert lines == ["the driver's directories cannot be made anew: mkdir failed: EEXIST"]
+    (base / "pools").unlink()
+    rig.clock.advance(1100 * MS)
+    rig.driver.do_work()
+    assert (base / "pools").is_dir()
+
+
 def test_D_115_a_driver_whose_tree_was_taken_by_another_ends(base: Path) -> None:
     first = make_rig(base)
     first.granted(1)
