@@ -166,9 +166,7 @@ def test_D_115_a_removed_tree_is_back_within_an_announce_period(base: Path) -> N
         make_rig(base)
 
 
-def test_D_115_a_tree_that_cannot_be_made_anew_is_logged_once(
-    base: Path, caplog: Any
-) -> None:
+def test_D_115_a_tree_that_cannot_be_made_anew_is_logged_once(base: Path, caplog: Any) -> None:
     rig = make_rig(base)
     shutil.rmtree(base / "pools")
     (base / "pools").write_text("in the way")
