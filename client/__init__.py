@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .consumer.progress import ProgressUpdate
     from .discovery.changes import Appeared, Changed, StreamChanges, Vanished
     from .discovery.stream_info import StreamInfo
+    from .image_format import ENCODINGS, ImageFormat
     from .metadata import AttributeValue, SourceMetadata
     from .producer.loan import Loan
     from .producer.payload_layout import FrameHeader
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from .synchronizer.synchronizer import Explanation, Synchronizer
 
 __all__ = [
+    "ENCODINGS",
     "AmbiguousStreamError",
     "Appeared",
     "AttachRejectedError",
@@ -87,6 +89,7 @@ __all__ = [
     "FrameSet",
     "GivenUp",
     "HugepagesPolicy",
+    "ImageFormat",
     "InputCounters",
     "InvalidFrameError",
     "LeaseLostError",
@@ -145,6 +148,10 @@ __getattr__, __dir__ = lazy_names(
             "Vanished",
         ),
         "tensor_pool.client.discovery.stream_info": ("StreamInfo",),
+        "tensor_pool.client.image_format": (
+            "ENCODINGS",
+            "ImageFormat",
+        ),
         "tensor_pool.client.metadata": (
             "AttributeValue",
             "SourceMetadata",

@@ -7,7 +7,7 @@ The producer's `Metadata` counts versions and keeps what still has to be sent; t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -96,6 +96,18 @@ class Metadata:
         with self._lock:
             self._attributes[key] = attribute
             self._raise_version()
+
+    def replace_attributes(
+        self, keys: Iterable[str], attributes: Mapping[str, MetadataValue]
+    ) -> None:
+        """Remove `keys` and set `attributes` as one change; the same values are not a change."""
+        values = {key: _typed(value) for key, value in attributes.items()}
+        removed = set(keys)
+        with self._lock:
+            kept = {key: v for key, v in self._attributes.items() if key not in removed}
+            if {**kept, **values} != self._attributes:
+                self._attributes = {**kept, **values}
+                self._raise_version()
 
     def delete_attribute(self, key: str) -> None:
         """Remove one attribute; KeyError if there is none of that name."""

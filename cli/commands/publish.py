@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from tensor_pool.client.producer.producer import Producer
+
 from ..media.files import Picture, read_pictures, video_rate_hz
 from ..support.connection_options import Connection
 from ..support.exit_status import USAGE, CommandError, complain
@@ -50,11 +52,21 @@ def publish_files(
         for picture in itertools.chain.from_iterable(rounds):
             if not sender.wait_until_due(gap_s):
                 break
+            _describe(sender.producer, picture)
             sender.send(picture.name, picture.array)
         sender.linger(linger_s)
         for note in reel.notes:
             complain(note)
         return sender.summary("published")
+
+
+def _describe(producer: Producer, picture: Picture) -> None:
+    """Set the image format of the frame that comes next, where it is another (S-133)."""
+    if picture.encoding:
+        height, width = picture.array.shape[:2]
+        producer.set_image_format(picture.encoding, width=width, height=height)
+    else:
+        producer.set_image_format(None)
 
 
 class _Reel:

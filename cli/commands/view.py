@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.client.image_format import ImageFormat
 from tensor_pool.driver.http.page.picture import picture_of, without_alpha
 from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError
 
@@ -25,6 +26,8 @@ from ._attach import attach_consumer
 __all__ = ["view_stream"]
 
 _RECEIVE_S = 0.1
+_METADATA_PATIENCE_S = 1.5
+_PAUSE_S = 0.01
 _CLEAR, _HOME = "\x1b[2J\x1b[H", "\x1b[H"
 
 
@@ -52,12 +55,13 @@ def view_stream(
                 break
             title, array = taken
             shown += 1
+            image = consumer.image_format
             if png is not None:
-                _save(pillow, array, png)
+                _save(pillow, array, image, png)
                 print(f"{title}: {png}", flush=True)
             else:
                 start = "" if follow_hz is None else _CLEAR if shown == 1 else _HOME
-                sys.stdout.write(f"{start}{_drawn(pillow, array, width)}\n{title}\x1b[K\n")
+                sys.stdout.write(f"{start}{_drawn(pillow, array, image, width)}\n{title}\x1b[K\n")
                 sys.stdout.flush()
             if follow_hz is not None:
                 stop.wait(began + 1 / follow_hz - time.monotonic())
@@ -72,10 +76,15 @@ def _next_copy(
 ) -> tuple[str, np.ndarray[Any, np.dtype[Any]]] | None:
     """The newest frame as an array of its own; None at the end of patience."""
     began = time.monotonic()
+    patient_until = began + _METADATA_PATIENCE_S
     while not stop.requested and (idle_s is None or time.monotonic() - began < idle_s):
         frame = consumer.latest() or consumer.receive(_RECEIVE_S)
         if frame is None:
             continue
+        if frame.meta_version:  # its metadata is repeated every announce period
+            while not _is_described(consumer) and time.monotonic() < patient_until:
+                if stop.wait(_PAUSE_S):
+                    return None
         try:
             array = frame.copy()
         except (FrameOverwrittenError, StaleFrameError):
@@ -85,25 +94,38 @@ def _next_copy(
     return None
 
 
-def _drawn(pillow: Any, array: np.ndarray[Any, np.dtype[Any]], width: int | None) -> str:
+def _is_described(consumer: Consumer) -> bool:
+    metadata = consumer.metadata
+    return metadata is not None and metadata.attributes is not None
+
+
+def _drawn(
+    pillow: Any,
+    array: np.ndarray[Any, np.dtype[Any]],
+    image: ImageFormat | None,
+    width: int | None,
+) -> str:
     terminal = shutil.get_terminal_size()
-    image = pillow.fromarray(without_alpha(picture_of(array)))
+    picture = pillow.fromarray(np.ascontiguousarray(without_alpha(picture_of(array, image))))
     columns = width or terminal.columns
     lines = max(1, terminal.lines - 2) if width is None else 10**6
-    scale = min(columns / image.width, 2 * lines / image.height)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    scale = min(columns / picture.width, 2 * lines / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     box = pillow.Resampling.BOX if scale < 1 else pillow.Resampling.NEAREST
-    return half_blocks(np.asarray(image.convert("RGB").resize(size, box)))
+    return half_blocks(np.asarray(picture.convert("RGB").resize(size, box)))
 
 
-def _save(pillow: Any, array: np.ndarray[Any, np.dtype[Any]], png: Path) -> None:
-    if array.ndim == 2 and array.dtype == np.uint16:  # PNG has 16 bits for grey
-        image = pillow.fromarray(array)
+def _save(
+    pillow: Any, array: np.ndarray[Any, np.dtype[Any]], image: ImageFormat | None, png: Path
+) -> None:
+    is_mosaic = image is not None and image.encoding.startswith("bayer_")
+    if array.ndim == 2 and array.dtype == np.uint16 and not is_mosaic:  # PNG has 16 bits for grey
+        picture = pillow.fromarray(array)
     else:
-        image = pillow.fromarray(np.ascontiguousarray(picture_of(array)))
+        picture = pillow.fromarray(np.ascontiguousarray(picture_of(array, image)))
     try:
         with replaced(png) as file:
-            image.save(file, format="PNG")
+            picture.save(file, format="PNG")
     except OSError as error:
         raise CommandError(f"{png}: {error.strerror or error}") from error
 

@@ -27,8 +27,20 @@ __all__ = [
     "video_rate_hz",
 ]
 
-# Pillow's modes whose pixels are numbers that NumPy has; palettes and prints become RGB or RGBA.
-_MODES_KEPT = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "RGBA"}
+# Pillow's modes whose pixels are numbers that NumPy has, and their encodings; palettes and prints
+# become RGB or RGBA. Bits have no encoding.
+_MODES_KEPT = {
+    "1": "",
+    "L": "mono8",
+    "LA": "8UC2",
+    "I": "32SC1",
+    "I;16": "mono16",
+    "I;16B": "mono16",
+    "I;16L": "mono16",
+    "F": "32FC1",
+    "RGB": "rgb8",
+    "RGBA": "rgba8",
+}
 _MAX_DIMENSIONS = 8
 
 type Array = np.ndarray[Any, np.dtype[Any]]
@@ -39,10 +51,14 @@ class InputError(Exception):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """One frame of the source. `array` is C-contiguous and little-endian."""
+    """One frame of the source. `array` is C-contiguous and little-endian.
+
+    `encoding` is that of its pixels (S-131), empty for an array of unknown meaning.
+    """
 
     name: str
     array: Array
+    encoding: str = ""
 
 
 def read_pictures(path: Path, notes: list[str]) -> Iterator[Picture]:
@@ -81,7 +97,7 @@ def read_image(path: Path) -> Iterator[Picture]:
                 if upright.mode not in _MODES_KEPT:
                     upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
                 name = path.name if count == 1 else f"{path.name}[{number}]"
-                yield _picture(name, np.asarray(upright))
+                yield _picture(name, np.asarray(upright), _MODES_KEPT[upright.mode])
     except (FileNotFoundError, InputError):
         raise
     # Pillow's decoders raise whatever a broken file makes them trip over.
@@ -174,14 +190,15 @@ def _video(path: Path) -> Iterator[Picture]:
             if not container.streams.video:
                 raise InputError(f"{path}: holds no video")
             for number, frame in enumerate(container.decode(video=0)):
-                yield _picture(f"{path.name}[{number}]", frame.to_ndarray(format="rgb24"))
+                pixels = frame.to_ndarray(format="rgb24")
+                yield _picture(f"{path.name}[{number}]", pixels, "rgb8")
     except av.error.FFmpegError as error:
         raise InputError(
             f"{path}: neither an image, an array nor a video that can be read ({error.strerror})"
         ) from error
 
 
-def _picture(name: str, array: Array) -> Picture:
+def _picture(name: str, array: Array, encoding: str = "") -> Picture:
     if array.ndim > _MAX_DIMENSIONS:
         raise InputError(f"{name}: {array.ndim} dimensions, at most {_MAX_DIMENSIONS} are possible")
     if array.size == 0:
@@ -190,4 +207,5 @@ def _picture(name: str, array: Array) -> Picture:
         dtype_of(array.dtype)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
-    return Picture(name, np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")))
+    plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return Picture(name, plain, encoding)

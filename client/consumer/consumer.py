@@ -7,13 +7,17 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import overload
+from typing import Any, overload
+
+import numpy as np
 
 from tensor_pool.protocol.errors import ConcurrentUseError, FrameOverwrittenError, StaleFrameError
 from tensor_pool.protocol.wire import DataSourceAnnounce, DataSourceMeta, Mode
 
 from ..handle import Handle, HandleClient
+from ..image_format import ImageFormat, image_format_of
 from ..metadata import SourceMetadata
+from ..parts import parse_parts
 from .announced import Announced
 from .attachment import ConsumerAttachment
 from .frame import Frame
@@ -363,6 +367,21 @@ class Consumer(Handle):
     def metadata(self) -> SourceMetadata | None:
         """The producer's description of its source; None before it arrives in this epoch."""
         return self._attachment.metadata.current
+
+    @property
+    def image_format(self) -> ImageFormat | None:
+        """Encoding of the images; None until metadata has one (S-132)."""
+        metadata = self.metadata
+        return image_format_of(metadata.attributes) if metadata is not None else None
+
+    @property
+    def parts(self) -> np.dtype[Any] | None:
+        """The fields of a frame, for `frame.array.view(parts)[0]`; None until metadata has them.
+
+        A view of a frame whose size is another raises ValueError (S-134).
+        """
+        metadata = self.metadata
+        return parse_parts(metadata.attributes) if metadata is not None else None
 
     @property
     def metadata_messages(self) -> tuple[DataSourceAnnounce | None, DataSourceMeta | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, overload
 
 import numpy as np
@@ -21,7 +21,9 @@ from tensor_pool.protocol.wire.names import format_tags
 
 from ..blobs import blob_messages
 from ..handle import Handle, HandleClient, HandleLock
+from ..image_format import IMAGE_KEYS, ImageFormat
 from ..metadata import Metadata, MetadataValue
+from ..parts import PARTS_KEY, format_parts
 from .attachment import ProducerAttachment
 from .descriptor_streams import LOG_PERIOD_NS, DescriptorStreams
 from .known_consumers import AssignedDescriptors
@@ -82,6 +84,7 @@ class Producer(Handle):
         self._size_logged_ns = -LOG_PERIOD_NS
         self._progress_cap = ProgressCap()
         self.metadata = Metadata(attachment.clock, self._on_metadata)
+        self._format_attributes: dict[str, MetadataValue] = {}
         """Name, summary and attributes of the source; see `set_metadata`."""
 
     # Publishing
@@ -532,14 +535,15 @@ class Producer(Handle):
         """Describe the source to consumers: a name, a summary, and attributes by key (C-081).
 
         Consumers attach by the name, if it is 1 to 256 visible ASCII characters (S-020). `tags` are
-        words of `A-Z a-z 0-9 . _ : / -` that streams are found by (S-023).
+        words of `A-Z a-z 0-9 . _ : / -` that streams are found by (S-023). Attributes that
+        `set_image_format` and `set_parts` have set stay.
 
         Values are str, int or bytes, or a pair (format, value) with a media type. `version` is for
         one that passes on the metadata of another source: at least the current version, 1 more if
         not given. Raises ValueError for a lower one, and for what is not a tag.
         """
         self._check_open()
-        described = dict(attributes or {})
+        described = {**self._format_attributes, **(attributes or {})}
         if words := tuple(tags):
             described["tags"] = format_tags(words)
         self.metadata.set(name, summary, described, version=version)
@@ -553,6 +557,53 @@ class Producer(Handle):
         """Remove one attribute; KeyError if there is none of that name."""
         self._check_open()
         self.metadata.delete_attribute(key)
+
+    def set_image_format(
+        self,
+        encoding: str | None,
+        *,
+        width: int = 0,
+        height: int = 0,
+        planes: int = 1,
+        color_space: str = "",
+    ) -> None:
+        """Describe the pixels of the frames from now on, such as `bgr8` (S-132).
+
+        The encodings are those of `ENCODINGS`. `width` and `height` in pixels are needed only where
+        the shape of a frame is not that of the image. `planes` above 1 stands for frames of shape
+        (planes, h, w). None removes the description. Raises ValueError for an encoding that is not
+        known, with the nearest ones.
+
+        >>> camera.set_image_format("bayer_rggb8")  # doctest: +SKIP
+        """
+        attributes: dict[str, str] = {}
+        if encoding is not None:
+            image = ImageFormat(
+                encoding=encoding,
+                width=width,
+                height=height,
+                planes=planes,
+                color_space=color_space,
+            )
+            image.check()
+            attributes = image.attributes()
+        self._set_format(IMAGE_KEYS, attributes)
+
+    def set_parts(self, dtype: np.dtype[Any] | None) -> None:
+        """Describe frames of several arrays: the fields of a structured dtype (S-134).
+
+        The frames are bytes, `dtype.itemsize` of them: `loan.array.view(dtype)[0]["depth"]` is one
+        part to write. None removes the description. Raises ValueError for a dtype without fields,
+        and for fields that are not little-endian numbers or bools.
+        """
+        attributes = {} if dtype is None else {PARTS_KEY: format_parts(dtype)}
+        self._set_format((PARTS_KEY,), attributes)
+
+    def _set_format(self, keys: Iterable[str], attributes: Mapping[str, MetadataValue]) -> None:
+        self._check_open()
+        kept = {key: v for key, v in self._format_attributes.items() if key not in set(keys)}
+        self._format_attributes = {**kept, **attributes}
+        self.metadata.replace_attributes(keys, attributes)
 
     def send_blob(self, data: bytes, *, blob_type: int = 0, checksum: bool = True) -> None:
         """Send a larger piece of metadata in chunks, without repair (W-197).

@@ -17,6 +17,9 @@ from typing import Any
 import typer.testing
 
 from tensor_pool.cli.app import app
+from tensor_pool.client.client import Client, connect
+from tensor_pool.driver.config.for_clients import client_config_for
+from tensor_pool.driver.config.load import load_config
 
 PATIENCE_S = 30.0
 TOKEN = "open sesame"
@@ -169,6 +172,11 @@ class DriverProcess:
             yield command
         finally:
             command.close()
+
+    def client(self) -> Client:
+        """Return a client in this process."""
+        config = load_config(self.config, environ={}).config
+        return connect(client_config_for(config, config.driver.aeron_dir))
 
     def streams(self) -> dict[int, Any]:
         """The driver's own account of its streams."""

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tensor_pool.client import Producer
 from tests.cli.conftest import pixels
-from tests.cli.pools import Command, DriverProcess, run
+from tests.cli.pools import Command, DriverProcess, run, until
 
 pytestmark = pytest.mark.process
 
@@ -101,6 +102,24 @@ def test_view_saves_the_frame_as_it_was_published(
     outcome = pool.run("view", "10000", "--png", str(tmp_path / "frame.png"))
     assert outcome.status == 0, outcome
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "frame.png")), pixels())
+
+
+def test_S_133_view_shows_the_colours_that_the_stream_has(
+    pool: DriverProcess, tmp_path: Path
+) -> None:
+    with pool.client() as client, client.producer(10001) as bgr:
+        bgr.set_image_format("bgr8")
+        arguments = ("view", "10001", "--png", str(tmp_path / "frame.png"))
+        with pool.running(*arguments) as view:
+            until(lambda: publish_until_ended(bgr, view), "the end of `view`")
+            outcome = view.outcome()
+    assert outcome.status == 0, outcome
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "frame.png")), pixels())
+
+
+def publish_until_ended(bgr: Producer, view: Command) -> bool:
+    bgr.publish(np.ascontiguousarray(pixels()[:, :, ::-1]))
+    return view.process.poll() is not None
 
 
 def test_view_draws_the_frame_in_the_terminal(pool: DriverProcess, camera: Command) -> None:

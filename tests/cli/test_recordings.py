@@ -25,12 +25,9 @@ from tensor_pool.cli.commands.mcap_file import (
 from tensor_pool.cli.commands.record import _Gaps
 from tensor_pool.cli.support.exit_status import CommandError
 from tensor_pool.cli.support.replacing import replaced
-from tensor_pool.client import PublishMode, connect
-from tensor_pool.client.client import Client
+from tensor_pool.client import PublishMode
 from tensor_pool.client.consumer.consumer import Consumer
 from tensor_pool.client.metadata import AttributeValue, SourceMetadata
-from tensor_pool.driver.config.for_clients import client_config_for
-from tensor_pool.driver.config.load import load_config
 from tensor_pool.protocol.clock import SimulatedClock
 from tests.cli.pools import Command, DriverProcess, run, until
 
@@ -216,11 +213,6 @@ def test_a_file_is_replaced_only_by_a_complete_one(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-def client_of(pool: DriverProcess) -> Client:
-    config = load_config(pool.config, environ={}).config
-    return connect(client_config_for(config, config.driver.aeron_dir))
-
-
 @pytest.mark.process
 def test_the_frames_of_a_killed_recorder_are_replayed_and_repaired(
     pool: DriverProcess, camera: Command, tmp_path: Path
@@ -250,7 +242,7 @@ def test_a_forced_recording_of_nothing_keeps_the_old_file(
 ) -> None:
     out = tmp_path / "run.mcap"
     out.write_text("precious")
-    with client_of(pool) as client, client.producer(20004):
+    with pool.client() as client, client.producer(20004):
         outcome = pool.run("record", "20004", str(out), "--force", "--idle", "0.3")
     assert outcome.status == 1, outcome
     assert out.read_text() == "precious"
@@ -300,7 +292,7 @@ def test_frames_that_the_producer_left_out_are_the_losses_of_the_recording(
 ) -> None:
     """Sequences before the first recorded frame are not lost; later holes are, one for one."""
     out = tmp_path / "run.mcap"
-    with client_of(pool) as client, client.producer(20005) as producer:
+    with pool.client() as client, client.producer(20005) as producer:
         for _ in range(100):
             producer.publish(np.zeros(8), seq=producer.publish(np.zeros(8)).seq + 5)
         with pool.running("record", "20005", str(out), "--count", "6") as recorder:
@@ -360,7 +352,7 @@ def test_metadata_is_recorded_and_replayed_with_the_frames_that_name_it(
 ) -> None:
     out = tmp_path / "run.mcap"
     raw = bytes(range(256))
-    with client_of(pool) as client, client.producer(20006) as producer:
+    with pool.client() as client, client.producer(20006) as producer:
         producer.set_metadata("front", "summary", {"pixel format": "BGR8", "raw": raw})
         stop = threading.Event()
 

@@ -16,6 +16,7 @@ from PIL import Image
 from tensor_pool.cli.commands._mcap_reader import Recording
 from tensor_pool.cli.commands.mcap_file import RecordedFrame
 from tensor_pool.cli.media.files import read_pictures
+from tensor_pool.client.image_format import image_format_of
 from tests.cli.conftest import pixels
 from tests.cli.pools import Command, DriverProcess, run, until
 
@@ -98,9 +99,25 @@ def test_what_is_published_and_recorded_has_the_same_hashes(
 def test_what_is_replayed_and_recorded_again_has_the_same_hashes(
     pool: DriverProcess, files: list[Path], recording: Path, tmp_path: Path
 ) -> None:
+    """S-133: and the encoding."""
     again = tmp_path / "again.mcap"
     carried(pool, again, FRAMES, ("replay", str(recording), "--speed", "2"))
     assert hashes(frame.array() for frame in recorded(again)) == wanted(files)
+
+    assert encodings(again)[-1] == "rgb8"
+
+
+def test_S_133_published_images_and_videos_have_an_encoding(recording: Path) -> None:
+    found = encodings(recording)
+    assert found[-1] == "rgb8"  # the video comes last
+    assert set(found) <= {"mono8", "rgb8", "rgba8", "mono16", ""}
+
+
+def encodings(path: Path) -> list[str]:
+    """Return the encoding of each version of the metadata, empty where there is none."""
+    with Recording(path) as opened:
+        formats = [image_format_of(version.attributes) for version in opened.metadata]
+    return [found.encoding if found is not None else "" for found in formats]
 
 
 def test_any_frame_of_a_recording_is_found_without_reading_the_others(

@@ -10,45 +10,28 @@ import numpy as np
 from PIL import Image
 
 from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.image_format import ImageFormat
 
-from .picture import picture_of, without_alpha
+from .picture import picture_of, sampled, without_alpha
 
 __all__ = ["thumbnail_of"]
 
 _WIDTH, _HEIGHT = 480, 360
-_CHANNELS = (1, 2, 3, 4)
 _SMALL = 64 * 64
 
 type Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def thumbnail_of(frame: Frame) -> str | None:
+def thumbnail_of(frame: Frame, image: ImageFormat | None = None) -> str | None:
     """The frame as a `data:` URL, or None if the producer reused its slot meanwhile.
 
     Pixels are left out before anything is copied, so a large frame costs little more than a small
-    one. Raises StaleFrameError.
+    one; at least twice as many stay as are shown, so that it can be smooth. Raises StaleFrameError.
     """
-    sampled = _sampled(frame.array).copy()
+    pixels = sampled(frame.array, image, 2 * _WIDTH, 2 * _HEIGHT).copy()
     if not frame.valid:
         return None
-    return _data_url(picture_of(sampled))
-
-
-def _sampled(array: Array) -> Array:
-    """One plane with every k-th pixel, at least twice as large as needed so that it can be smooth.
-
-    >>> _sampled(np.zeros((3, 2160, 3840))).shape
-    (3, 540, 960)
-    """
-    while array.ndim > 3:
-        array = array[0]
-    if array.ndim == 3 and array.shape[2] not in _CHANNELS and array.shape[0] not in _CHANNELS:
-        array = array[0]
-    array = np.atleast_2d(array)
-    channels_first = array.ndim == 3 and array.shape[2] not in _CHANNELS
-    height, width = array.shape[1:] if channels_first else array.shape[:2]
-    step = max(1, height // (2 * _HEIGHT), width // (2 * _WIDTH))
-    return array[:, ::step, ::step] if channels_first else array[::step, ::step]
+    return _data_url(picture_of(pixels, image))
 
 
 def _data_url(picture: Array) -> str:

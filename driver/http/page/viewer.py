@@ -88,7 +88,7 @@ class Gallery:
             if frame is None or self._thumbnail_of is None:
                 continue
             try:
-                image = self._thumbnail_of(frame)
+                image = self._thumbnail_of(frame, consumer.image_format)
             except StaleFrameError:
                 continue
             if image is not None:
