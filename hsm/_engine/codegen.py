@@ -63,19 +63,24 @@ class Lines:
 class Script(Lines):
     """A straight line of calls, protected from the commit point on.
 
-    The machine's node and source are stored where user code can look, and at the end (H-085).
+    The machine's node and source are stored where user code can look, and at the end, unless they
+    are there already (H-085).
+
+    Args:
+        node: the machine's node when the script begins, if that is known.
 
     Attributes:
         argument: the text of the event's argument, for entry and exit handlers that take it.
         stores_source: whether a line stores another source than that at the beginning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, node: Any = None) -> None:
         super().__init__()
         self._indent = ""
         self.argument = "arg"
         self.stores_source = False
         self._node: Any = None
+        self._stored: Any = node
         self._source: Any = None
 
     def add(self, template: str, *operands: Any) -> None:
@@ -85,11 +90,25 @@ class Script(Lines):
     def user(self, template: str, *operands: Any) -> None:
         """Append a line that runs user code: it finds the active configuration."""
         self.settle()
-        if self._source is not None:
-            source, self._source = self._source, None
-            self.add("m._hsm_active = {}", source)
-            self.stores_source = True
+        self._settle_source()
         self.add(template, *operands)
+
+    def user_if(self, condition: str, call: str) -> None:
+        """Append user code that runs under a condition; the node is stored only for it."""
+        self._settle_source()
+        self.add(f"if {condition}:")
+        outer, self._indent = self._indent, self._indent + " "
+        node, stored = self._node, self._stored
+        self.settle()
+        self.add(call)
+        self._indent = outer
+        if node is not None and node is not stored:
+            self._node, self._stored = node, None
+
+    def plan(self, template: str, *operands: Any) -> None:
+        """Append a line that runs another plan, which may leave the machine at any node."""
+        self.user(template, *operands)
+        self._stored = None
 
     def at(self, node: Any) -> None:
         """Make `node` the machine's; left out when nothing can see it before the next one."""
@@ -103,12 +122,21 @@ class Script(Lines):
 
     def settle(self) -> None:
         """Store the node."""
-        if self._node is not None:
-            node, self._node = self._node, None
-            if node.home is None:
-                self.add("m._hsm_node = {}", node)
-            else:
-                self.add("m._hsm_memory[{}][{}] = {}", *node.home, node)
+        node, self._node = self._node, None
+        if node is None or node is self._stored:
+            return
+        if node.home is None:
+            self.add("m._hsm_node = {}", node)
+        else:
+            self.add("m._hsm_memory[{}][{}] = {}", *node.home, node)
+        # With regions there are several places, and entering a state empties some of them.
+        self._stored = None if node.tables.memories.regions else node
+
+    def _settle_source(self) -> None:
+        if self._source is not None:
+            source, self._source = self._source, None
+            self.add("m._hsm_active = {}", source)
+            self.stores_source = True
 
     @property
     def block(self) -> str:

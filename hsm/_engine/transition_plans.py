@@ -30,7 +30,8 @@ from .region_plans import Call, RegionParts
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-EFFECT_OF_CALLER: Call = ("if arg is not None: arg()",)
+EFFECT_OF_CALLER: Call = ("arg is not None", "arg()")
+"""The effect that a handler gives to `transition`: the condition and the call."""
 BEHAVIOR = (
     "guards, effects, entry and exit handlers and trace hooks take no transition; declare an edge, "
     "or take it in the handler of an event"
@@ -111,7 +112,7 @@ class Routes:
             restores: whether what the memory's cell `restored` has is entered in them (H-257).
         """
         scope = scope or self.chart.scope(source, target)
-        script = self._script(source, activation)
+        script = self._script(source, activation, leaf)
         if restores:
             script.add("restored = m._hsm_memory[{}]", self.memories.restored)
         self._begin(script, leaf, target, scope, edge, default, fork)
@@ -126,14 +127,20 @@ class Routes:
         self._end(script, leaf, source, target)
         return self._finish(script, leaf, activation)
 
-    def _script(self, source: State, activation: Activation | None) -> Script:
-        script = Script()
+    def _script(
+        self, source: State, activation: Activation | None, leaf: State | None
+    ) -> Script:
+        script = Script(None if leaf is None else self._known(leaf))
         if activation is None:
             script.source(self.marks[source])
         else:
             script.argument = self._kept_argument
             script.add("m._hsm_active = {}", activation.taken)
         return script
+
+    def _known(self, state: State) -> Node | None:
+        """The node of a machine whose innermost state this is, if there are no regions."""
+        return None if self._parts is not None else self.nodes[state]
 
     def _finish(self, script: Script, leaf: State, activation: Activation | None) -> Plan:
         cleanup: Call = ()
@@ -225,7 +232,7 @@ class Routes:
 
     def start(self) -> Plan:
         """The initial step: the initial of `ROOT` and what it leads to."""
-        script = self._script(ROOT, None)
+        script = self._script(ROOT, None, None)
         script.add("m._hsm_event = {}", steps.NO_EVENT)
         script.commit()
         self.arrive(script, ROOT)
@@ -239,7 +246,7 @@ class Routes:
         """Leave every state from the leaf outwards (H-264)."""
         plan = self._stops.get(leaf)
         if plan is None:
-            script = self._script(leaf, None)
+            script = self._script(leaf, None, leaf)
             script.argument = "None"
             script.commit()
             self._leave(script, leaf, ROOT)
@@ -248,14 +255,14 @@ class Routes:
 
     def choice(self, leaf: State, source: State, owner: State, activation: Activation) -> Plan:
         """The plan of a choice (H-140); its argument is a `Decision`."""
-        script = self._script(source, activation)
+        script = self._script(source, activation, leaf)
         scope = owner if source is owner else self.chart.scope(source, owner)
         if self.traced:
             trace(script, "choice_begin", leaf, owner)
         script.commit()
         self._leave(script, leaf, scope)
         script.at(self.nodes[scope])
-        script.user("if arg.effect is not None: arg.effect()")
+        script.user_if("arg.effect is not None", "arg.effect()")
         block = script.block
         later = self.enter(script, owner, scope)
         entered = script.block
@@ -267,7 +274,7 @@ class Routes:
             script.add("m._hsm_observer.edge_taken({}, {}, target)", source, event)
             trace(script, "choice_selected", leaf, names="{0}, target")
         script.user("if effect is not None: effect()")
-        script.user("{}({}, target)(m, arg)", self._choice_end, owner)
+        script.plan("{}({}, target)(m, arg)", self._choice_end, owner)
         script.stores_source = True  # an initial in that plan may
         self.enter_regions(script, later)
         script.end(entered)
@@ -282,7 +289,7 @@ class Routes:
         """Step 7 of H-140: entries from below the owner, and the activation of the target."""
         plan = self._choice_ends.get((owner, target))
         if plan is None:
-            script = Script()
+            script = Script(self._known(owner))
             script.argument = self._kept_argument
             later = self.enter(script, target, owner)
             self.arrive(script, target)
@@ -346,7 +353,9 @@ class Routes:
         script.at(self.nodes[scope])
         if self.traced:
             trace(script, "transition_action", leaf, target)
-        if effect is not None:
+        if effect is EFFECT_OF_CALLER:
+            script.user_if(*effect)
+        elif effect is not None:
             script.user(*effect)
 
     def enter(
@@ -435,12 +444,12 @@ class Routes:
                 refusal = "an initial with several targets decides by choice(…)"
                 targets = ()
             activation = self.activation(owner, owner, rule, targets, refusal)
-            script.user("{}(m)", steps.imperative_initial(rule, activation))
+            script.plan("{}(m)", steps.imperative_initial(rule, activation))
             return
         effect: Call | None = None if rule.function is None else ("{}(m)", rule.function)
         if rule.history is not None:
             plan = self.edge(owner, rule, effect, entering=True)
-            script.user(f"{{}}(m, {script.argument})", plan)
+            script.plan(f"{{}}(m, {script.argument})", plan)
             return
         target = rule.target
         self._begin(script, owner, target, owner, (owner, None, target), None, rule.fork)
