@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from operator import attrgetter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from ._definition.chart import Chart
 from ._definition.checks import define
 from ._definition.introspection import edges_of
+from ._engine.construction import constructor
 from ._engine.dispatch_tables import Tables
 from ._engine.history import Memories
 from ._engine.nodes import Node
 from .declarations import Declaration, declarations_of
 from .errors import DefinitionError
-from .states import HANDLED, State
+from .states import State
 from .tracing import HOOK_NAMES, overrides_hooks
 
 
@@ -49,7 +52,7 @@ class MachineType(type):
     """The class of machine classes: checks and plans each class when its statement ends."""
 
     _hsm_chart: Chart
-    _hsm_is_extended: bool
+    _hsm_construct: Callable[..., Any]
     _hsm_new: Node | None
     _hsm_plain: Tables
     _hsm_traced: Tables
@@ -85,11 +88,12 @@ class MachineType(type):
         memories = Memories(chart)
         plain = Tables(chart, memories, traced=False)
         traced = Tables(chart, memories, traced=True)
-        type.__setattr__(cls, "_hsm_is_extended", memories.is_extended)
         type.__setattr__(cls, "_hsm_plain", plain)
         type.__setattr__(cls, "_hsm_traced", traced)
         chosen = traced if overrides_hooks(cls) else plain
-        type.__setattr__(cls, "_hsm_new", None if abstract else chosen.new)
+        new = None if abstract else chosen.new
+        type.__setattr__(cls, "_hsm_new", new)
+        type.__setattr__(cls, "_hsm_construct", constructor(cls, new))
         return cls
 
     def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: Any) -> None:
@@ -109,23 +113,8 @@ class MachineType(type):
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     if not TYPE_CHECKING:  # type checkers go by the signature of `__init__`
-
-        def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
-            """Make a machine; the initial step follows the most derived `__init__` (H-041)."""
-            new = cls._hsm_new
-            if new is None:
-                raise TypeError(f"{cls.__qualname__} is abstract; instantiate a concrete subclass")
-            machine = cls.__new__(cls, *arguments, **keywords)
-            machine._hsm_node = new
-            machine._hsm_event = machine._hsm_active = machine._hsm_memory = None
-            machine._hsm_due = HANDLED
-            if cls._hsm_is_extended:
-                new.tables.memories.begin(machine)
-            machine.__init__(*arguments, **keywords)
-            node = machine._hsm_node
-            if node is new or node is node.tables.new:
-                node.tables.start(machine, None)
-            return machine
+        # The function of the class itself is found without running any Python code.
+        __call__ = property(attrgetter("_hsm_construct"))
 
 
 def _public_names(cls: type) -> frozenset[str]:

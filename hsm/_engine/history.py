@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._definition.chart import Chart
+from ..declarations import After
 from ..states import State
 
 
@@ -20,7 +21,10 @@ class Memories:
         cells: for each composite the position of the leaf that it remembers, or of None.
         argument: the position of the event's argument, for charts whose entry or exit handlers
             take it (H-110); None for others.
-        timers: the position of the armed timers, for charts that have any (section 23).
+        timers: for each time event the position of its deadline, None while it is not armed
+            (section 23).
+        left: the position of what is left of the timers of a copy that has no clock yet; None for
+            charts without time events.
         regions: for each state with regions the position of the list of their nodes, which is new
             whenever the state is entered and None while it is not active (section 24).
         restored: the position of what a transition restores in regions; None without regions.
@@ -34,7 +38,13 @@ class Memories:
         self.size = len(composites)
         if chart.passes_argument:
             self.argument = self._extend()
-        self.timers: int | None = self._extend() if chart.timeouts else None
+        self.timers = {
+            rule.event: self._extend()
+            for rules in chart.timeouts.values()
+            for rule in rules
+            if isinstance(rule.event, After)
+        }
+        self.left: int | None = self._extend() if self.timers else None
         self.regions = {state: self._extend() for state in chart.regions}
         self.restored: int | None = self._extend() if chart.regions else None
 

@@ -75,7 +75,7 @@ def configure(m: Any, found: Configuration, tables: Any) -> None:
     if found.branches is not None:
         regions.build(m, tables, found.branches)
     if found.timers:
-        m._hsm_memory[tables.memories.timers] = timers.Pending(found.timers)
+        m._hsm_memory[tables.memories.left] = found.timers
     if found.posted or found.deferred or found.completions:
         agenda = m._hsm_due = Agenda(completion=found.completion)
         agenda.completions = list(found.completions)

@@ -3,16 +3,15 @@
 A machine owns no thread and does not sleep; it reads no clock but `m.clock()`. The program that
 drives it asks `m.next_deadline` and calls `m.poll()` (section 23).
 
-The armed timers of a machine are a dict from the time event to its deadline, in a cell of the
-machine's memory. It holds the timers of the active states only, so it stays small.
+Each time event has a cell of the machine's memory: the deadline, or None while it is not armed.
+The plans of the transitions write there. A machine that is not running has no armed timers,
+whatever its cells have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from .._definition.chart import Rule
 from .._definition.signatures import is_delay
 from ..declarations import After
 from ..errors import DispatchError
@@ -25,49 +24,18 @@ type Remaining = list[tuple[State, int, float]]
 """Armed timers as they are stored: the state, the position among its timers, seconds left."""
 
 
-class Pending:
-    """Timers of a copy that has no clock yet: they are armed as soon as it has."""
-
-    def __init__(self, remaining: Remaining) -> None:
-        self.remaining = remaining
-
-
 def armed(m: Any) -> Armed:
     """The deadlines of the armed timers."""
-    cell = m._hsm_node.tables.memories.timers
-    if cell is None or m._hsm_node.phase is not Phase.RUNNING:
+    memories = m._hsm_node.tables.memories
+    if memories.left is None or m._hsm_node.phase is not Phase.RUNNING:
         return {}
-    found = m._hsm_memory[cell]
-    if type(found) is Pending:
-        m._hsm_memory[cell] = None
-        resume(m, found.remaining)
-        found = m._hsm_memory[cell]
-    return found or {}
-
-
-def arming(rules: tuple[Rule, ...], cell: int) -> Callable[[Any], None]:
-    """Return a function that arms the timers of a state by one reading of the clock (H-241)."""
-    events = tuple(rule.event for rule in rules if isinstance(rule.event, After))
-
-    def arm(m: Any) -> None:
-        now = m.clock()
-        deadlines = {event: now + delay(m, event) for event in events}
-        memory = m._hsm_memory
-        memory[cell] = {**memory[cell], **deadlines} if memory[cell] else deadlines
-
-    return arm
-
-
-def disarming(rules: tuple[Rule, ...], cell: int) -> Callable[[Any], None]:
-    """Return a function that disarms the timers of a state."""
-    events = tuple(rule.event for rule in rules if isinstance(rule.event, After))
-
-    def disarm(m: Any) -> None:
-        deadlines = armed(m)
-        for event in events:
-            deadlines.pop(event, None)
-
-    return disarm
+    memory = m._hsm_memory
+    left, memory[memories.left] = memory[memories.left], None
+    if left is not None:
+        resume(m, left)
+    return {
+        event: memory[cell] for event, cell in memories.timers.items() if memory[cell] is not None
+    }
 
 
 def delay(m: Any, event: After) -> float:
@@ -113,11 +81,12 @@ def _due(m: Any) -> After | None:
     deadline, now = deadlines[event], m.clock()
     if deadline > now:
         return None
-    del deadlines[event]
+    cell = m._hsm_node.tables.memories.timers[event]
+    m._hsm_memory[cell] = None
     if event.every:
         period = delay(m, event)
         missed = (now - deadline) // period
-        deadlines[event] = deadline + period * (missed + 1)
+        m._hsm_memory[cell] = deadline + period * (missed + 1)
     return event
 
 
@@ -140,11 +109,10 @@ def remaining(m: Any) -> Remaining:
 
 
 def resume(m: Any, left: Remaining) -> None:
-    """Arm timers by the machine's own clock."""
+    """Arm timers by the machine's clock, unless their states were entered or left meanwhile."""
     memories, chart = m._hsm_node.tables.memories, m._hsm_node.tables.chart
-    if memories.timers is None or not left:
-        return
     now = m.clock()
-    m._hsm_memory[memories.timers] = {
-        chart.timeouts[state][index].event: now + seconds for state, index, seconds in left
-    }
+    for state, index, seconds in left:
+        cell = memories.timers[chart.timeouts[state][index].event]
+        if m._hsm_memory[cell] is None and m.is_in(state):
+            m._hsm_memory[cell] = now + seconds

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._definition.chart import Chart, Rule
+from ..declarations import After
 from ..states import (
     HANDLED,
     ROOT,
@@ -28,7 +29,7 @@ from .nodes import Activation, Node
 from .region_plans import Call, RegionParts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
 EFFECT_OF_CALLER: Call = ("arg is not None", "arg()")
 """The effect that a handler gives to `transition`: the condition and the call."""
@@ -67,15 +68,6 @@ class Routes:
         self.traced = traced
         self.memories = memories
         self.marks = {state: Activation(state, BEHAVIOR) for state in nodes}
-        self._timers: dict[State, tuple[Callable[[Any], None], Callable[[Any], None]]] = {}
-        if memories.timers is not None:
-            self._timers = {
-                state: (
-                    timers.arming(rules, memories.timers),
-                    timers.disarming(rules, memories.timers),
-                )
-                for state, rules in chart.timeouts.items()
-            }
         self._stops: dict[State, Plan] = {}
         self._parts = RegionParts(self) if chart.regions else None
         self._choice_ends: dict[tuple[State, State], Plan] = {}
@@ -127,9 +119,7 @@ class Routes:
         self._end(script, leaf, source, target)
         return self._finish(script, leaf, activation)
 
-    def _script(
-        self, source: State, activation: Activation | None, leaf: State | None
-    ) -> Script:
+    def _script(self, source: State, activation: Activation | None, leaf: State | None) -> Script:
         script = Script(None if leaf is None else self._known(leaf))
         if activation is None:
             script.source(self.marks[source])
@@ -232,15 +222,21 @@ class Routes:
 
     def start(self) -> Plan:
         """The initial step: the initial of `ROOT` and what it leads to."""
-        script = self._script(ROOT, None, None)
+        script = Script()
+        self.write_start(script)
+        script.add("return {}", HANDLED)
+        return script.compile()
+
+    def write_start(self, script: Script) -> None:
+        """Append the lines of the initial step."""
+        script.argument = "None"
+        script.source(self.marks[ROOT])
         script.add("m._hsm_event = {}", steps.NO_EVENT)
         script.commit()
         self.arrive(script, ROOT)
         script.protect(steps.fail_start_at(self.nodes[ROOT]))
         script.add("if m._hsm_due is {}: m._hsm_event = m._hsm_active = None", HANDLED)
         script.add("else: {}(m)", steps.finish_start)
-        script.add("return {}", HANDLED)
-        return script.compile()
 
     def stop(self, leaf: State) -> Plan:
         """Leave every state from the leaf outwards (H-264)."""
@@ -343,8 +339,7 @@ class Routes:
             script.at(self.nodes[state])
             if self.traced:
                 trace(script, "exit", state)
-            if state in self._timers:
-                script.add("{}(m)", self._timers[state][1])
+            self._disarm(script, state)
             self._behave(script, self.chart.exits, state)
 
     def _act(
@@ -373,11 +368,34 @@ class Routes:
             if self.traced and not isinstance(state, Terminate | Region):
                 trace(script, "entry", state)
             self._behave(script, self.chart.entries, state)
-            if state in self._timers:
-                script.user("{}(m)", self._timers[state][0])
+            self._arm(script, state)
             if default is not None and default.state is state:
                 self._default(script, default)
         return later
+
+    def _timers(self, state: State) -> list[tuple[After, int]]:
+        """The time events of a state and their cells."""
+        events = [rule.event for rule in self.chart.timeouts.get(state, ())]
+        return [(event, cell) for event, cell in self.memories.timers.items() if event in events]
+
+    def _arm(self, script: Script, state: State) -> None:
+        """Arm the timers of a state by one reading of the clock (H-241)."""
+        found = self._timers(state)
+        now = "m.clock()"
+        if len(found) > 1:
+            script.user("now = m.clock()")
+            now = "now"
+        for event, cell in found:
+            if callable(event.after):
+                script.user(
+                    f"m._hsm_memory[{{}}] = {now} + {{}}(m, {{}})", cell, timers.delay, event
+                )
+            else:
+                script.user(f"m._hsm_memory[{{}}] = {now} + {{}}", cell, float(event.after))
+
+    def _disarm(self, script: Script, state: State) -> None:
+        for _, cell in self._timers(state):
+            script.add("m._hsm_memory[{}] = None", cell)
 
     def enter_regions(self, script: Script, later: tuple[State, ...]) -> None:
         if self._parts is not None and later:

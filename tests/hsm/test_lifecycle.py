@@ -2,7 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +19,7 @@ from tensor_pool.hsm import (
     on_event,
     on_initial,
 )
-from tests.hsm.logged import Logged
+from tests.hsm.logged import Logged, Trace
 
 
 class Life(Logged):
@@ -373,3 +373,38 @@ def test_H_047_instances_share_nothing() -> None:
     assert other.snapshot()["history"] == {}
     assert other.dispatch("finish") is HANDLED
     assert one.is_running
+
+
+def test_H_041_a_class_may_get_its_init_after_its_statement() -> None:
+    """The initial step follows it, as it does for a dataclass and a mixin's `__init__`."""
+
+    class Late(Logged):
+        A = State()
+        begin = on_initial(ROOT, target=A)
+
+    assert Late().log == ["+A"]
+
+    def written(self: Any, size: int) -> None:
+        self.size = size
+        self.log: list[str] = ["init"]
+
+    setattr(Late, "__init__", written)  # noqa: B010
+    machine: Any = cast(Any, Late)(5)
+    assert machine.size == 5
+    assert machine.log == ["init", "+A"]
+
+
+def test_H_041_an_observer_that_init_adds_sees_the_initial_step() -> None:
+    trace = Trace()
+
+    class Watched(Logged):
+        A = State()
+        begin = on_initial(ROOT, target=A)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_observer(trace)
+
+    machine = Watched()
+    assert machine.log == ["+A"]
+    assert "initial ROOT" in trace.lines

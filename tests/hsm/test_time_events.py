@@ -440,6 +440,47 @@ def test_H_244_copies_go_on_with_the_remaining_time(copied: Any) -> None:
     assert machine.next_deadline == 101.0  # the original is not touched
 
 
+def test_H_244_a_copy_that_gets_its_clock_late_arms_what_its_states_have_not_armed_since() -> None:
+    class Late(Machine):
+        A = State()
+        B = State()
+        C = State()
+        begin = on_initial(ROOT, target=A)
+        go = on_event(A, "go", target=B)
+        back = on_event(B, "back", target=A)
+        leave = on_event(ROOT, "leave", target=C)
+        late = on_timeout(A, 8, target=B)
+
+        def __init__(self, clock: Clock) -> None:
+            self.clock = clock
+
+        def __setstate__(self, state: Any) -> None:
+            self.clock = Clock()  # and does not call that of Machine
+
+    machine = Late(Clock())
+    machine.clock.now += 3
+    first, entered_again, left = (copy.copy(machine) for _ in range(3))
+    assert first.next_deadline == 105.0
+    entered_again.dispatch("go")
+    entered_again.dispatch("back")
+    assert entered_again.next_deadline == 108.0
+    left.dispatch("leave")
+    assert left.next_deadline is None
+
+
+def test_H_241_several_timers_of_a_state_share_one_reading_of_the_clock() -> None:
+    class Several(Timed):
+        A = State()
+        begin = on_initial(ROOT, target=A)
+        one = on_timeout(A, 1, target=A)
+        two = on_timeout(A, lambda self: 2.0, target=A)
+        three = on_timeout(A, 3, target=A)
+
+    machine: Any = Several()
+    assert machine.clock.reads == 1
+    assert [machine.next_deadline, machine.clock.reads] == [101.0, 1]
+
+
 @pytest.mark.parametrize("event", ["end", "gone", "fail"])
 def test_H_245_a_machine_that_has_ended_has_no_timer(event: str) -> None:
     machine = greeting()

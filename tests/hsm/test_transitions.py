@@ -679,3 +679,29 @@ def test_H_112_a_common_ancestor_is_neither_left_nor_entered() -> None:
     machine.taken()
     machine.dispatch("go")
     assert machine.taken() == "-A11 -A1 +A2 +A21"
+
+
+@pytest.mark.parametrize("effect", [None, lambda: None])
+def test_H_085_the_initial_of_an_ancestor_that_a_handler_goes_back_to(effect: Any) -> None:
+    """With and without an effect of the handler, between the exits and that initial."""
+
+    class Back(Machine):
+        Outer = State()
+        Inner = State(parent=Outer)
+        begin = on_initial(ROOT, target=Outer)
+
+        def __init__(self) -> None:
+            self.seen: list[State] = []
+
+        @on_initial(Outer, target=Inner)
+        def _inside(self) -> None:
+            self.seen.append(self.current)
+
+        @on_event(Inner, "back", targets=Outer)
+        def _back(self, arg: Any) -> Outcome:
+            return self.transition(self.Outer, effect)
+
+    machine = Back()
+    machine.dispatch("back")
+    assert machine.seen == [Back.Outer, Back.Outer]
+    assert machine.current is Back.Inner

@@ -225,9 +225,9 @@ MUTANTS = (
     ),
     Mutant(
         "a timer outlives its state",
-        "hsm/_engine/timers.py",
-        "            deadlines.pop(event, None)\n",
-        "            deadlines.get(event)\n",
+        "hsm/_engine/transition_plans.py",
+        'script.add("m._hsm_memory[{}] = None", cell)',
+        'script.add("m._hsm_memory[{}]", cell)',
         ("tests/hsm/test_time_events.py",),
     ),
     Mutant(
