@@ -96,12 +96,11 @@ class Script(Lines):
     def user_if(self, condition: str, call: str) -> None:
         """Append user code that runs under a condition; the node is stored only for it."""
         self._settle_source()
-        self.add(f"if {condition}:")
-        outer, self._indent = self._indent, self._indent + " "
-        node, stored = self._node, self._stored
+        node, stored, block = self._node, self._stored, self.block
+        self.begin(f"if {condition}:")
         self.settle()
         self.add(call)
-        self._indent = outer
+        self._indent = block
         if node is not None and node is not stored:
             self._node, self._stored = node, None
 

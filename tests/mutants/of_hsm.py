@@ -54,9 +54,9 @@ MUTANTS = (
     Mutant(
         "the initial of a composite is not taken",
         "hsm/_engine/transition_plans.py",
-        "        if initial is not None:\n            self._take_initial(script, initial, target)",
+        "        if initial is not None:\n            self.take_initial(script, initial, target)",
         "        if initial is not None and target is ROOT:\n"
-        "            self._take_initial(script, initial, target)",
+        "            self.take_initial(script, initial, target)",
         ("tests/hsm/test_transitions.py",),
     ),
     Mutant(
@@ -184,8 +184,9 @@ MUTANTS = (
     Mutant(
         "an entry handler finds the machine where it was before",
         "hsm/_engine/transition_plans.py",
-        "        for state in entered:\n            script.at(self.nodes[state])\n",
-        "        for state in entered:\n",
+        "            script.at(self.nodes[state])\n"
+        "            if self.traced and not isinstance(state, Terminate | Region):\n",
+        "            if self.traced and not isinstance(state, Terminate | Region):\n",
         ("tests/hsm/test_transitions.py",),
     ),
     Mutant(
@@ -224,6 +225,13 @@ MUTANTS = (
         ("tests/hsm/test_time_events.py",),
     ),
     Mutant(
+        "what a handler without an effect leaves stays active until the initial has run",
+        "hsm/_engine/codegen.py",
+        "            self._node, self._stored = node, None\n",
+        "            pass\n",
+        ("tests/hsm/test_transitions.py",),
+    ),
+    Mutant(
         "a timer outlives its state",
         "hsm/_engine/transition_plans.py",
         'script.add("m._hsm_memory[{}] = None", cell)',
@@ -247,7 +255,7 @@ MUTANTS = (
     Mutant(
         "a machine that is stopped runs no exit handlers",
         "hsm/_engine/run_to_completion.py",
-        "            node.tables.routes.stop(node.state)(m, None)\n",
+        "            node.tables.guarded(m, node.tables.routes.stop(node.state), None)\n",
         "            pass\n",
         ("tests/hsm/test_observers.py",),
     ),
