@@ -1,4 +1,4 @@
-"""How a machine comes to life: around the `__init__` that a user writes (H-041).
+"""The making of a machine: what happens around the `__init__` that a user writes (H-041).
 
 The initial step belongs behind the most derived `__init__`, whether or not that calls the base's.
 Calling a class therefore runs a function that is written for it when its first machine is made:
