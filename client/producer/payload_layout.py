@@ -18,6 +18,7 @@ from tensor_pool.protocol.wire import Dtype, MajorOrder
 
 __all__ = ["Description", "FrameHeader", "as_array", "described_loan", "described_payload"]
 
+_BYTE_FORMATS = ("B", "b", "c")
 
 type Description = tuple[
     int | None, tuple[int, ...] | int | None, npt.DTypeLike | Dtype | None, tuple[int, ...] | None
@@ -76,10 +77,16 @@ def as_array(data: Any) -> npt.NDArray[Any] | None:
         return None
     if isinstance(data, bool | int | float | np.generic):
         return np.asarray(data)
-    if hasattr(data, "__dlpack__"):
-        return np.from_dlpack(data)
-    if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
-        return np.asarray(data)
+    try:
+        if hasattr(data, "__dlpack__"):
+            return np.from_dlpack(data)
+        if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+            return np.asarray(data)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"this {type(data).__name__} has no NumPy array: {error}; convert it first, a tensor of"
+            " PyTorch by detach(), cpu() or, from bfloat16, float()"
+        ) from error
     return None
 
 
@@ -96,6 +103,11 @@ def described_payload(
         raise ValueError(
             f"cannot publish a {type(data).__name__}: give a NumPy array or a bytes-like object"
         ) from None
+    if dtype is None and view.format not in _BYTE_FORMATS:
+        raise ValueError(
+            f"a {type(data).__name__} of format {view.format!r} and shape {view.shape} is not bytes:"
+            " publish numpy.asarray(it), or give its dtype and shape"
+        )
     if not view.contiguous:
         view = memoryview(view.tobytes())
     payload = view.cast("B") if view.nbytes else memoryview(b"")

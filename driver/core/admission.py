@@ -184,11 +184,13 @@ class AdmissionRules:
         self._check_layout(request, profile)
         if request.role == Role.PRODUCER and stream.producer is not None:
             name = self._descriptions.name_of_client(stream.producer.client_id)
+            holder, age = stream.producer, self._age_of(stream.producer.lease_id)
             raise _rejected(
-                f"producer already attached by {name}" if name else "producer already attached",
-                f"client {stream.producer.client_id} holds it under lease"
-                f" {stream.producer.lease_id}{self._age_of(stream.producer.lease_id)}; wait for it"
-                " to detach or expire",
+                f"producer already attached by {name}, client {holder.client_id}{age}"
+                if name
+                else "producer already attached",
+                f"client {holder.client_id} holds it under lease {holder.lease_id}{age}; wait for"
+                " it to detach or expire",
             )
         creates = request.publish_mode == PublishMode.EXISTING_OR_CREATE
         if not creates and stream.regions is None:

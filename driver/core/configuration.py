@@ -124,6 +124,10 @@ class DriverTable(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "announce_stream_id", self.control_stream_id)
         if not self.metadata_channel:
             msgspec.structs.force_setattr(self, "metadata_channel", self.control_channel)
+        for name in ("stream_id_range", "descriptor_stream_id_range", "control_stream_id_range"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, IdRange):
+                raise TypeError(f"{name}: {given!r} must be an IdRange, such as IdRange(1, 9)")
 
 
 class DiscoveryTable(msgspec.Struct, frozen=True, kw_only=True):

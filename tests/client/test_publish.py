@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array as arrays
 import logging
 import re
 from typing import Any
@@ -182,6 +183,65 @@ def test_C_073_a_committed_sequence_is_never_used_again(world: World) -> None:
     assert producer.publish(BYTES).seq == 2
     assert [f.seq for f in iter(consumer.poll, None)] == [0, 2]
     assert consumer.metrics()["drops_gap"] == 1
+
+
+def test_C_071_descriptors_that_are_accepted_again_are_logged_with_the_number_that_was_not(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A closed transport has a text of its own."""
+    client = world.client("it")
+    producer = client.producer(STREAM)
+    client.consumer(STREAM)
+    closed = Faults(offer_result=OfferResult.CLOSED)
+    world.network.set_faults(closed, transport="it", stream_id=1100)
+    with caplog.at_level(logging.WARNING, "tensor_pool.client"):
+        for _ in range(7):
+            producer.publish(BYTES)
+        world.network.set_faults(Faults(), transport="it", stream_id=1100)
+        for _ in range(3):
+            assert producer.publish(BYTES)
+    first, last = (record.getMessage() for record in caplog.records)
+    assert first.startswith(f"stream {STREAM}: descriptor not accepted (closed); ")
+    assert "media driver" in first
+    assert last == (f"stream {STREAM}: descriptors are accepted again, after 7 that were not")
+
+
+class Bfloat16:
+    """As a tensor of PyTorch."""
+
+    def __dlpack__(self, **_: object) -> object:
+        raise BufferError("Unsupported dtype in DLTensor: bfloat16")
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+class Unreadable:
+    def __array__(self, *_: object, **__: object) -> object:
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (Bfloat16(), "this Bfloat16 has no NumPy array: Unsupported dtype .* bfloat16, float"),
+        (Unreadable(), "this Unreadable has no NumPy array: Got unsupported ScalarType BFloat16;"),
+        (memoryview(np.zeros(3, np.float32)), r"of format 'f' and shape \(3,\) is not bytes:"),
+        (arrays.array("d", [1.0]), "a array of format 'd' .* publish numpy.asarray"),
+        (np.array([[1], "a"], object), "dtype object .* convert it"),
+        ([1, 2], "cannot publish a list: give a NumPy array"),
+    ],
+    ids=["dlpack", "array", "memoryview", "array.array", "object", "list"],
+)
+def test_C_074_data_that_cannot_be_described_is_refused_with_the_remedy(
+    world: World, data: object, text: str
+) -> None:
+    producer, consumer = world.pair()
+    with pytest.raises(ValueError, match=text):
+        producer.publish(data)
+    assert producer.publish(memoryview(b"bytes"))
+    assert producer.publish(memoryview(np.zeros(3, np.float32)), dtype=np.float32)
+    assert [frame.array.dtype.name for frame in iter(consumer.poll, None)] == ["uint8", "float32"]
 
 
 def test_C_071_back_pressure_is_logged_once_a_second(

@@ -49,6 +49,7 @@ def test_the_unit_file_uses_what_the_daemon_offers() -> None:
     unit.read(DOCS / "how-to" / "tensor-pool.service")
     service = unit["Service"]
     assert service["Type"] == "notify"
+    assert service["UMask"] == "0007"  # for the media driver's files; ours have modes of their own
     assert service["RestartPreventExitStatus"] == "2 3"
     for line in (service["ExecStart"], service["ExecStartPre"]):
         program, command, *options = line.split()

@@ -356,5 +356,8 @@ def test_S_046_the_driver_knows_the_clients_that_have_leases_by_name(asker: Aske
     descriptions = rig.driver._lifecycle.descriptions
     assert descriptions.name_of_client(70) == ClientName("camera.py", 4711, "robot")
     assert descriptions.name_of_client(71) is None
+    rig.clock.advance(1500 * MS)
     refused = rig.attach(72, Role.PRODUCER)
-    assert refused.error_message == ("producer already attached by camera.py (pid 4711 on robot)")
+    assert refused.error_message == (
+        "producer already attached by camera.py (pid 4711 on robot), client 70 for 1.5 s"
+    )

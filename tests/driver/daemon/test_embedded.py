@@ -93,6 +93,11 @@ def session(client: HandClient) -> list[tuple[Any, ...]]:
     return said
 
 
+def test_a_range_that_is_a_tuple_is_refused_with_the_remedy() -> None:
+    with pytest.raises(TypeError, match=r"stream_id_range: \(1, 9\) must be an IdRange, such as"):
+        DriverTable(stream_id_range=(1, 9))  # type: ignore[arg-type]
+
+
 def test_D_004_daemon_and_embedded_driver_say_the_same(
     config: DriverConfig, daemons: Daemons, clients: list[HandClient]
 ) -> None:
