@@ -105,8 +105,8 @@ def described_payload(
         ) from None
     if dtype is None and view.format not in _BYTE_FORMATS:
         raise ValueError(
-            f"a {type(data).__name__} of format {view.format!r} and shape {view.shape} is not bytes:"
-            " publish numpy.asarray(it), or give its dtype and shape"
+            f"a {type(data).__name__} of format {view.format!r} and shape {view.shape} is not"
+            " bytes: publish numpy.asarray(it), or give its dtype and shape"
         )
     if not view.contiguous:
         view = memoryview(view.tobytes())

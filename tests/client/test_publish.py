@@ -226,7 +226,10 @@ class Unreadable:
     [
         (Bfloat16(), "this Bfloat16 has no NumPy array: Unsupported dtype .* bfloat16, float"),
         (Unreadable(), "this Unreadable has no NumPy array: Got unsupported ScalarType BFloat16;"),
-        (memoryview(np.zeros(3, np.float32)), r"of format 'f' and shape \(3,\) is not bytes:"),
+        (
+            memoryview(np.zeros(3, np.float32)),
+            r"of format 'f' and shape \(3,\) is not bytes: publish",
+        ),
         (arrays.array("d", [1.0]), "a array of format 'd' .* publish numpy.asarray"),
         (np.array([[1], "a"], object), "dtype object .* convert it"),
         ([1, 2], "cannot publish a list: give a NumPy array"),
