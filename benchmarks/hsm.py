@@ -88,7 +88,7 @@ def against_hand_written(rounds: int) -> None:
 
 def features(rounds: int) -> None:
     print("\nSingle features (ns per event)                          ours    by hand   ratio")
-    for name, kind, other in hsm_features.PAIRS:
+    for name, kind, other, target in hsm_features.PAIRS:
         ours, by_hand = kind(), other()
         times = [
             (
@@ -101,7 +101,7 @@ def features(rounds: int) -> None:
             raise SystemExit(f"{name}: {ours.count} actions here, {by_hand.count} by hand")
         ratio = median(a / b for a, b in times)
         here, there = median(a for a, _ in times), median(b for _, b in times)
-        show(name, f"{here:.0f}", f"{there:.0f}", ratio, None)
+        show(name, f"{here:.0f}", f"{there:.0f}", ratio, target)
 
 
 def instances(rounds: int) -> None:

@@ -1,7 +1,8 @@
-"""Two small machines for single features, ours and written by hand.
+"""Small machines for single features, ours and written by hand.
 
 `Passing` has entry and exit handlers that take the event's argument; `Timed` has a timer in one of
-its two states. Both go from one state to the other and back.
+its two states. Both go from one state to the other and back. `Regions` has two regions of two
+states that both take the event; by hand these are two machines that are dispatched to in turn.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tensor_pool.hsm import (
     UNHANDLED,
     Machine,
     Outcome,
+    Region,
     State,
     on_entry,
     on_event,
@@ -57,6 +59,33 @@ class Timed(Machine):
 
     @on_entry(A)
     @on_entry(B)
+    def enter(self) -> None:
+        self.count += 1
+
+
+class Regions(Machine):
+    Both = State()
+    Left = Region(Both)
+    Right = Region(Both)
+    A = State(parent=Left)
+    B = State(parent=Left)
+    C = State(parent=Right)
+    D = State(parent=Right)
+    begin = on_initial(ROOT, target=Both)
+    left = on_initial(Left, target=A)
+    right = on_initial(Right, target=C)
+    a_b = on_event(A, "go", target=B)
+    b_a = on_event(B, "go", target=A)
+    c_d = on_event(C, "go", target=D)
+    d_c = on_event(D, "go", target=C)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @on_entry(A)
+    @on_entry(B)
+    @on_entry(C)
+    @on_entry(D)
     def enter(self) -> None:
         self.count += 1
 
@@ -123,7 +152,36 @@ class TimedByHand(_ByHand):
         return HANDLED
 
 
+class _OneOfTwo(_ByHand):
+    def a_to_b(self, arg: object) -> Outcome:
+        self.enter(arg)
+        self.in_a = False
+        return HANDLED
+
+    def b_to_a(self, arg: object) -> Outcome:
+        self.enter(arg)
+        self.in_a = True
+        return HANDLED
+
+
+class TwoByHand:
+    """Two machines instead of two regions."""
+
+    def __init__(self) -> None:
+        self.left, self.right = _OneOfTwo(), _OneOfTwo()
+
+    @property
+    def count(self) -> int:
+        return self.left.count + self.right.count
+
+    def dispatch(self, event: str, arg: object = None) -> Outcome:
+        first = self.left.dispatch(event, arg)
+        second = self.right.dispatch(event, arg)
+        return HANDLED if first or second else UNHANDLED
+
+
 PAIRS = (
-    ("entry and exit take the argument", Passing, PassingByHand),
-    ("a timer is armed and disarmed", Timed, TimedByHand),
+    ("entry and exit take the argument", Passing, PassingByHand, None),
+    ("a timer is armed and disarmed", Timed, TimedByHand, None),
+    ("a machine with two regions", Regions, TwoByHand, 1.5),
 )

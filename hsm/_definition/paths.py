@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..states import ANY, ROOT, Final, State, Terminate
+from ..states import ANY, ROOT, Final, Region, State, Terminate
 from .chart import Chart, Rule
 from .chart_of import chart_of
 from .introspection import Edge, edges_of_rule
@@ -34,7 +34,9 @@ def paths(machine: type[Machine]) -> Iterator[Path]:
     """Yield, for every reachable edge, a shortest sequence of events that takes it (H-265).
 
     Guards are assumed to answer as the way needs it, and handlers to choose the target it needs. A
-    recall is assumed to find no memory. The order is that of `machine.edges`.
+    recall is assumed to find no memory. Regions are walked one by one, as if no other region took
+    the same events; the way to the completion of their owner ends one region after the other. The
+    order is that of `machine.edges`.
 
     >>> from tensor_pool.hsm import Machine, State, on_event, on_initial, paths, ROOT
     >>> class Lamp(Machine):
@@ -59,6 +61,7 @@ class _Walk:
         self.chart = chart
         self.found: dict[Edge, tuple[Hashable, ...]] = {}
         self._arrived: set[State] = set()
+        self._ended: dict[State, dict[State, tuple[Hashable, ...]]] = {}
         self._resting: deque[tuple[State, tuple[Hashable, ...]]] = deque()
         self._arrive(ROOT, ())
         while self._resting:
@@ -109,17 +112,41 @@ class _Walk:
         if target in self._arrived:
             return
         self._arrived.add(target)
+        for state in self.chart.paths[target]:
+            for region in self.chart.regions.get(state, ()):
+                if region not in self.chart.paths[target]:
+                    self._arrive(region, events)
         initial = self.chart.initials.get(target)
         if initial is not None:
             self._take(initial, events)
         elif isinstance(target, Final):
+            if isinstance(target.parent, Region):
+                self._end_region(target.parent, events)
             if target.parent not in (None, ROOT):
                 self._complete(target.parent, events)
                 self._resting.append((target, events))
-        elif not isinstance(target, Terminate):
+        elif target not in self.chart.regions and not isinstance(target, Terminate):
             self._resting.append((target, events))
             if not self.chart.is_composite(target):
                 self._complete(target, events)
+
+    def _end_region(self, region: State, events: tuple[Hashable, ...]) -> None:
+        """A region has come to its end; the last one of its owner completes that."""
+        owner = region.parent or ROOT
+        ends = self._ended.setdefault(owner, {})
+        ends.setdefault(region, events)
+        if len(ends) == len(self.chart.regions[owner]):
+            first, *others = ends.values()
+            common = next(
+                (
+                    at
+                    for at, events in enumerate(zip(*ends.values(), strict=False))
+                    if len(set(events)) > 1
+                ),
+                min(map(len, ends.values())),
+            )
+            whole = sum((other[common:] for other in others), first)
+            self._complete(owner, whole)
 
     def _complete(self, state: State | None, events: tuple[Hashable, ...]) -> None:
         for rule in self.chart.completions.get(state or ROOT, ()):

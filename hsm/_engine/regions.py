@@ -42,6 +42,11 @@ class Branched:
             elif part is not None:
                 yield part
 
+    @property
+    def is_final(self) -> bool:
+        """Return True if all regions are at their final states."""
+        return all(isinstance(p, Final) and isinstance(p.parent, Region) for p in self.parts)
+
 
 def state_of(leaf: Leaf) -> State:
     """The leaf itself, or the state whose regions have the leaves."""

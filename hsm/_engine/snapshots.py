@@ -290,7 +290,8 @@ class _Reader:
             self._require(owner in self.tables.memories.cells, f"{owner.name} has no history")
             leaf = self._memory(value, self.chart.zones[owner])
             state = state_of(leaf)
-            below = self.chart.is_below(state, owner) or owner in self.chart.regions
+            below = self.chart.is_below(state, owner)
+            below = below or (state is owner and owner in self.chart.regions)
             self._require(below, f"{state.name} is not below {owner.name}")
             found[owner] = leaf
         return found
@@ -303,10 +304,11 @@ class _Reader:
                 continue
             leaf = next(
                 (
-                    leaf
+                    state_of(leaf)
                     for leaf in _reached(found.branches or found.state)
-                    if (completes := self.tables.nodes[leaf].completes) is not None
+                    if (completes := self.tables.nodes[state_of(leaf)].completes) is not None
                     and completes.name == name
+                    and (not isinstance(leaf, Branched) or leaf.is_final)
                 ),
                 None,
             )
@@ -365,9 +367,9 @@ def _leaves(found: Configuration) -> tuple[State, ...]:
     return (found.state,) if found.branches is None else tuple(found.branches.states)
 
 
-def _reached(leaf: Leaf) -> Iterator[State]:
+def _reached(leaf: Leaf) -> Iterator[Leaf]:
     """The leaves, and the states whose regions they are in."""
-    yield state_of(leaf)
+    yield leaf
     for part in leaf.parts if isinstance(leaf, Branched) else ():
         if part is not None:
             yield from _reached(part)

@@ -43,7 +43,8 @@ def _box(outline: Outline, anchors: Mapping[str, bool], node: Node, depth: int) 
     yield f'{pad}subgraph "cluster_{node.id}" {{'
     yield (
         f'{pad}  label={_heading(node)}; labeljust="l"; margin=14; '
-        f'style="rounded,filled"; fillcolor="{fill}"; color="{_INK}"; tooltip=" "'
+        f'style="rounded,filled{",dashed" if node.is_region else ""}"; '
+        f'fillcolor="{fill}"; color="{_INK}"; tooltip=" "'
     )
     yield from _content(outline, anchors, node, depth)
     yield f"{pad}}}"
@@ -87,6 +88,8 @@ def _shape(node: Node) -> str:
         )
     if node.kind == "choice":
         return 'shape=diamond, style=filled, fillcolor=white, width=0.3, height=0.3, label=""'
+    if node.kind == "fork":
+        return f'shape=box, style=filled, fillcolor="{_INK}", width=0.6, height=0.06, label=""'
     if node.kind in ("shallow", "deep"):
         sign = "H" if node.kind == "shallow" else "H*"
         return (

@@ -37,6 +37,7 @@ _SYMBOLS: dict[str, tuple[float, float]] = {
     "deep": (21.0, 21.0),
     "final": (17.0, 17.0),
     "terminate": (15.0, 15.0),
+    "fork": (44.0, 5.0),
 }
 
 

@@ -36,13 +36,11 @@ def _state(outline: Outline, node: Node, depth: int) -> Iterator[str]:
     pad = "    " * depth
     if node.kind == "initial":
         return
-    if node.kind == "choice":
-        yield f"{pad}state {node.id} <<choice>>"
+    if node.kind in ("choice", "fork"):
+        yield f"{pad}state {node.id} <<{node.kind}>>"
     elif node.kind == "composite":
         yield f'{pad}state "{_text(node.name)}" as {node.id} {{'
-        for child in outline.children(node.id):
-            yield from _state(outline, child, depth + 1)
-        yield from _arrows(outline, node, depth + 1)
+        yield from _inside(outline, node, depth + 1)
         yield f"{pad}}}"
     elif node.kind in _SIGNS:
         yield f'{pad}state "{_SIGNS[node.kind]}" as {node.id}'
@@ -57,6 +55,21 @@ def _state(outline: Outline, node: Node, depth: int) -> Iterator[str]:
             yield f"{pad}note right of {node.id}"
             yield from (f"{pad}    {_text(line)}" for line in lines)
             yield f"{pad}end note"
+
+
+def _inside(outline: Outline, node: Node, depth: int) -> Iterator[str]:
+    """The contents of a box; Mermaid separates regions by a line, and they have no names."""
+    separator = ""
+    for child in outline.children(node.id):
+        if not child.is_region:
+            yield from _state(outline, child, depth)
+            continue
+        if separator:
+            yield separator
+        separator = f"{'    ' * depth}--"
+        yield f"{'    ' * depth}%% {_text(child.name)}"
+        yield from _inside(outline, child, depth)
+    yield from _arrows(outline, node, depth)
 
 
 def _arrows(outline: Outline, owner: Node, depth: int) -> Iterator[str]:

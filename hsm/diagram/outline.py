@@ -7,22 +7,26 @@ from functools import cached_property
 from typing import Literal
 
 NodeKind = Literal[
-    "state", "composite", "final", "terminate", "initial", "choice", "shallow", "deep"
+    "state", "composite", "final", "terminate", "initial", "choice", "shallow", "deep", "fork"
 ]
-ArrowKind = Literal["initial", "event", "completion", "choice", "default"]
+ArrowKind = Literal["initial", "event", "completion", "choice", "default", "fork"]
 
 ROOT_ID = "ROOT"
 
 
 @dataclass(frozen=True)
 class Node:
-    """A vertex. `lines` stand inside its box: entry, exit, internal transitions, deferrals."""
+    """A vertex. `lines` stand inside its box: entry, exit, internal transitions, deferrals.
+
+    A region is a composite that is active together with its siblings.
+    """
 
     id: str
     name: str
     kind: NodeKind
     parent: str | None
     lines: tuple[str, ...] = ()
+    is_region: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 from .._definition.chart import Chart, Rule
 from .._definition.chart_of import chart_of
 from ..machine import Machine
-from ..states import ANY, DEEP, ROOT, SHALLOW, Final, History, State, Terminate
+from ..states import ANY, DEEP, ROOT, SHALLOW, Final, History, Region, State, Terminate
 from .outline import ROOT_ID, Arrow, ArrowKind, Node, NodeKind, Outline
 
 # Words that Mermaid reads as syntax, so that they cannot be ids.
@@ -77,7 +77,9 @@ class _Reader:
         for state in self._chart.states:
             ident = self._ids[state]
             parent = self._ids[state.parent or ROOT]
-            nodes.append(Node(ident, state.name, self._kind(state), parent, self._text(state)))
+            region = isinstance(state, Region)
+            node = Node(ident, state.name, self._kind(state), parent, self._text(state), region)
+            nodes.append(node)
             nodes += extras.get(ident, [])
         arrows = (Arrow(*ends, tuple(labels)) for ends, labels in self._arrows.items())
         return Outline(self._machine.__name__, tuple(nodes), tuple(arrows))
@@ -129,20 +131,22 @@ class _Reader:
         if not rule.targets:
             self._lines[rule.state].append(_label(events or "completion", rule))
         elif rule.is_declarative:
-            self._connect(source, self._entrance(_target(rule), rule.history), kind, label)
+            self._connect(source, self._end(rule), kind, label)
         else:
             self._read_imperative(source, rule, kind, label)
 
     def _read_imperative(self, source: str, rule: Rule, kind: ArrowKind, label: str) -> None:
         names = set(_names_used(rule.function, self._attributes))
+        depth = DEEP if "DEEP" in names else SHALLOW
         if "choice" in names:
             choice = self._choice(rule)
             self._connect(source, choice, kind, label)
             for target in rule.targets:
-                self._connect(choice, self._ids[target], "choice", "")
+                # A region is among the targets for its history only.
+                end = self._entrance(target, depth if isinstance(target, Region) else None)
+                self._connect(choice, end, "choice", "")
             return
         recalls = "transition_history" in names
-        depth = DEEP if "DEEP" in names else SHALLOW
         for target in rule.targets:
             by_history = recalls and target is not ROOT and self._chart.is_composite(target)
             end = self._entrance(target, depth if by_history else None)
@@ -152,10 +156,21 @@ class _Reader:
         ident = f"{self._ids[owner]}__initial"
         self._extra[ident] = Node(ident, "", "initial", self._ids[owner])
         if rule.is_declarative:
-            end = self._entrance(_target(rule), rule.history)
-            self._connect(ident, end, "initial", _label("", rule))
+            self._connect(ident, self._end(rule), "initial", _label("", rule))
         else:
             self._read_imperative(ident, rule, "initial", _label("", rule))
+
+    def _end(self, rule: Rule) -> str:
+        """The vertex that a declarative edge leads to."""
+        target = _target(rule)
+        if not rule.fork:
+            return self._entrance(target, rule.history)
+        home = self._ids[target.parent or ROOT]
+        ident = f"{home}__fork{len(self._extra)}"
+        self._extra[ident] = Node(ident, "", "fork", home)
+        for branch in rule.fork:
+            self._connect(ident, self._ids[branch], "fork", "")
+        return ident
 
     def _entrance(self, target: State, history: History | None) -> str:
         return self._ids[target] if history is None else self._history(target, history)

@@ -52,6 +52,7 @@ _STYLE = """\
     .legend text { font-size: 9px; fill: var(--soft); }
     .frame { fill: var(--paper); stroke: var(--ink); }
     .node path { fill: var(--state); stroke: var(--ink); }
+    .node .bar, .legend .bar { fill: var(--ink); }
     .node ellipse, .legend ellipse { fill: var(--ink); stroke: var(--ink); }
     .node .open, .legend .open { fill: var(--paper); stroke: var(--ink); }
     .cluster path { stroke: var(--ink); }
@@ -126,9 +127,10 @@ def _composite(box: Box, *, is_root: bool) -> Iterator[str]:
         )
         yield from _heading(box)
         return
+    dashed = ' stroke-dasharray="7 4"' if box.node.is_region else ""
     yield f'<g class="cluster d{min(box.depth, 4)}">'
     yield f"  <title>cluster_{escape(box.node.id)}</title>"
-    yield f'  <path d="{_rounded(box)}"/>'
+    yield f'  <path{dashed} d="{_rounded(box)}"/>'
     yield from (f"  {line}" for line in _heading(box))
     yield "</g>"
 
@@ -168,6 +170,9 @@ def _symbol(box: Box) -> Iterator[str]:
             f'<path class="open" d="M{x:.2f},{box.y:.2f}L{box.x + box.width:.2f},{y:.2f}'
             f'L{x:.2f},{box.y + box.height:.2f}L{box.x:.2f},{y:.2f}Z"/>'
         )
+    elif kind == "fork":
+        wide = f"{box.width:.2f}"
+        yield f'<path class="bar" d="M{box.x:.2f},{box.y:.2f}h{wide}v5h-{wide}z"/>'
     elif kind in ("shallow", "deep"):
         yield _ellipse(x, y, 10.5, "open")
         sign = "H" if kind == "shallow" else "H*"
@@ -259,12 +264,15 @@ _EXPLAINED = {
     "final": "final",
     "terminate": "end of the machine",
     "completion": "on completion",
+    "region": "active together",
+    "fork": "into several regions",
 }
 
 
 def _explained(layout: Layout) -> list[tuple[str, str]]:
-    kinds = [box.node.kind for box in layout.boxes.values()]
-    kinds += [route.course.arrow.kind for route in layout.routes]  # type: ignore[misc]
+    kinds: list[str] = [box.node.kind for box in layout.boxes.values()]
+    kinds += ["region" for box in layout.boxes.values() if box.node.is_region]
+    kinds += [route.course.arrow.kind for route in layout.routes]
     found: dict[str, str] = {}
     for kind, text in _EXPLAINED.items():
         if kind in kinds:
@@ -301,6 +309,10 @@ def _sample(kind: str, x: float, y: float) -> str:
         "choice": f"M{x:.2f},{y - 5:.2f}l7,5l-7,5l-7,-5z",
         "terminate": f"M{x - 4:.2f},{y - 4:.2f}l8,8m0,-8l-8,8",
         "completion": f"M{x - 7:.2f},{y:.2f}h16",
+        "region": f"M{x - 7:.2f},{y - 5:.2f}h14v10h-14z",
+        "fork": f"M{x - 7:.2f},{y - 2:.2f}h14v4h-14z",
     }
-    dashed = ' stroke-dasharray="4 3"' if kind == "completion" else ""
+    dashed = ' stroke-dasharray="4 3"' if kind in ("completion", "region") else ""
+    if kind == "fork":
+        dashed = ' class="bar"'
     return f'<path{dashed} d="{shapes[kind]}"/>'

@@ -14,6 +14,7 @@ from ..machine import Machine
 from ..states import ANY, DEEP, ROOT, SHALLOW, Final, History, State, Terminate
 from .document import Element, ScxmlError, write
 from .events import is_platform_event, matches
+from .regions import taken_in_several
 
 
 def export_scxml(machine: type[Machine]) -> str:
@@ -29,7 +30,9 @@ def export_scxml(machine: type[Machine]) -> str:
             states with children and no initial, handlers for ANY state, guards without a name.
             Further: completions of simple states that may be declined, histories of states that
             contain a `Final`, `ANY` where SCXML would take a `done.state` event. Events, guards
-            and functions that differ and share a name. Event names that are not single words,
+            and functions that differ and share a name. Transitions from a state with regions into
+            them, and events that two regions take where the order of the behaviours shows, since
+            SCXML leaves all states before it enters any. Event names that are not single words,
             that begin with `done` or `error`, or that are prefixes of others.
     """
     return write(_Exporter(machine).document())
@@ -67,7 +70,8 @@ class _Exporter:
                 self._problems.append(f"{state.name} defers events")
             if state in self._chart.timeouts:
                 self._problems.append(f"{state.name} has time events")
-            if self._chart.is_composite(state) and state not in self._chart.initials:
+            rests = self._chart.is_composite(state) and state not in self._chart.initials
+            if rests and state not in self._chart.regions:
                 self._problems.append(f"{state.name} rests without entering one of its children")
         for what, rules in (("entry", self._chart.entries), ("exit", self._chart.exits)):
             if None in rules:
@@ -76,6 +80,7 @@ class _Exporter:
             self._check_rule(rule)
         self._check_events()
         self._check_completions()
+        self._problems += taken_in_several(self._chart)
 
     def _check_events(self) -> None:
         """Refuse events that SCXML mistakes for other ones, for it has only their names."""
@@ -128,6 +133,10 @@ class _Exporter:
             self._problems.append(f"{where} has a guard without a name")
         if state is None or target is None or is_initial:
             return
+        if state in self._chart.regions and (
+            self._chart.is_below(target, state) or (rule.fork and target is state)
+        ):
+            self._problems.append(f"{where} leads into its own regions, and SCXML leaves it before")
         if target is ROOT:
             self._problems.append(f"{where} leads to ROOT")
         elif rule.history is not None:
@@ -147,6 +156,7 @@ class _Exporter:
 
     def _state(self, parent: Element, state: State) -> None:
         tag = "final" if isinstance(state, Final) else "state"
+        tag = "parallel" if state in self._chart.regions else tag
         element = parent.add(tag, id=self._id(state))
         self._initial(element, state)
         for kind in (SHALLOW, DEEP):
@@ -232,6 +242,8 @@ class _Exporter:
 
     def _target(self, rule: Rule) -> str:
         assert rule.target is not None
+        if rule.fork:
+            return " ".join(self._id(target) for target in rule.fork)
         if rule.history is not None:
             return self._history_id(rule.target, rule.history)
         return self._id(rule.target)

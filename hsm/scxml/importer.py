@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import new_class
 from typing import Any
 
+from .._definition.chart_of import chart_of
 from ..declarations import (
     Declaration,
     on_completion,
@@ -15,10 +16,11 @@ from ..declarations import (
     on_initial,
 )
 from ..machine import Machine
-from ..states import ANY, DEEP, ROOT, SHALLOW, Final, History, State
+from ..states import ANY, DEEP, ROOT, SHALLOW, Final, History, Region, State
 from .behaviours import Behaviours, NamedFunctions
 from .document import Element, ScxmlError, parse
 from .events import alphabet, descriptors, is_platform_event, loose_completions, matches, walk
+from .regions import taken_in_several
 from .subset import problems_of
 
 
@@ -49,6 +51,9 @@ def import_scxml(
     return _Importer(root, behaviours or {}).machine(name)
 
 
+_CHILDREN = ("state", "final", "parallel")
+
+
 class _Importer:
     """A reader that collects states first, then declarations; names resolve against all ids."""
 
@@ -58,6 +63,7 @@ class _Importer:
         self._problems: list[str] = []
         self._states: dict[str, State] = {}
         self._composites: set[State] = set()
+        self._parallels: set[State] = set()
         self._alphabet = alphabet(root)
         self._histories: dict[str, tuple[State, History]] = {}
         # The declarations in document order, which is the order of trial; each with the names of
@@ -67,7 +73,7 @@ class _Importer:
     def machine(self, name: str | None) -> type[Machine]:
         self._collect(self._root, ROOT)
         self._initial(self._root, ROOT)
-        for element in self._root.find("state", "final"):
+        for element in self._root.find(*_CHILDREN):
             self._declare(element)
         if self._problems:
             raise ScxmlError("this SCXML document has no equal here", tuple(self._problems))
@@ -88,12 +94,15 @@ class _Importer:
                 body[attribute] = declaration(self._functions.in_order(names))
         made = new_class(title, (Machine,), exec_body=lambda namespace: namespace.update(body))
         assert issubclass(made, Machine)
+        several = taken_in_several(chart_of(made))
+        if several:
+            raise ScxmlError("this SCXML document has no equal here", tuple(several))
         return made
 
     # States and histories.
 
     def _collect(self, element: Element, owner: State) -> None:
-        for child in element.find("state", "final", "history"):
+        for child in element.find(*_CHILDREN, "history"):
             id_ = child.attributes["id"]
             if id_ in self._states or id_ in self._histories:
                 self._problem(child, f"the id {id_} is used twice")
@@ -104,9 +113,22 @@ class _Importer:
                 self._histories[id_] = (owner, DEEP if kind == "deep" else SHALLOW)
             elif child.tag == "final":
                 self._states[id_] = Final(id_, parent=owner)
-            else:
-                self._states[id_] = State(id_, parent=owner)
+            elif owner in self._parallels and _is_region(child):
+                self._states[id_] = Region(owner, id_)
                 self._collect(child, self._states[id_])
+            else:
+                home = owner
+                if owner in self._parallels:  # a state with behaviours stands in a region
+                    home = self._states[f"{id_}.region"] = Region(owner, f"{id_}.region")
+                state = self._states[id_] = State(id_, parent=home)
+                if home is not owner:
+                    initial: Any = on_initial(home, target=state)
+                    self._members.append(((), initial))
+                if child.tag == "parallel":
+                    self._parallels.add(state)
+                    if len(child.find("state", "parallel")) < 2:
+                        self._problem(child, "a <parallel> with fewer than two regions")
+                self._collect(child, state)
             if child.tag != "history":
                 self._composites.add(owner)
 
@@ -128,13 +150,15 @@ class _Importer:
             if calls:
                 self._add(declare(state), calls)
         self._transitions(element, state)
-        for child in element.find("state", "final"):
+        for child in element.find(*_CHILDREN):
             self._declare(child)
 
     def _initial(self, element: Element, owner: State) -> None:
         """Declare the initial: `initial=`, `<initial>`, or else the first child, as in SCXML."""
+        if owner in self._parallels:
+            return
         blocks = element.find("initial")
-        inner = element.find("state", "final")
+        inner = element.find(*_CHILDREN)
         if not inner:
             if blocks or "initial" in element.attributes:
                 self._problem(element, "an initial of a state without children")
@@ -161,10 +185,15 @@ class _Importer:
                 continue
             self._refuse_conditions(transition)
             reached = self._resolve(transition)
-            if reached is not None and reached[1] is not None:
+            if reached is None:
+                continue
+            target, nested = reached
+            if nested is not None:
                 self._problem(transition, "a history whose default is a history")
-            elif reached is not None:
-                self._add_edge(on_history_default(owner, kind, target=reached[0]), transition)
+            elif isinstance(target, tuple):
+                self._problem(transition, "a history whose default is a fork")
+            else:
+                self._add_edge(on_history_default(owner, kind, target=target), transition)
 
     def _refuse_conditions(self, transition: Element) -> None:
         """An initial and a history default are taken unconditionally."""
@@ -262,7 +291,11 @@ class _Importer:
                 )
 
     def _has_equal(
-        self, element: Element, source: State, target: State, history: History | None
+        self,
+        element: Element,
+        source: State,
+        target: State | tuple[State, ...],
+        history: History | None,
     ) -> bool:
         """Refuse transitions that SCXML and UML run differently (docs/hsm/semantics.md)."""
         kind = element.attributes.get("type", "external")
@@ -270,7 +303,12 @@ class _Importer:
             self._problem(element, f"a transition of type {kind}")
             return False
         internal = kind == "internal"
+        if isinstance(target, tuple):
+            return all(self._has_equal(element, source, each, None) for each in target)
         inside = self._is_below(target, source)
+        if inside and source in self._parallels:
+            self._problem(element, "a transition from a <parallel> into its regions")
+            return False
         if inside and not internal:
             self._problem(element, "an external transition to the inside of its source")
         elif internal and not inside:
@@ -287,8 +325,12 @@ class _Importer:
             above = above.parent
         return above is other
 
-    def _resolve(self, element: Element) -> tuple[State, History | None] | None:
+    def _resolve(self, element: Element) -> tuple[State | tuple[State, ...], History | None] | None:
         names = element.attributes.get("target", "").split()
+        if len(names) > 1 and all(name in self._states for name in names):
+            fork = tuple(self._states[name] for name in names)
+            if self._leads_into_regions(fork):
+                return fork, None
         if len(names) != 1:
             self._problem(element, f"a transition with {len(names)} targets")
             return None
@@ -297,7 +339,19 @@ class _Importer:
         if names[0] not in self._states:
             self._problem(element, f"the target {names[0]}, which no state has as its id")
             return None
-        return self._states[names[0]], None
+        target = self._states[names[0]]
+        if isinstance(target, Region):  # its siblings are entered too
+            target = target.parent or ROOT
+        return target, None
+
+    def _leads_into_regions(self, targets: tuple[State, ...]) -> bool:
+        """True if the targets lie in different regions of one `<parallel>`."""
+        for parallel in self._parallels:
+            regions = [s for s in self._states.values() if s.parent is parallel]
+            entered = {r for r in regions for t in targets if self._is_below(t, r)}
+            if len(entered) == len(targets):
+                return True
+        return False
 
     # Behaviours.
 
@@ -322,6 +376,12 @@ class _Importer:
 
     def _problem(self, element: Element, what: str) -> None:
         self._problems.append(f"line {element.line}: {what}: not supported")
+
+
+def _is_region(element: Element) -> bool:
+    """True for the child of a `<parallel>` that is nothing but a region."""
+    behaves = element.find("onentry", "onexit", "transition")
+    return element.tag == "state" and bool(element.find(*_CHILDREN)) and not behaves
 
 
 def _contains_final(element: Element) -> bool:

@@ -9,10 +9,20 @@ from .document import Element
 
 _CONTENT: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "scxml": frozenset({"state", "final", "initial"}),
+        "scxml": frozenset({"state", "final", "initial", "parallel"}),
         "state": frozenset(
-            {"state", "final", "initial", "history", "onentry", "onexit", "transition"}
+            {
+                "state",
+                "final",
+                "initial",
+                "parallel",
+                "history",
+                "onentry",
+                "onexit",
+                "transition",
+            }
         ),
+        "parallel": frozenset({"state", "parallel", "history", "onentry", "onexit", "transition"}),
         "final": frozenset(),
         "initial": frozenset({"transition"}),
         "history": frozenset({"transition"}),
@@ -26,6 +36,7 @@ _ATTRIBUTES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "scxml": frozenset({"name", "version", "initial"}),
         "state": frozenset({"id", "initial"}),
+        "parallel": frozenset({"id"}),
         "final": frozenset({"id"}),
         "initial": frozenset(),
         "history": frozenset({"id", "type"}),
@@ -53,7 +64,9 @@ def _check(element: Element, problems: list[str]) -> None:
         f"{line}: <{element.tag}> has an attribute {name}: not supported"
         for name in sorted(unknown)
     ]
-    if element.tag in ("state", "final", "history") and not element.attributes.get("id"):
+    if element.tag in ("state", "parallel", "final", "history") and not element.attributes.get(
+        "id"
+    ):
         problems.append(f"{line}: <{element.tag}> has no id")
     if element.text.strip():
         problems.append(f"{line}: <{element.tag}> contains text: not supported")

@@ -9,6 +9,7 @@ import pytest
 
 from tensor_pool.hsm import (
     DEEP,
+    DEFERRED,
     HANDLED,
     ROOT,
     SHALLOW,
@@ -19,10 +20,12 @@ from tensor_pool.hsm import (
     Outcome,
     Region,
     State,
+    TransitionError,
     on_completion,
     on_entry,
     on_event,
     on_exit,
+    on_history_default,
     on_initial,
     on_timeout,
 )
@@ -430,3 +433,236 @@ def test_H_253_a_target_inside_and_a_fork_leave_the_others_to_their_initials(
     assert m.taken() == log
     m.dispatch("leave")
     assert m.taken() == " ".join(f"-{name[1:]}" for name in reversed(log.split()[1:])) + " +Idle"
+
+
+# H-254 ------------------------------------------------------------------------------------------
+
+
+class Crossing(Logged):
+    Out = State()
+    A = State()
+    R, S = Region(A), Region(A)
+    R1, R2 = State(parent=R), State(parent=R)
+    S1, S2 = State(parent=S), State(parent=S)
+    begin = on_initial(ROOT, target=A)
+    r, s = on_initial(R, target=R1), on_initial(S, target=S1)
+
+    @on_event(R1, "go", targets=(S2, R2, S, R, A, Out))
+    def go(self, to: tuple[str, State]) -> Outcome:
+        how, target = to
+        if how == "choice":
+            return self.choice(self.A, [], otherwise=target)
+        if how == "history":
+            return self.transition_history(target, DEEP)
+        return self.transition(target)
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "text"),
+    [
+        ("go", "S2", "in another region"),
+        ("go", "R", "is a region"),
+        ("go", "S", "in another region"),
+        ("choice", "S2", "in another region"),
+        ("history", "S", "not among the targets|in another region"),
+    ],
+)
+def test_H_254_an_imperative_crossing_is_refused_before_any_exit(
+    how: str, name: str, text: str
+) -> None:
+    m = Crossing()
+    m.taken()
+    with pytest.raises(TransitionError, match=text):
+        m.dispatch("go", (how, getattr(m, name)))
+    assert (m.taken(), leaves(m), m.is_running) == ("", "R1 S1", True)
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "log"),
+    [
+        ("go", "R2", "-R1 +R2"),
+        ("go", "A", "-S1 -R1 +R1 +S1"),
+        ("go", "Out", "-S1 -R1 -A +Out"),
+        ("history", "R", "-R1 +R1"),
+    ],
+)
+def test_H_254_transitions_within_a_region_and_out_of_it_are_taken(
+    how: str, name: str, log: str
+) -> None:
+    m = Crossing()
+    m.taken()
+    m.dispatch("go", (how, getattr(m, name)))
+    assert m.taken() == log
+
+
+# H-255 ------------------------------------------------------------------------------------------
+
+
+def test_H_255_the_owner_completes_once_when_all_regions_are_final() -> None:
+    m = Printer()
+    m.dispatch("resume")
+    m.taken()
+    m.dispatch("finish")
+    assert m.taken() == "-Loaded -Wet -Working +Off"
+    m.dispatch("power")
+    for event in ("load", "finish"):
+        m.dispatch(event)
+    assert leaves(m) == "PaperDone Dry"
+    for event in ("fill", "finish"):
+        m.dispatch(event)
+    assert leaves(m) == "Off"
+
+
+def test_H_255_several_completions_are_processed_in_the_order_in_which_they_arose() -> None:
+    class Joined(Logged):
+        A, After = State(), State()
+        R, S = Region(A), Region(A)
+        R1, R2, R_end = State(parent=R), State(parent=R), Final(parent=R)
+        S1, S2, S_end = State(parent=S), State(parent=S), Final(parent=S)
+        begin = on_initial(ROOT, target=A)
+        r, s = on_initial(R, target=R1), on_initial(S, target=S1)
+        r1, s1 = on_completion(R1, target=R2), on_completion(S1, target=S2)
+        r2, s2 = on_completion(R2, target=R_end), on_completion(S2, target=S_end)
+        joined = on_completion(A, target=After)
+
+    m = Joined()
+    assert m.taken() == "+A +R1 +S1 -R1 +R2 -S1 +S2 -R2 -S2 -A +After"
+
+
+def test_H_255_nested_regions_join_one_after_the_other() -> None:
+    class Joined(Nested):
+        t_end, u_end = Final(parent=Nested.T), Final(parent=Nested.U)
+        r_end, s_end = Final(parent=Nested.R), Final(parent=Nested.S)
+        t1 = on_event(Nested.T1, "t", target=t_end)
+        u1 = on_event(Nested.U1, "u", target=u_end)
+        s1 = on_event(Nested.S1, "s", target=s_end)
+        b = on_completion(Nested.B, target=r_end)
+        a = on_completion(Nested.A, target=Nested.Idle)
+
+    m = Joined()
+    for event, expected in (
+        ("go", "T1 U1 S1"),
+        ("t", "t_end U1 S1"),
+        ("s", "t_end U1 s_end"),
+        ("u", "Idle"),
+    ):
+        m.dispatch(event)
+        assert leaves(m) == expected
+
+
+# H-256 ------------------------------------------------------------------------------------------
+
+
+def _waiting(*, taker: str, deferrer: str) -> Machine:
+    """B, with regions T and U, is in region R of A; in region S is S1."""
+
+    class Waiting(Machine):
+        A = State(defer=["x"] if deferrer == "A" else [])
+        R, S = Region(A), Region(A)
+        B = State(parent=R, defer=["x"] if deferrer == "B" else [])
+        T, U = Region(B), Region(B)
+        T1 = State(parent=T, defer=["x"] if deferrer == "T1" else [])
+        U1 = State(parent=U, defer=["x"] if deferrer == "U1" else [])
+        S1 = State(parent=S, defer=["x"] if deferrer == "S1" else [])
+        begin = on_initial(ROOT, target=A)
+        r, s, t, u = (
+            on_initial(R, target=B),
+            on_initial(S, target=S1),
+            on_initial(T, target=T1),
+            on_initial(U, target=U1),
+        )
+
+        @on_event(taker, "x")
+        def take(self, arg: object) -> Outcome:
+            return HANDLED
+
+    return Waiting()
+
+
+@pytest.mark.parametrize(
+    ("taker", "deferrer", "result"),
+    [
+        ("T1", "U1", HANDLED),  # a sibling region takes it
+        ("U1", "T1", HANDLED),
+        ("S1", "T1", HANDLED),
+        ("T1", "S1", HANDLED),
+        ("S1", "B", HANDLED),
+        ("T1", "B", HANDLED),  # inside the deferring state
+        ("T1", "A", HANDLED),
+        ("B", "T1", DEFERRED),  # around the deferring state
+        ("A", "T1", DEFERRED),
+        ("A", "B", DEFERRED),
+        ("A", "S1", DEFERRED),
+        ("ROOT", "U1", DEFERRED),
+        ("B", "S1", HANDLED),
+    ],
+)
+def test_H_256_who_takes_and_who_defers(taker: str, deferrer: str, result: Outcome) -> None:
+    m = _waiting(taker=taker, deferrer=deferrer)
+    assert m.dispatch("x") is result
+    assert m.snapshot()["deferred"] == ([["x", None]] if result is DEFERRED else [])
+
+
+# H-257 ------------------------------------------------------------------------------------------
+
+
+class Remembering(Nested):
+    ink = on_event(Nested.Idle, "only R", target=Nested.R, history=DEEP)
+    ink_shallow = on_event(Nested.Idle, "only S", target=Nested.S, history=SHALLOW)
+    around = on_event(Nested.A, "back", target=Nested.A, history=DEEP)
+    region = on_event(Nested.A, "back R", target=Nested.R, history=DEEP)
+    default = on_history_default(Nested.S, DEEP, target=Nested.S2)
+    only_s_deep = on_event(Nested.Idle, "default S", target=Nested.S, history=DEEP)
+
+
+@pytest.mark.parametrize(
+    ("event", "log"),
+    [
+        ("again", "-Idle +A +B +T2 +U1 +S2 +S22"),
+        ("again shallow", "-Idle +A +B +T1 +U1 +S2 +S21"),
+        ("only R", "-Idle +A +B +T2 +U1 +S1"),
+        ("only S", "-Idle +A +B +T1 +U1 +S2 +S21"),
+    ],
+)
+def test_H_257_deep_restores_every_leaf_and_shallow_the_children(event: str, log: str) -> None:
+    m = Remembering()
+    for each in ("go", "step", "leave"):
+        m.dispatch(each)
+    m.taken()
+    m.dispatch(event)
+    assert m.taken() == log
+
+
+def test_H_257_an_active_owner_is_left_and_restored() -> None:
+    m = Remembering()
+    for each in ("go", "step"):
+        m.dispatch(each)
+    m.taken()
+    m.dispatch("back")
+    assert m.taken() == "-S22 -S2 -U1 -T2 -B -A +A +B +T2 +U1 +S2 +S22"
+    m.dispatch("back R")
+    assert m.taken() == "-S22 -S2 -U1 -T2 -B -A +A +B +T2 +U1 +S1"
+
+
+def test_H_257_a_region_without_memory_takes_its_default_or_its_initial() -> None:
+    m = Remembering()
+    m.taken()
+    m.dispatch("default S")
+    assert m.taken() == "-Idle +A +B +T1 +U1 +S2 +S21"
+    m = Remembering()
+    m.dispatch("only R")
+    assert leaves(m) == "T1 U1 S1"
+
+
+def test_H_257_a_final_region_is_entered_by_its_initial() -> None:
+    class Ended(Printer):
+        end = None
+        again = on_event(Printer.Off, "again", target=Printer.Working, history=DEEP)
+
+    m = Ended()
+    for event in ("resume", "finish", "power", "again"):
+        m.dispatch(event)
+    assert leaves(m) == "Empty Dry"
+    for event in ("load", "finish", "fill", "power", "again"):
+        m.dispatch(event)
+    assert leaves(m) == "Empty Wet"

@@ -180,8 +180,15 @@ def _exportable(chart: Chart) -> Chart:
     def contains_final(owner: str) -> bool:
         return any(around(final, owner) for final in finals)
 
+    regions = {v.name: v.parent for v in chart.vertices if v.kind == "region"}
+
+    def regions_around(state: str) -> list[str]:
+        return [region for region in regions if around(state, region)]
+
     initials = []
     for owner in ["ROOT", *dict.fromkeys(v.parent for v in chart.vertices if v.parent != "ROOT")]:
+        if owner in regions.values():
+            continue
         known = next((i for i in chart.initials if i.owner == owner), None)
         below = [v.name for v in chart.vertices if v.parent == owner]
         if known is None or known.plan is not None or (known.history and contains_final(owner)):
@@ -198,7 +205,26 @@ def _exportable(chart: Chart) -> Chart:
     for rule in chart.rules:
         if rule.plan is not None and not (rule.plan.what == "handle" and rule.plan.when is None):
             continue
-        if rule.state == "ROOT" or rule.target == "ROOT":
+        if rule.state == "ROOT" or rule.target == "ROOT" or rule.after is not None:
+            continue
+        if rule.state in regions.values() and rule.target is not None:
+            if rule.fork and rule.state == rule.target:
+                continue
+            if around(rule.target, rule.state):
+                continue
+        around_it = regions_around(rule.state)
+        if around_it and rule.event == "*":
+            continue
+        # Events that two regions take have no equal (see `taken_in_several`).
+        if rule.event is not None and any(
+            other.event == rule.event
+            and any(
+                regions[here] == regions[there] and here != there
+                for here in around_it
+                for there in regions_around(other.state)
+            )
+            for other in rules
+        ):
             continue
         if rule.target is not None and around(rule.state, rule.target):
             continue
@@ -315,7 +341,12 @@ def _with(body: str) -> str:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ("<parallel id='p'/>", "<parallel> in <scxml>"),
+        ("<parallel id='p'/>", "a <parallel> with fewer than two regions"),
+        (
+            "<parallel id='p'><state id='a'><transition event='x' target='b'/></state>"
+            "<state id='b'/><transition event='y' target='a' type='internal'/></parallel>",
+            "a transition from a <parallel> into its regions",
+        ),
         ("<datamodel><data id='x'/></datamodel><state id='a'/>", "<datamodel> in <scxml>"),
         ("<state id='a'><invoke/></state>", "<invoke> in <state>"),
         ("<state id='a'><onentry><script>x()</script></onentry></state>", "<script> in <onentry>"),
