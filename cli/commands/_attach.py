@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tensor_pool.client.attachment.counter_names import LOSS_COUNTERS
 from tensor_pool.client.client import Client
 from tensor_pool.client.consumer.consumer import Consumer
 from tensor_pool.client.producer.producer import Producer
@@ -19,7 +20,7 @@ from ..support.signals import Stop
 
 __all__ = ["attach_consumer", "attach_producer", "lost_frames"]
 
-_LOSSES = ("drops_gap", "drops_late", "drops_resync", "drops_unmapped", "drops_epoch")
+_LOSSES = [name for name in LOSS_COUNTERS if name != "drops_rate"]  # that was on purpose
 
 
 def attach_consumer(

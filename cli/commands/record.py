@@ -146,7 +146,7 @@ class _Session:
     """One recording: frames and metadata of a consumer into a file.
 
     `lost` counts from the first recorded frame on: the holes in the sequence of an epoch, and from
-    one epoch to the next the descriptors that came while nothing was mapped.
+    one epoch to the next the frames that passed meanwhile.
     """
 
     def __init__(self, consumer: Consumer, file: IO[bytes], compression: str) -> None:
@@ -225,20 +225,22 @@ class _Session:
             epoch = recorded.epoch
             if not taken:
                 self._at_first_frame = lost_frames(consumer)
-                self._unmapped = self._drops_while_unmapped()
+                self._unmapped = self._missed_while_unmapped()
                 if sys.stderr.isatty():
                     complain("recording; Ctrl-C ends it")
+            holes = self._gaps.count
             if self._gaps.add(epoch, recorded.seq):
-                before, self._unmapped = self._unmapped, self._drops_while_unmapped()
+                before, self._unmapped = self._unmapped, self._missed_while_unmapped()
                 self._lost_between_epochs += self._unmapped - before
+            elif self._gaps.count != holes:
+                self._unmapped = self._missed_while_unmapped()
             self._take_metadata(writing, epoch)
             writing.put(recorded)
             taken += 1
         return epoch
 
-    def _drops_while_unmapped(self) -> int:
-        drops = lost_frames(self._consumer)
-        return drops.get("drops_unmapped", 0) + drops.get("drops_epoch", 0)
+    def _missed_while_unmapped(self) -> int:
+        return lost_frames(self._consumer).get("missed_unmapped", 0)
 
     def _take_metadata(self, writing: _Writing, epoch: int) -> None:
         """Record the metadata if it has changed since the last call."""

@@ -7,6 +7,7 @@ __all__ = [
     "CONSUMER_COUNTERS",
     "LATE_REASONS",
     "LEASE_LOSSES",
+    "LOSS_COUNTERS",
     "PRODUCER_COUNTERS",
     "lease_loss_counter",
 ]
@@ -77,6 +78,9 @@ LATE_REASONS = (
     "header_invalid",
     "payload_invalid",
 )
+
+# A frame that was published since the attach and not received is in exactly one of them (C-108).
+LOSS_COUNTERS = ("drops_gap", "drops_late", "drops_rate", "drops_resync", "missed_unmapped")
 
 CONSUMER_COUNTERS = (
     *ATTACHMENT_COUNTERS,

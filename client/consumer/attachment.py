@@ -110,7 +110,6 @@ class ConsumerAttachment(Attachment):
             failed=self._refuse_stream,
         )
         self._granted_epoch = 0  # when this lease began
-        self._left_at = (0, -1)  # epoch and last seq of the previous mapping
         self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)
         self._failed_mapping = False
         self._declined: list[tuple[str, str]] = []
@@ -337,8 +336,6 @@ class ConsumerAttachment(Attachment):
     def start_reading(self, mapping: StreamMapping) -> None:
         self._failed_mapping = False
         state = ReadState(mapping, self.connection, self.counters, self.clock.monotonic_ns)
-        if self._left_at[0] == state.epoch:
-            state.left_at = self._left_at[1]
         self._progress = ProgressReader(state)
         self.metadata.begin_epoch(state.epoch)
         began_meanwhile = state.epoch > self._granted_epoch
@@ -348,11 +345,7 @@ class ConsumerAttachment(Attachment):
 
     def stop_reading(self) -> None:
         self._progress = None
-        state, self.receiver.state = self.receiver.state, None
-        if state is not None:
-            seen_any = state.next_seq >= 0 or state.last_seq > 0
-            self._left_at = (state.epoch, state.last_seq if seen_any else state.left_at)
-            state.close()
+        self.receiver.end()
 
     def keep_error(self, error: Exception) -> None:
         super().keep_error(error)

@@ -152,7 +152,7 @@ class AssignedStreams:
         with contextlib.suppress(TransportError):  # at the next look
             awaited = self._awaited or self._subscribe(*self.descriptor)
             self._awaited = awaited
-            self._switch(self._subscribe_shared(), shared=True)
+            self._switch(self._subscribe_shared(), shared=True, was_unserved=True)
             _log.info(
                 "descriptor stream %d has no publisher; reading the shared one", self.descriptor[1]
             )
@@ -182,11 +182,15 @@ class AssignedStreams:
         self.control = NO_STREAM
         self._exchange_control(None)
 
-    def _switch(self, subscription: Subscription, *, shared: bool) -> None:
+    def _switch(
+        self, subscription: Subscription, *, shared: bool, was_unserved: bool = False
+    ) -> None:
         self._reading = subscription
         self._reads_shared = shared
         self._newest_seen = None
-        self._receiver.switch(subscription, private=self.is_private and not shared)
+        self._receiver.switch(
+            subscription, private=self.is_private and not shared, was_unserved=was_unserved
+        )
 
     def _drop_awaited(self) -> None:
         awaited, self._awaited = self._awaited, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -77,18 +77,21 @@ class ReadState:
         "filled_to",
         "fills",
         "format",
+        "is_later_epoch",
         "is_open",
         "is_overrun",
+        "is_regressed",
+        "is_resynced",
         "joined_at",
         "largest_stride_bytes",
         "last_seq",
-        "left_at",
         "mapping",
         "mask",
         "newest_seen",
         "next_seq",
         "now",
         "prefix",
+        "resumes",
         "ring",
         "stream_id",
         "switched_at",
@@ -129,11 +132,14 @@ class ReadState:
         self.is_open = True
         self.tracks = False  # whether a descriptor was seen since mapping or resync
         self.last_seq = 0
-        self.left_at = -1  # last seq of an earlier mapping of this epoch, until a frame is seen
+        self.resumes: ReadState | None = None  # the previous mapping of this epoch
         self.next_seq = -1  # last_seq + 1 while tracking: the common case in one comparison
         self.is_overrun = False  # the producer came round to a frame before it was used
         self._resume_at = 0
-        self.joined_at: int | None = None  # newest seq when the descriptor stream was joined
+        self.joined_at: int | None = None  # what is newer is this consumer's to hear
+        self.is_later_epoch = False  # the consumer had read an earlier epoch
+        self.is_resynced = False  # the next frame may have any sequence
+        self.is_regressed = False  # its sequences went back: they do not count any more
         self.switched_at = -1  # last seq before the descriptor stream was changed
         self.fills = False  # a gap may come from a stream that was joined late (C-107)
         self.filled_to = -1  # the newest frame that was read before its descriptor
@@ -175,15 +181,45 @@ class ReadState:
         return found
 
     @property
+    def accounted(self) -> int | None:
+        """The newest sequence that was delivered, counted, or from before the attach.
+
+        None: no sequence of this epoch is known yet.
+        """
+        if self.tracks or self.resumes is None:
+            return self.last_seq if self.tracks else self.joined_at
+        return self.resumes.accounted
+
+    @property
     def read_up_to(self) -> int:
-        """The last sequence that was handled, in this mapping of the epoch or an earlier one."""
-        return self.last_seq if self.tracks else self.left_at
+        """As `accounted`; -1 where nothing is known."""
+        return -1 if (accounted := self.accounted) is None else accounted
 
     def newest_seq(self) -> int:
         """Sequence of the newest frame that is committed in the ring; -1 for none."""
-        words = np.asarray(self.words)[self.word_indices[0] :: _WORDS_PER_SLOT]
-        committed = words[words & np.uint64(1) == 1]
-        return int(committed.max()) >> 1 if committed.size else -1
+        return int(seqs.max()) if (seqs := self._committed_seqs()).size else -1
+
+    def oldest_seq(self) -> int | None:
+        """Sequence of the oldest frame that is committed in the ring; None for none."""
+        return int(seqs.min()) if (seqs := self._committed_seqs()).size else None
+
+    @property
+    def is_once_around(self) -> bool:
+        """True if every slot has been used, so that the first frames of the epoch may be gone."""
+        return bool(self._slot_words().all())
+
+    def _slot_words(self) -> npt.NDArray[np.uint64]:
+        ring = self.ring
+        words = np.frombuffer(ring, np.uint64) if len(ring) else np.empty(0, np.uint64)
+        return words[self.word_indices[0] :: _WORDS_PER_SLOT]
+
+    def _committed_seqs(self) -> npt.NDArray[np.uint64]:
+        words = self._slot_words()
+        seqs: npt.NDArray[np.uint64] = words >> np.uint64(1)
+        is_committed = words & np.uint64(1) == 1
+        # A word that does not belong to its slot is a faulty producer's.
+        is_committed &= seqs & np.uint64(self.mask) == np.arange(len(words), dtype=np.uint64)
+        return cast("npt.NDArray[np.uint64]", seqs[is_committed])
 
     def skips(self, seq: int) -> bool:
         """True for a frame that an overrun consumer leaves out (C-101).

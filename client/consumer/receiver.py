@@ -22,6 +22,7 @@ from ..attachment.events import RoleEvent
 from ..rate_gate import RateGate
 from .announced import Announced
 from .frame import Frame
+from .frame_account import FrameAccount
 from .read_state import UNMAPPED_MEANWHILE, ReadState
 
 __all__ = ["Receiver"]
@@ -64,8 +65,9 @@ class Receiver:
         self.max_rate_hz = 0
         self.skips_are_intended = False  # a private stream with a rate cap (W-110)
         self.is_private = False
+        self._account = FrameAccount(counters)
         self._history: tuple[ReadState, int] | None = None  # to be read first
-        self._successor: tuple[Subscription, bool] | None = None
+        self._successor: tuple[Subscription, bool, bool] | None = None
         self._poll_subscription: Callable[..., int] | None = None
         self._handler: Callable[..., None] = self._on_fragment
         self.frames_ok = 0
@@ -92,9 +94,14 @@ class Receiver:
         elif self._gate is None or self._gate.period_ns != 1_000_000_000 // max_rate_hz:
             self._gate = RateGate(max_rate_hz)
 
-    def switch(self, subscription: Subscription, *, private: bool) -> None:
-        """Read another descriptor stream once what waits on the present one is read (W-164)."""
-        overtaken, self._successor = self._successor, (subscription, private)
+    def switch(
+        self, subscription: Subscription, *, private: bool, was_unserved: bool = False
+    ) -> None:
+        """Read another descriptor stream once what waits on the present one is read (W-164).
+
+        `was_unserved`: frames were published of which the present one brought none.
+        """
+        overtaken, self._successor = self._successor, (subscription, private, was_unserved)
         if overtaken is not None:
             overtaken[0].close()
         if self.subscription is None:
@@ -119,7 +126,7 @@ class Receiver:
         successor, self._successor = self._successor, None
         if successor is None:
             return
-        subscription, private = successor
+        subscription, private, was_unserved = successor
         previous, self.subscription = self.subscription, subscription
         poll_fragments = getattr(subscription, "poll_fragments", None)
         if self._reads_alone and poll_fragments is not None:
@@ -133,9 +140,10 @@ class Receiver:
                 if not previous.poll(self._on_fragment, _FRAGMENTS_PER_POLL):
                     break
         state, skipped = self.state, self.skips_are_intended
-        if previous is None and state is not None and not state.fills:
-            # Every frame that is published from now on arrives.
-            state.joined_at = state.newest_seq()
+        if previous is None and state is not None:
+            self._account.attach(state)
+        if was_unserved and state is not None and state.is_later_epoch:
+            state.joined_at = -1  # such a producer is not a bridge: its numbers begin at 0
         self.is_private = private
         self.skips_are_intended = private and self.max_rate_hz > 0
         self.configure(self.mode, self.max_rate_hz)
@@ -243,6 +251,7 @@ class Receiver:
                 if state.is_open:
                     raise
                 self._counters.inc("drops_unmapped")  # unmapped by the conductor meanwhile
+                self._counters.inc("missed_unmapped")
                 continue
             # Row 23 is the frame's own: `valid` and `copy()` load the word after the payload.
             state.accepted_words[index] = word
@@ -273,13 +282,24 @@ class Receiver:
 
         With `from_the_first` no frame of the epoch is to be missed that the ring still has (C-107).
         """
+        self._account.begin(
+            state, is_read=self.subscription is not None, from_the_first=from_the_first
+        )
         if from_the_first and not self.skips_are_intended:
-            state.fills, state.joined_at = True, -1
+            state.fills = True
             history = state.mask + 1
         if history:
             # No descriptor fits this prefix, so that none is handled before the history is read.
             state.prefix, self._history = b"history first", (state, history)
         self.state = state
+
+    def end(self) -> None:
+        """The mapping that is read is about to go."""
+        state, self.state = self.state, None
+        if state is None:
+            return
+        self._account.end(state)
+        state.close()
 
     def look_into_ring(self) -> None:
         """Read frames whose descriptors went to a stream that was joined late (C-107).
@@ -308,13 +328,15 @@ class Receiver:
         if state is not self.state or not state.is_open:
             return
         state.prefix = state.usual_prefix
-        seqs = [seq for seq in state.committed() if seq > state.read_up_to][-count:]
+        is_known = state.fills or state.is_later_epoch or state.resumes is not None
+        read_up_to = state.read_up_to if is_known else -1
+        seqs = [seq for seq in state.committed() if seq > read_up_to][-count:]
         if not seqs:
             return
         if state.fills:
             state.filled_to = seqs[-1]
-        else:
-            state.left_at, state.joined_at = -1, None  # older frames were left out, not missed
+        elif not is_known:
+            state.joined_at = seqs[0] - 1  # older frames were left out, not missed
         self._pending.appendleft(_SWITCHED)  # their descriptors may be on their way still
         self._put_first(state, seqs)
 
@@ -386,9 +408,12 @@ class Receiver:
             or self._now() > self._connection.deadline_ns
         ):
             counters.inc("drops_unmapped")
+            if state is None or message.epoch != state.epoch:
+                self._account.note_dropped(message.epoch, message.seq)
             return None
         if message.epoch != state.epoch:
             counters.inc("drops_epoch")
+            self._account.note_dropped(message.epoch, message.seq)
             if message.epoch > state.epoch:
                 self._condemn(state, RoleEvent.INVALID_NEWER_EPOCH)
             return None
@@ -410,22 +435,15 @@ class Receiver:
         if state.fills and seq > state.read_up_to + 1 and self._fill(state, fields):
             return False
         if not state.tracks:
-            joined_at, state.joined_at = state.joined_at, None
-            if 0 <= state.left_at < seq:
-                counters.inc("missed_unmapped", seq - state.left_at - 1)
-            elif joined_at is not None and seq <= joined_at:
-                # Unread by some other subscriber: published before this one joined (W-106).
-                state.joined_at = joined_at
+            if not self._account.take_first(state, seq):
                 return False
-            elif joined_at is not None:
-                counters.inc("drops_gap", seq - joined_at - 1)
             state.tracks = True
-            state.left_at = -1
         elif seq == state.last_seq:
             counters.inc("drops_duplicate")
             return False
         elif seq < state.last_seq:
             counters.inc("drops_regression")
+            state.is_regressed = True
             self._condemn(state, RoleEvent.INVALID_SEQ_REGRESSION)
             return False
         elif not self.skips_are_intended:
@@ -433,7 +451,8 @@ class Receiver:
             counters.inc("drops_gap", gap)
             if self._max_seq_gap and gap > self._max_seq_gap:
                 counters.inc("drops_resync")
-                state.last_seq = seq
+                state.last_seq = state.joined_at = seq
+                state.resumes, state.is_resynced = None, True
                 state.tracks = False
                 state.next_seq = -1
                 return False

@@ -69,7 +69,7 @@ def test_C_052_a_failed_keepalive_leads_to_a_new_lease(world: World) -> None:
 def test_frames_that_pass_while_a_consumer_has_no_lease_are_counted_when_it_is_back(
     world: World,
 ) -> None:
-    """Also those whose descriptors it never saw; another epoch has a sequence of its own."""
+    """Also those whose descriptors it never saw, and those of an epoch that began meanwhile."""
     producer, _ = world.pair()
     consumer = world.client("losing").consumer(STREAM)
     for _ in range(2):
@@ -98,6 +98,7 @@ def test_frames_that_pass_while_a_consumer_has_no_lease_are_counted_when_it_is_b
     successor.publish(IMAGE)
     assert consumer.poll().seq == 12
     assert consumer.metrics()["missed_unmapped"] == 5
+    assert consumer.metrics()["drops_gap"] == 12
 
 
 def test_C_053_an_own_notice_ends_the_lease_at_once(world: World) -> None:
