@@ -1,8 +1,8 @@
 """The account of a consumer's frames: each is received or counted once (C-108).
 
 It is kept by sequence. A `ReadState` has the newest sequence that is accounted for in its mapping;
-this class joins mappings, epochs and the descriptors that came while nothing was mapped. `begin`, `end` and
-`attach` belong to the conductor's thread, the rest to the thread that reads.
+this class joins mappings, epochs and the descriptors that came while nothing was mapped. `begin`,
+`end` and `attach` belong to the conductor's thread, the rest to the thread that reads.
 """
 
 from __future__ import annotations

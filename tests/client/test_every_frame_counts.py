@@ -30,11 +30,11 @@ REFUSING = Faults(offer_result=OfferResult.NOT_CONNECTED)
 class Course:
     """One consumer, one camera, and what happens to them; `published` counts since the attach."""
 
-    def __init__(self, base: Path, seed: int) -> None:
+    def __init__(self, base: Path, seed: int, *, is_assigned: bool) -> None:
         self.random = random.Random(seed)
         self.world = World(base)
         self.world.driver.change_response = self._before_the_grant
-        self.world.driver.assigns = None
+        self.world.driver.assigns = assign_wide if is_assigned else None
         self.serves_assigned = False
         self.published = self.received = 0
         self.camera = self.world.client("camera").producer(STREAM)
@@ -154,18 +154,19 @@ def follow(course: Course, events: tuple[str, ...]) -> None:
                 course.check()
 
 
+@pytest.mark.parametrize("is_assigned", [False, True])
 @pytest.mark.parametrize("events", list(itertools.permutations(EVENTS[:4])), ids="-".join)
 def test_C_108_in_every_order_each_frame_is_received_or_counted(
-    tmp_path: Path, events: tuple[str, ...]
+    tmp_path: Path, events: tuple[str, ...], is_assigned: bool
 ) -> None:
-    follow(Course(tmp_path, seed=1), events)
+    follow(Course(tmp_path, seed=1, is_assigned=is_assigned), events)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_C_108_in_longer_courses_each_frame_is_received_or_counted(
     tmp_path: Path, seed: int
 ) -> None:
-    course = Course(tmp_path, seed)
+    course = Course(tmp_path, seed, is_assigned=seed % 2 == 0)
     follow(course, tuple(course.random.choices(EVENTS, k=8)))
 
 
@@ -173,10 +174,8 @@ def test_C_108_a_camera_that_ignores_the_assigned_stream_from_its_first_frame(
     tmp_path: Path,
 ) -> None:
     """The consumer has mapped the epoch before; it receives frames when it falls back."""
-    course = Course(tmp_path, seed=0)
+    course = Course(tmp_path, seed=0, is_assigned=True)
     with contextlib.closing(course.world):
-        course.assignment()
-        course.world.run(1.5)
         course.settle()
         course.restarted_camera()
         course.world.run(1.5)
