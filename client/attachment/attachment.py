@@ -130,6 +130,11 @@ class Attachment(ABC):
         return self.attach_is_waiting
 
     @property
+    def needs_clients(self) -> bool:
+        """Whether it needs control messages of other clients, not of the driver alone."""
+        return False
+
+    @property
     def attach_is_waiting(self) -> bool:
         """True if a blocking attach call waits for this attachment."""
         return self.attach_deadline_ns is not None

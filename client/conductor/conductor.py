@@ -250,6 +250,9 @@ class Conductor:
         work = self._check_transport()
         now = self.clock.monotonic_ns()
         attachments = list(self.attachments)
+        if self._endpoints is not None:
+            to_clients = self.directory.is_asking or any(a.needs_clients for a in attachments)
+            self._endpoints.listen(now, to_clients=to_clients)
         for attachment in attachments:
             work += attachment.check_lease(now)
         if self._endpoints is not None:

@@ -141,6 +141,10 @@ class ConsumerAttachment(Attachment):
         return self.attach_is_waiting or self.options.supports_progress
 
     @property
+    def needs_clients(self) -> bool:
+        return self.options.supports_progress  # which producers send on the control stream
+
+    @property
     def uses_private_stream(self) -> bool:
         """True if a descriptor stream of its own is assigned."""
         return self.assigned.is_private
@@ -177,7 +181,6 @@ class ConsumerAttachment(Attachment):
 
     def on_transport(self, transport: Transport) -> None:
         """Open the shared streams besides that of descriptors. Raises TransportError."""
-        self.conductor.subscribe(LogicalStream.QOS)
         self.conductor.subscribe(LogicalStream.METADATA)
         self._renew_bell()
 
@@ -239,8 +242,11 @@ class ConsumerAttachment(Attachment):
             else:
                 self._machine.dispatch(RoleEvent.SHM_DISABLED, self.fallback_uri)
         was_reading = self.assigned.reads_own
+        address = assigned(config.descriptor_channel, config.descriptor_stream_id)
+        if address == NO_STREAM or not self.identity.is_chosen:
+            self._look_for_own_id()
         self.assigned.assign_descriptor(
-            assigned(config.descriptor_channel, config.descriptor_stream_id),
+            address,
             private=bool(self.options.descriptor_channel),
         )
         if not was_reading and self.assigned.reads_own:
@@ -268,6 +274,17 @@ class ConsumerAttachment(Attachment):
                 " or used up, or the channel is not one that consumers on this machine read"
             )
             _log.warning("%s", error)
+
+    def _look_for_own_id(self) -> None:
+        """Read the reports of others, by which an id in use is found out (W-168).
+
+        With a driver that assigns streams only an id that the application gave needs that: those
+        chosen at random would cost every consumer a connection with every other.
+        """
+        try:
+            self.conductor.subscribe(LogicalStream.QOS)
+        except TransportError as error:
+            self.keep_error(error)
 
     def on_qos_consumer(self, qos: QosConsumer) -> None:
         """Our own report coming back, or that of another process with our id (W-168)."""
@@ -398,6 +415,7 @@ class ConsumerAttachment(Attachment):
                 self.assigned.look_for_publisher(state.newest_seq() if state is not None else None)
         elif since is not None and self.now() - since > ns(self.config.response_timeout):
             _log.info("stream %d: no driver assigns descriptor streams", self.stream_id)
+            self._look_for_own_id()
             self.assigned.read_shared()
 
     def _send_hello(self) -> None:

@@ -21,6 +21,7 @@ from tensor_pool.protocol.wire import (
     Role,
     ShmLeaseRevoked,
 )
+from tensor_pool.protocol.wire.channel_terms import with_short_terms
 
 from ..attachment.announce_filter import AcceptedAnnounce
 from ..attachment.attachment import Attachment
@@ -41,6 +42,8 @@ from .progress import NO_PROGRESS, ProgressPolicy, policy_for
 from .write_state import WriteState
 
 __all__ = ["ProducerAttachment"]
+
+_log = logging.getLogger("tensor_pool.client")
 
 _DEFAULT_MAX_LOANS = 8
 _STALE_INTERVALS = 5  # of W-166
@@ -134,6 +137,10 @@ class ProducerAttachment(Attachment):
     def is_ready(self) -> bool:
         return self._machine.current is ProducerMachine.Active
 
+    @property
+    def needs_clients(self) -> bool:
+        return True  # the hellos of its consumers
+
     def metrics(self) -> dict[str, int]:
         counted = self.counters.snapshot()
         counted["frames_published"] = self.producer._descriptors.published
@@ -159,11 +166,22 @@ class ProducerAttachment(Attachment):
     def on_transport(self, transport: Transport) -> None:
         """Open the descriptor publication; after a loss, anew. Raises TransportError."""
         self.conductor.subscribe(LogicalStream.QOS)
-        self.producer._connect(
-            transport.add_publication(
-                self.config.descriptor_channel, self.config.descriptor_stream_id
-            )
-        )
+        self._connect_shared(transport, with_short_terms(self.config.descriptor_channel))
+
+    def _connect_shared(self, transport: Transport, channel: str) -> None:
+        self.producer._connect(transport.add_publication(channel, self.config.descriptor_stream_id))
+
+    def _lengthen_shared(self) -> None:
+        """All consumers read the shared stream: give it the terms that are configured."""
+        shared = self.producer._publication
+        if shared is None or shared.channel == self.config.descriptor_channel:
+            return
+        try:
+            self._connect_shared(self.conductor.transport, self.config.descriptor_channel)
+        except TransportError as error:
+            _log.warning("stream %d keeps short terms: %s", self.stream_id, error)
+        else:
+            self.producer._retire(shared)
 
     def lose_transport(self) -> None:
         super().lose_transport()
@@ -222,6 +240,8 @@ class ProducerAttachment(Attachment):
 
     def start_publishing(self, mapping: StreamMapping) -> None:
         self._epoch = mapping.epoch
+        if self.consumers.wide_descriptors is None:
+            self._lengthen_shared()
         self.timers.arm(_ACTIVITY, ns(self.config.announce_period))
         max_loans = min(self.config.max_loans, max(1, mapping.nslots // 2))
         self.producer._install(WriteState(mapping), max_loans)

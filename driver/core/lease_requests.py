@@ -132,6 +132,8 @@ class LeaseRequests:
         config, declined = answer
         if declined:
             services.metrics.inc("configs_declined")
+        elif services.private_streams.has_had(lease.lease_id, message, config):
+            return
         services.publisher.publish(Target.CONTROL, config)
 
     def close_all(self) -> None:

@@ -9,6 +9,7 @@ from tensor_pool.protocol.wire import (
     StreamRequest,
     stream_request,
 )
+from tensor_pool.protocol.wire.channel_terms import with_short_terms
 from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_ID, STREAM_WIDE_TOKEN
 
 from .configuration import DriverTable, IdRange
@@ -17,7 +18,11 @@ from .rotating_ids import RotatingIds
 __all__ = ["PrivateStreams", "StreamAssignments"]
 
 LARGEST_STREAM_ID = 2**31 - 1
+LONG_TERM_STREAMS = 128
+"""Tensor streams whose stream-wide descriptor stream has the terms of the control channel, 4 MiB by
+default; those of further ones are short, as each producer's three terms are allocated (D-168)."""
 _MODES = frozenset(Mode)
+_MOST_HELLOS_UNANSWERED = 64
 _DECLINED = ("", 0)
 
 
@@ -59,10 +64,16 @@ class StreamAssignments:
         if assigned is not None:
             self._ids.release(assigned)
 
-    def release_stream(self, stream_id: int) -> None:
+    def has_stream(self, stream_id: int) -> bool:
+        """Return whether a tensor stream has an id."""
+        return stream_id in self._by_stream
+
+    def release_stream(self, stream_id: int) -> bool:
+        """Free the id of a tensor stream; False if it had none."""
         assigned = self._by_stream.pop(stream_id, None)
         if assigned is not None:
             self._ids.release(assigned)
+        return assigned is not None
 
 
 class PrivateStreams:
@@ -72,11 +83,25 @@ class PrivateStreams:
     on the driver's control channel (D-168). The producer is sent its number before its grant.
     """
 
-    __slots__ = ("_channels", "_configs", "_wide_channel", "control", "descriptor")
+    __slots__ = (
+        "_answered",
+        "_channels",
+        "_configs",
+        "_long",
+        "_short",
+        "_short_channel",
+        "_wide_channel",
+        "control",
+        "descriptor",
+    )
 
     def __init__(self, driver: DriverTable) -> None:
         self._wide_channel = driver.control_channel
+        self._short_channel = with_short_terms(driver.control_channel)
+        self._short: set[int] = set()  # tensor streams whose terms are short
+        self._long = 0  # the number of the others
         self._channels = frozenset({driver.control_channel, driver.announce_channel})
+        self._answered: dict[int, tuple[ConsumerConfig, int]] = {}  # and its hellos, by lease
         self._configs: dict[int, ConsumerConfig] = {}  # the latest by lease, private streams only
         self.descriptor = StreamAssignments(driver.descriptor_stream_id_range)
         self.control = StreamAssignments(driver.control_stream_id_range)
@@ -125,6 +150,19 @@ class PrivateStreams:
             self._configs.pop(lease_id, None)
         return config, declined
 
+    def has_had(self, lease_id: int, hello: ConsumerHello, config: ConsumerConfig) -> bool:
+        """Return whether a consumer has had this answer, and is not due to get it again.
+
+        All clients receive every answer. One that names the stream-wide stream alone is repeated
+        after 2, 4, 8 … hellos only, in case that it was lost.
+        """
+        if hello.descriptor_stream_id != STREAM_WIDE_TOKEN or hello.control_channel:
+            return False
+        known, hellos = self._answered.get(lease_id, (None, 0))
+        hellos = hellos + 1 if known == config else 1
+        self._answered[lease_id] = config, hellos
+        return hellos & (hellos - 1) != 0 and hellos % _MOST_HELLOS_UNANSWERED != 0
+
     def for_producer(self, stream_id: int) -> list[ConsumerConfig]:
         """The configurations that a new producer needs: every stream that its consumers read."""
         wide = self._wide(stream_id)
@@ -146,16 +184,28 @@ class PrivateStreams:
     def release(self, lease_id: int) -> None:
         """The lease has ended; its ids are free."""
         self._configs.pop(lease_id, None)
+        self._answered.pop(lease_id, None)
         self.descriptor.release(lease_id)
         self.control.release(lease_id)
 
     def release_stream(self, stream_id: int) -> None:
         """The tensor stream is removed; the id that its consumers shared is free."""
-        self.descriptor.release_stream(stream_id)
+        if self.descriptor.release_stream(stream_id):
+            if stream_id in self._short:
+                self._short.remove(stream_id)
+            else:
+                self._long -= 1
 
     def _wide(self, stream_id: int) -> tuple[str, int]:
+        is_new = not self.descriptor.has_stream(stream_id)
         assigned = self.descriptor.assign_to_stream(stream_id)
-        return (self._wide_channel, assigned) if assigned else _DECLINED
+        if not assigned:
+            return _DECLINED
+        if is_new and self._long < LONG_TERM_STREAMS:
+            self._long += 1
+        elif is_new:
+            self._short.add(stream_id)
+        return (self._short_channel if stream_id in self._short else self._wide_channel), assigned
 
     def _give(
         self, assignments: StreamAssignments, lease_id: int, channel: str, stream_id: int

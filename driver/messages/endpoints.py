@@ -7,7 +7,13 @@ import random
 from collections.abc import Callable
 
 from tensor_pool.protocol.errors import TransportError
-from tensor_pool.protocol.transport.channel import Channel, tethered, untethered
+from tensor_pool.protocol.transport.channel import (
+    Channel,
+    beacon,
+    of_session,
+    tethered,
+    untethered,
+)
 from tensor_pool.protocol.transport.ports import (
     FragmentHandler,
     Publication,
@@ -119,6 +125,7 @@ class TransportEndpoints:
             )
             control = transport.add_publication(driver.control_channel, driver.control_stream_id)
             self._publications.append(control)
+            self._show_session(control)
             announce = control
             where = (driver.announce_channel, driver.announce_stream_id)
             if where != (driver.control_channel, driver.control_stream_id):
@@ -132,6 +139,16 @@ class TransportEndpoints:
             self._close_all()
             raise
         self._proxy.connect(control, announce)
+
+    def _show_session(self, control: Publication) -> None:
+        """Light the beacon: a publication that sends nothing, of the control one's session."""
+        driver = self._driver
+        address = beacon(driver.control_channel, driver.control_stream_id)
+        if address is not None:
+            channel, stream_id = address
+            self._publications.append(
+                self.transport.add_publication(of_session(channel, control.session_id), stream_id)
+            )
 
     def _side_addresses(self) -> list[tuple[str, int]]:
         """Return the streams besides the control stream: metadata, requests of discovery."""

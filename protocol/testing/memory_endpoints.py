@@ -110,7 +110,8 @@ class MemoryPublication:
         self._network = transport.network
         self._channel = channel
         self._stream_id = stream_id
-        self._session_id = self._network.new_session_id()
+        given = channel.session_id
+        self._session_id = given if given is not None else self._network.new_session_id()
         self._random = self._network.random_for("publication", self._session_id)
 
     @property
@@ -254,6 +255,16 @@ class MemorySubscription:
     def is_tethered(self) -> bool:
         """True if publishers wait for it."""
         return self._channel.is_tethered
+
+    @property
+    def only_session(self) -> int | None:
+        """The one session that it receives; None for all."""
+        return self._channel.session_id
+
+    @property
+    def sessions(self) -> frozenset[int]:
+        self._network.now()
+        return frozenset(image.publication.session_id for image in self.images)
 
     @property
     def is_connected(self) -> bool:

@@ -197,6 +197,9 @@ class MemoryNetwork:
         *,
         stale: bool = False,
     ) -> None:
+        if subscription.only_session not in (None, publication.session_id):
+            return
+
         def connect() -> None:
             if self._reachable(publication, subscription):
                 link(publication, subscription, stale=stale)

@@ -142,12 +142,12 @@ class AeronSubscription:
         "_closed",
         "_error",
         "_handler",
-        "_images",
         "_joined_ns",
         "_on_raw_fragment",
         "_polling",
         "_reassembly",
         "_released",
+        "_sessions",
         "_stream_id",
         "_transport",
         "raw",
@@ -160,7 +160,7 @@ class AeronSubscription:
         self._stream_id = stream_id
         self._clock = transport.clock
         self._joined_ns = self._clock.monotonic_ns()
-        self._images = 0
+        self._sessions: dict[int, int] = {}  # images by session
         self._reassembly = Reassembly()
         self._handler: FragmentHandler | None = None
         self._on_raw_fragment = self._on_fragment
@@ -180,7 +180,11 @@ class AeronSubscription:
     @property
     def is_connected(self) -> bool:
         # Images are not asked of Aeron: another thread may be polling, which would not be safe.
-        return not self.is_closed and self._images > 0
+        return not self.is_closed and bool(self._sessions)
+
+    @property
+    def sessions(self) -> frozenset[int]:
+        return frozenset(self._sessions.copy())
 
     @property
     def is_closed(self) -> bool:
@@ -275,13 +279,17 @@ class AeronSubscription:
 
     # The next two run on the client's conductor thread.
 
-    def _on_image_available(self, _subscription: object, _image: object) -> None:
+    def _on_image_available(self, _subscription: object, image: Any) -> None:
         self._joined_ns = self._clock.monotonic_ns()
-        self._images += 1
+        session_id = int(image.session_id)
+        self._sessions[session_id] = self._sessions.get(session_id, 0) + 1
 
     def _on_image_unavailable(self, _subscription: object, image: Any) -> None:
-        self._images -= 1
-        self._reassembly.forget(image.session_id)
+        session_id = int(image.session_id)
+        left = self._sessions.pop(session_id, 1) - 1
+        if left > 0:
+            self._sessions[session_id] = left
+        self._reassembly.forget(session_id)
 
     def _release(self) -> None:
         if not self._released:

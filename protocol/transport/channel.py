@@ -18,7 +18,9 @@ __all__ = [
     "HEADER_LENGTH",
     "MTU_LENGTH",
     "Channel",
+    "beacon",
     "dropping_stalled_readers",
+    "of_session",
     "tethered",
     "untethered",
 ]
@@ -78,6 +80,26 @@ def dropping_stalled_readers(channel: str) -> str:
     return channel
 
 
+def of_session(channel: str, session_id: int) -> str:
+    """Return the channel of a subscription to one publication, or of that publication.
+
+    >>> of_session("aeron:ipc", -7)
+    'aeron:ipc?session-id=-7'
+    """
+    return _with(channel, f"session-id={session_id}")
+
+
+def beacon(control_channel: str, control_stream_id: int) -> tuple[str, int] | None:
+    """Return where drivers show that they use a control stream (W-009); None where they do not.
+
+    >>> beacon("aeron:ipc?term-length=4m", 1000)
+    ('aeron:ipc?term-length=64k', -1000)
+    """
+    if control_channel.partition("?")[0] != "aeron:ipc":
+        return None
+    return "aeron:ipc?term-length=64k", -control_stream_id
+
+
 def _with(channel: str, parameter: str) -> str:
     medium, _, tail = channel.partition("?")
     name = parameter.partition("=")[0]
@@ -93,6 +115,7 @@ class Channel(msgspec.Struct, frozen=True):
     address: str
     term_length: int
     is_tethered: bool  # of a subscription: it holds publishers up when it is not polled
+    session_id: int | None  # of a publication; of a subscription: the only one that it receives
 
     @classmethod
     def parse(cls, uri: str) -> Channel:
@@ -111,7 +134,16 @@ class Channel(msgspec.Struct, frozen=True):
             raise TransportError(f"channel {uri!r} has neither endpoint nor control")
         address = "|".join([medium, *place]) if medium == "aeron:udp" else medium
         is_tethered = parameters.get("tether") == "true"
-        return cls(uri, address, _term_length(uri, parameters.get("term-length")), is_tethered)
+        session = parameters.get("session-id")
+        if session is not None and not re.fullmatch(r"-?\d{1,10}", session):
+            raise TransportError(f"channel {uri!r}: session-id must be a number, not {session!r}")
+        return cls(
+            uri,
+            address,
+            _term_length(uri, parameters.get("term-length")),
+            is_tethered,
+            None if session is None else int(session),
+        )
 
     @property
     def window_bytes(self) -> int:

@@ -70,6 +70,11 @@ class Subscription(Protocol):
     @property
     def is_connected(self) -> bool: ...
     @property
+    def sessions(self) -> frozenset[int]:
+        """The session ids of the publications that it receives."""
+        ...
+
+    @property
     def join_time_ns(self) -> int:
         """Monotonic time of the latest new connection; of the subscription if there was none."""
         ...

@@ -222,3 +222,13 @@ def test_D_168_without_a_range_the_wide_stream_is_declined_and_no_producer_hears
     heard = len(rig.messages)
     rig.granted(9, Role.PRODUCER)
     assert not isinstance(rig.messages[heard], ConsumerConfig)
+
+
+def test_D_169_a_wide_answer_that_a_consumer_has_had_is_repeated_ever_more_rarely() -> None:
+    """Every client receives it; a request for a private stream is always answered."""
+    rig = make_rig()
+    rig.granted(1)
+    answered = [n for n in range(1, 201) if ask(rig, WIDE, ABSENT[0]) is not None]
+    assert answered == [1, 2, 4, 8, 16, 32, 64, 128, 192]
+    assert ask(rig, REQUESTED, ABSENT[0]) is not None
+    assert ask(rig, REQUESTED, ABSENT[0]) is not None
