@@ -2,9 +2,9 @@
 
     python benchmarks/scale.py --streams 10 100 1000 --consumers 1 10 100 500
 
-Two clients of one process, a driver and a media driver inside it. First one producer and one
-consumer a stream, then one stream with many consumers. Every consumer must receive a frame;
-the program ends with status 1 if one does not.
+A driver and a media driver inside this process. First one producer and one consumer a stream, in
+two clients; then one stream with many consumers, each in a client of its own, as of many programs.
+Every consumer must receive a frame; the program ends with status 1 if one does not.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from tensor_pool.client import Client, Consumer, Producer, connect
+from tensor_pool.client.config import ClientConfig
 from tensor_pool.driver import (
     DriverConfig,
     DriverTable,
@@ -40,8 +41,8 @@ _ALLOCATED = 1  # its state word
 
 
 @contextmanager
-def clients() -> Iterator[tuple[Client, Client, Path]]:
-    """Two clients, one for producers and one for consumers, and the Aeron directory."""
+def pool() -> Iterator[tuple[ClientConfig, Path]]:
+    """The configuration of clients, and the Aeron directory."""
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="tp-scale-") as directory:
         config = DriverConfig(
             driver=DriverTable(
@@ -51,12 +52,8 @@ def clients() -> Iterator[tuple[Client, Client, Path]]:
             policies=PoliciesTable(allow_dynamic_streams=True),
             profiles={"small": Profile(header_nslots=16, payload_pools=(Pool(1, 64),))},
         )
-        with (
-            EmbeddedDriver(config) as driver,
-            connect(driver.client_config()) as one,
-            connect(driver.client_config()) as other,
-        ):
-            yield one, other, Path(f"{directory}/aeron")
+        with EmbeddedDriver(config) as driver:
+            yield driver.client_config(), Path(f"{directory}/aeron")
 
 
 def subscriber_positions(aeron_dir: Path) -> int:
@@ -68,16 +65,29 @@ def subscriber_positions(aeron_dir: Path) -> int:
     return int(((metadata[:, 0] == _ALLOCATED) & (metadata[:, 1] == 4)).sum())
 
 
+def shared_memory_mib(aeron_dir: Path) -> float:
+    """Memory that the log buffers have been given."""
+    files = (file.stat() for file in aeron_dir.rglob("*.logbuffer"))
+    return sum(status.st_blocks * 512 for status in files) / (1 << 20)
+
+
 def measure(streams: int, consumers_each: int) -> bool:
     """Attach, let the pool rest, publish once on each stream; print a row."""
     producers: list[Producer] = []
     consumers: list[Consumer] = []
-    with clients() as (one, other, aeron_dir):
+    with ExitStack() as opened:
+        config, aeron_dir = opened.enter_context(pool())
+        one, shared = (opened.enter_context(connect(config)) for _ in range(2))
+
+        def client_of_consumer() -> Client:
+            return shared if streams > 1 else opened.enter_context(connect(config))
+
         began = time.monotonic()
         for stream_id in range(FIRST_STREAM, FIRST_STREAM + streams):
             producers.append(one.producer(stream_id, attach_timeout=_PATIENCE_S))
             consumers += [
-                other.consumer(stream_id, attach_timeout=_PATIENCE_S) for _ in range(consumers_each)
+                client_of_consumer().consumer(stream_id, attach_timeout=_PATIENCE_S)
+                for _ in range(consumers_each)
             ]
         attach_ms = (time.monotonic() - began) * 1000 / (len(producers) + len(consumers))
         time.sleep(_SETTLING_S)
@@ -89,10 +99,11 @@ def measure(streams: int, consumers_each: int) -> bool:
         received = sum(consumer.receive(timeout=5) is not None for consumer in consumers)
         lost = sum(handle.metrics()["attaches"] - 1 for handle in (*producers, *consumers))
         positions = subscriber_positions(aeron_dir)
+        shm_mib = shared_memory_mib(aeron_dir)
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{streams:8} {len(consumers):10} {positions:10} {memory_mib:10.0f} {cpu_share:9.0%}"
-        f" {attach_ms:10.1f} {received:9} {lost:7}",
+        f"{streams:8} {len(consumers):10} {positions:10} {shm_mib:8.0f}"
+        f" {memory_mib:9.0f} {cpu_share:9.0%} {attach_ms:10.1f} {received:9} {lost:7}",
         flush=True,
     )
     return received == len(consumers) and lost == 0
@@ -104,7 +115,9 @@ def main() -> int:
     parser.add_argument("--streams", type=int, nargs="*", default=[10, 100, 1000])
     parser.add_argument("--consumers", type=int, nargs="*", default=[1, 10, 100, 500])
     arguments = parser.parse_args()
-    print(" streams  consumers  positions  peak MiB  CPU idle  ms/attach  received  losses")
+    print(
+        " streams  consumers  positions  shm MiB  peak MiB  CPU idle  ms/attach  received  losses"
+    )
     rows = [(n, 1) for n in arguments.streams] + [(1, n) for n in arguments.consumers]
     results = [measure(streams, consumers) for streams, consumers in rows]
     return 0 if all(results) else 1

@@ -123,7 +123,7 @@ def watch_pool(
     streams are listened to in any case, without it only where there is no page.
     """
     config = connection.driver_config()
-    address = http or config.driver.http_address
+    address = http or config.driver.http_socket or config.driver.http_address
     if address.endswith(":0"):
         address = ""  # any free port: the driver logs its number
     client_config = connection.client_config()

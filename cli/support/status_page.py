@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import socket
 import urllib.error
 import urllib.request
 from typing import Any
@@ -18,15 +21,38 @@ _LONGEST_PAGE_BYTES = 64 << 20
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to a server on a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the path."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
 def fetch_status(address: str, timeout_s: float) -> dict[str, Any]:
-    """The status document of the driver at `host:port`; CommandError if it cannot be had."""
-    url = f"http://{address}/status.json"
+    """The status document of the driver at `host:port` or at the path of a Unix socket.
+
+    Raise CommandError if it cannot be had.
+    """
+    is_path = address.startswith("/")
+    url = f"{address} /status.json" if is_path else f"http://{address}/status.json"
     try:
-        with _opener.open(url, timeout=timeout_s) as response:
-            document = msgspec.json.decode(response.read(_LONGEST_PAGE_BYTES))
+        if is_path:
+            with contextlib.closing(_UnixConnection(address, timeout_s)) as connection:
+                connection.request("GET", "/status.json")
+                document = msgspec.json.decode(connection.getresponse().read(_LONGEST_PAGE_BYTES))
+        else:
+            with _opener.open(url, timeout=timeout_s) as response:
+                document = msgspec.json.decode(response.read(_LONGEST_PAGE_BYTES))
     except urllib.error.URLError as error:
         raise CommandError(f"{url}: {error.reason}") from error
-    except (OSError, ValueError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, http.client.HTTPException, msgspec.DecodeError) as error:
         raise CommandError(f"{url}: {error}") from error
     if not isinstance(document, dict) or not {"driver", "streams", "leases"} <= document.keys():
         raise CommandError(f"{url}: not the status of a tensor pool driver")

@@ -93,6 +93,10 @@ _MEDIA_DRIVER = Rule(
 _HTTP_ADDRESS = Rule(
     "must be a loopback host:port", lambda value: not value or _is_loopback_address(value)
 )
+_HTTP_SOCKET = Rule(
+    "must be an absolute path of at most 107 bytes",
+    lambda value: not value or (_is_absolute(value) and len(value.encode()) <= 107),
+)
 _NAMESPACE = Rule(
     "must be 1-64 characters of A-Z a-z 0-9 . _ -",
     lambda value: (
@@ -171,6 +175,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Loopback `host:port` of the web page, metrics and status; empty is off, port 0 any free "
         "one.",
         _HTTP_ADDRESS,
+    ),
+    Setting(
+        "driver.http_socket",
+        "str",
+        "Path of a Unix socket for the same pages, which has mode 0600: only the driver's user can "
+        "connect to it. Empty is off.",
+        _HTTP_SOCKET,
     ),
     Setting(
         "driver.http_images",

@@ -96,13 +96,15 @@ class StreamConfig(msgspec.Struct, frozen=True):
 class DriverTable(msgspec.Struct, frozen=True, kw_only=True):
     """`[driver]`: identity, transport endpoints and the ids handed out.
 
-    `aeron_dir` "" is the transport library's default directory, `http_address` "" no HTTP server.
+    `aeron_dir` "" is the transport library's default directory; with `http_address` and
+    `http_socket` "" there is no HTTP server.
     """
 
     instance_id: str = "driver-01"
     aeron_dir: str = ""
     media_driver: str = "auto"
     http_address: str = ""
+    http_socket: str = ""
     http_images: bool = True
     control_channel: str = DEFAULT_CHANNEL
     control_stream_id: int = 1000

@@ -23,7 +23,7 @@ from tensor_pool.protocol.wire import ShutdownReason
 from ..config.for_clients import ClientConfig, client_config_for
 from ..config.load import check_config
 from ..core.configuration import DriverConfig
-from ..http import open_listener, open_pages
+from ..http import open_listeners, open_pages
 from ..runtime.assembly import Assembly
 from ..runtime.loop import LoopCalls, run_driver
 from ..runtime.report import DriverReport, take_report
@@ -54,13 +54,13 @@ class EmbeddedDriver:
         self._closed = False
         self._thread: threading.Thread | None = None
         with contextlib.ExitStack() as opened:
-            listener = open_listener(config.driver.http_address, opened)
+            listeners = open_listeners(config.driver, opened)
             self._assembly = Assembly(config, observer=observer)
             opened.callback(self._assembly.close)
             # Started by this thread, run by another: handed over before it is shared.
             self._assembly.driver.start()
             opened.callback(self._assembly.driver.close, drain=False)
-            open_pages(listener, self._assembly, self._calls, opened)
+            open_pages(listeners, self._assembly, self._calls, opened)
             if threaded:
                 self._thread = threading.Thread(
                     target=self._run, name="tensor-pool-driver", daemon=True

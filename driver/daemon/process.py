@@ -18,7 +18,7 @@ from tensor_pool.protocol.wire import ShutdownReason
 from ..core.configuration import DriverConfig
 from ..core.ports import DriverLockedError, ProvisionError
 from ..driver import Driver
-from ..http import open_listener, open_pages
+from ..http import open_listeners, open_pages
 from ..runtime.assembly import Assembly, allow_many_files
 from ..runtime.loop import LoopCalls, run_driver
 from .systemd import SystemdNotifier
@@ -85,13 +85,13 @@ class _Daemon:
         calls = LoopCalls()
         with contextlib.ExitStack() as opened:
             # First, since nothing has to be undone where the address is taken.
-            listener = open_listener(self._config.driver.http_address, opened)
+            listeners = open_listeners(self._config.driver, opened)
             assembly = Assembly(self._config)
             opened.callback(assembly.close)
             driver = assembly.driver
             driver.start()
             opened.callback(driver.close, drain=False)
-            open_pages(listener, assembly, calls, opened)
+            open_pages(listeners, assembly, calls, opened)
             self._say_ready(assembly.aeron_dir)
             run_driver(driver, assembly.clock, calls, lambda now: self._after_cycle(driver, now))
             shutdown = driver.shutdown

@@ -1,4 +1,4 @@
-"""The optional HTTP pages of a running driver: off unless `driver.http_address` is set.
+"""The optional HTTP pages of a running driver: off without `http_address` and `http_socket`.
 
 Their libraries are imported only then; they take longer to load than the rest of the driver.
 """
@@ -8,32 +8,39 @@ from __future__ import annotations
 import contextlib
 import socket
 
+from ..core.configuration import DriverTable
 from ..runtime.assembly import Assembly
 from ..runtime.loop import LoopCalls
 
-__all__ = ["open_listener", "open_pages"]
+__all__ = ["open_listeners", "open_pages"]
 
 
-def open_listener(address: str, opened: contextlib.ExitStack) -> socket.socket | None:
-    """Take the address, before anything else is opened that would have to be undone.
+def open_listeners(driver: DriverTable, opened: contextlib.ExitStack) -> list[socket.socket]:
+    """Take the addresses, before anything else is opened that would have to be undone.
 
-    None where the pages are off. Raises HttpUnavailableError.
+    Empty where the pages are off. Raises HttpUnavailableError.
     """
-    if not address:
-        return None
+    if not (driver.http_address or driver.http_socket):
+        return []
     from .server import listen
+    from .unix_socket import listen_on_path
 
-    return opened.enter_context(listen(address))
+    listeners = []
+    if driver.http_address:
+        listeners.append(opened.enter_context(listen(driver.http_address)))
+    if driver.http_socket:
+        listeners.append(opened.enter_context(listen_on_path(driver.http_socket)))
+    return listeners
 
 
 def open_pages(
-    listener: socket.socket | None,
+    listeners: list[socket.socket],
     assembly: Assembly,
     calls: LoopCalls,
     opened: contextlib.ExitStack,
 ) -> None:
     """Serve pages about a started driver until `opened` is closed; nothing without a listener."""
-    if listener is not None:
+    if listeners:
         from .server import serve_http
 
-        opened.callback(serve_http(listener, assembly, calls))
+        opened.callback(serve_http(listeners, assembly, calls))

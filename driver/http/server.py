@@ -20,7 +20,7 @@ from ..runtime.assembly import Assembly
 from ..runtime.loop import LoopCalls
 from ..runtime.report import DriverReport, MetricsReport, take_metrics, take_report
 
-__all__ = ["HttpUnavailableError", "listen", "serve_http", "split_address"]
+__all__ = ["HttpUnavailableError", "listen", "require_libraries", "serve_http", "split_address"]
 
 _LIBRARIES = ("prometheus_client", "sse_starlette", "starlette", "uvicorn")
 _STOP_TIMEOUT_S = 3.0
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class HttpUnavailableError(TensorPoolError):
-    """`driver.http_address` is set but cannot be served."""
+    """`driver.http_address` or `driver.http_socket` is set but cannot be served."""
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -42,14 +42,19 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def listen(address: str) -> socket.socket:
-    """A listening socket on a loopback `host:port`; raises HttpUnavailableError."""
+def require_libraries(key: str) -> None:
+    """Raise HttpUnavailableError if a library is missing that a key of the configuration needs."""
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise HttpUnavailableError(
-            f"driver.http_address needs {', '.join(missing)}:"
+            f"{key} needs {', '.join(missing)}:"
             " pip install pillow prometheus-client starlette uvicorn, or leave the key empty"
         )
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket on a loopback `host:port`; raises HttpUnavailableError."""
+    require_libraries("driver.http_address")
     host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -74,8 +79,10 @@ class _LoopReporter:
         return self._calls.call(lambda: take_report(self._assembly))
 
 
-def serve_http(listener: socket.socket, assembly: Assembly, calls: LoopCalls) -> Callable[[], None]:
-    """Serve on a listening socket until the returned function is called."""
+def serve_http(
+    listeners: list[socket.socket], assembly: Assembly, calls: LoopCalls
+) -> Callable[[], None]:
+    """Serve on listening sockets until the returned function is called."""
     import uvicorn
 
     from .app import create_app
@@ -102,11 +109,15 @@ def serve_http(listener: socket.socket, assembly: Assembly, calls: LoopCalls) ->
         )
     )
     thread = threading.Thread(
-        target=server.run, kwargs={"sockets": [listener]}, name="driver-http", daemon=True
+        target=server.run, kwargs={"sockets": listeners}, name="driver-http", daemon=True
     )
     thread.start()
-    host, port = listener.getsockname()[:2]
-    _log.info("pages on http://%s:%d/", f"[{host}]" if ":" in host else host, port)
+    for listener in listeners:
+        if listener.family == socket.AF_UNIX:
+            _log.info("pages on the Unix socket %s", listener.getsockname())
+        else:
+            host, port = listener.getsockname()[:2]
+            _log.info("pages on http://%s:%d/", f"[{host}]" if ":" in host else host, port)
 
     def stop() -> None:
         hub.close_soon()  # open pages would keep the server waiting

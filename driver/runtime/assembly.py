@@ -48,7 +48,7 @@ class Assembly:
         self.metrics = DriverMetrics()
         self.feed = TransitionFeed()
         observers = [TransitionLog() if observer is None else observer]
-        if config.driver.http_address:
+        if config.driver.http_address or config.driver.http_socket:
             observers.append(self.feed)
         with contextlib.ExitStack() as opened:
             self._media_driver = open_media_driver(

@@ -23,7 +23,7 @@ from .channel import dropping_stalled_readers, untethered
 from .forked import FORKED, abandon_in_forked_children, never_finalize
 from .ports import FragmentHandler, OfferResult
 from .reassembly import WHOLE_MESSAGE, Reassembly
-from .remedies import no_media_driver, storage_remedy
+from .remedies import foreign_default, no_media_driver, storage_remedy
 
 __all__ = ["DRIVER_TIMEOUT_MS", "AeronPublication", "AeronSubscription", "AeronTransport"]
 
@@ -334,6 +334,8 @@ class AeronTransport:
         how long it may take to answer. Raises TransportError when there is none.
         """
         directory = aeron_dir or pyaeron.default_path()
+        if not aeron_dir and (foreign := foreign_default(directory)) is not None:
+            raise TransportError(foreign)
         if not pyaeron.is_driver_active(directory, driver_timeout_ms):
             raise TransportError(no_media_driver(directory))
         transport = cls(None, directory, clock if clock is not None else SystemClock())

@@ -36,7 +36,7 @@ from ..errors import TransportError
 from ..file_lock import try_lock
 from ..shm.ownership import ownership_problem
 from .forked import FORKED, abandon_in_forked_children, never_finalize
-from .remedies import no_media_driver, storage_remedy
+from .remedies import foreign_default, no_media_driver, storage_remedy
 
 __all__ = [
     "MEDIA_DRIVER_MODES",
@@ -115,6 +115,8 @@ def open_media_driver(
     if mode not in MEDIA_DRIVER_MODES:
         raise ValueError(f"mode must be auto, embedded or external, not {mode!r}")
     directory = aeron_dir or default_aeron_dir()
+    if not aeron_dir and (foreign := foreign_default(directory)) is not None:
+        raise TransportError(foreign)
     if mode == "embedded":
         return EmbeddedMediaDriver(directory)
     if is_media_driver_active(directory):

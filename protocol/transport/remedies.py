@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
-from ..shm.ownership import described_user
+from ..shm.ownership import described_user, ownership_problem
 
-__all__ = ["no_media_driver", "storage_remedy"]
+__all__ = ["foreign_default", "no_media_driver", "storage_remedy"]
 
 _CNC_FILE = "cnc.dat"
 _FULL = ("usable storage", "No space left", "ENOSPC", "nsufficient")
@@ -30,6 +30,28 @@ def no_media_driver(directory: str) -> str:
         f"no media driver is running in {directory}; start the tensor-pool driver (or a "
         "media driver) with that directory, or name the directory of the one running "
         "(aeron_dir=...; clients do not read AERON_DIR)"
+    )
+
+
+def foreign_default(directory: str) -> str | None:
+    """Return why this user's default Aeron directory cannot be trusted, or None.
+
+    Its name is known to all, so another user could make it first and read every message. The user
+    of a directory that the configuration names has chosen to share it.
+    """
+    try:
+        status = os.lstat(directory)
+    except OSError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        problem: str | None = "a symbolic link"
+    else:
+        problem = ownership_problem(status, os.geteuid())
+    if problem is None:
+        return None
+    return (
+        f"{directory} is {problem}: not used as this user's default Aeron directory. Remove it, or"
+        " name another one (aeron_dir=..., driver.aeron_dir)"
     )
 
 

@@ -19,9 +19,11 @@ _TABLES = {socket.AF_INET: Path("/proc/net/tcp"), socket.AF_INET6: Path("/proc/n
 def is_same_user(client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> bool:
     """Return whether the process at `client` belongs to this process's user, or to root.
 
-    Both are host and port of an established TCP connection to this process. False if the
-    owner cannot be found out.
+    Both are host and port of an established TCP connection to this process. A server without a port
+    is a Unix socket, which no other user can connect to. False if the owner cannot be found out.
     """
+    if server is not None and server[1] is None:
+        return client is None and server[0].startswith("/")
     if client is None or server is None or server[1] is None:
         return False
     try:

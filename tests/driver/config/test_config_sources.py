@@ -59,6 +59,7 @@ NON_DEFAULT = {
     "driver.media_driver": "external",
     "driver.http_address": "127.0.0.1:9100",
     "driver.http_images": "false",
+    "driver.http_socket": "/run/tensor-pool.sock",
     "driver.control_channel": "aeron:ipc",
     "driver.control_stream_id": "1003",
     "driver.announce_channel": "aeron:ipc?term-length=64k",
