@@ -131,7 +131,7 @@ class Attachment(ABC):
 
     @property
     def needs_clients(self) -> bool:
-        """Whether it needs control messages of other clients, not of the driver alone."""
+        """True if it needs control messages of other clients, not of the driver alone."""
         return False
 
     @property

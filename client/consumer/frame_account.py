@@ -15,6 +15,7 @@ from .read_state import ReadState
 
 __all__ = ["FrameAccount"]
 
+_MANY_FRAMES = 1000
 _KEPT = 16  # mappings, and epochs, since the application took a frame
 
 
@@ -109,7 +110,7 @@ class FrameAccount:
             self._counters.inc("missed_unmapped", newest - first + 1)
         if accounted is None:
             oldest = state.oldest_seq()
-            if oldest is not None and oldest < seq:
+            if oldest is not None and (oldest < seq or seq <= state.filled_to):
                 accounted = self._before_first(state)
         if accounted is not None:
             counter = "missed_unmapped" if state.resumes is not None else "drops_gap"
@@ -133,12 +134,14 @@ class FrameAccount:
         """The sequence before the first of an epoch, by its ring; None if that is empty.
 
         When the first one is overwritten, it was 0 (W-088), or the epoch goes on with the numbers
-        of the one before (B-095). The latter is assumed if it fits, so that no loss is made up.
+        of the one before (B-095). The latter is assumed if it fits, so that no large loss is made
+        up: the epoch before had many frames, and the oldest one is newer than all of them.
         """
         oldest = state.oldest_seq()
         if oldest is None or not state.is_once_around:
             return None if oldest is None else oldest - 1
-        return self._newest_before if oldest > self._newest_before else -1
+        goes_on = oldest > self._newest_before >= _MANY_FRAMES
+        return self._newest_before if goes_on else -1
 
     def _count_rest(self, ended: _Ended) -> None:
         """Count what was committed in an epoch after the last frame that came of it."""

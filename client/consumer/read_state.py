@@ -211,7 +211,7 @@ class ReadState:
     def _slot_words(self) -> npt.NDArray[np.uint64]:
         ring = self.ring
         words = np.frombuffer(ring, np.uint64) if len(ring) else np.empty(0, np.uint64)
-        return words[self.word_indices[0] :: _WORDS_PER_SLOT]
+        return words[self.word_indices[0] :: _WORDS_PER_SLOT][: self.mask + 1]
 
     def _committed_seqs(self) -> npt.NDArray[np.uint64]:
         words = self._slot_words()

@@ -49,7 +49,6 @@ _DEFAULT_MAX_LOANS = 8
 _STALE_INTERVALS = 5  # of W-166
 _ACTIVITY = "activity"
 _QOS = "qos"
-_log = logging.getLogger("tensor_pool.client")
 _METADATA = "metadata"
 _BLOBS = "blobs"
 _CONSUMERS = "consumers"
@@ -173,7 +172,7 @@ class ProducerAttachment(Attachment):
 
     def _lengthen_shared(self) -> None:
         """All consumers read the shared stream: give it the terms that are configured."""
-        shared = self.producer._publication
+        shared = self.producer._descriptors.publication
         if shared is None or shared.channel == self.config.descriptor_channel:
             return
         try:

@@ -119,4 +119,4 @@ def test_D_168_terms_are_short_beyond_a_number_of_streams(
 
     assert term_lengths() == [4 << 20, 4 << 20, 256 << 10]
     for camera in cameras:
-        assert Channel.parse(camera._publication.channel).term_length == 256 << 10
+        assert Channel.parse(camera._descriptors.publication.channel).term_length == 256 << 10
