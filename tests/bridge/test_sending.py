@@ -211,7 +211,7 @@ def test_B_043_the_default_queue_is_half_the_slots() -> None:
     for _ in range(20):
         bench.publish()
     bench.step()
-    assert bench.sender.waiting == 4
+    assert [frame.seq for frame in bench.sender._queue] == [16, 17, 18, 19]  # the newest
 
 
 @pytest.mark.parametrize(
@@ -396,8 +396,9 @@ def test_B_051_a_rate_sends_the_newest_frame_of_each_period() -> None:
     bench.step()
     assert bench.frames() == [first]
     for _ in range(500):
-        bench.publish()
+        newest, before = bench.publish(), len(bench.frames())
         bench.step(10)
+        assert bench.frames()[before:] in ([], [newest])
     assert 49 <= len(bench.frames()) - 1 <= 51
     assert all(9 <= b - a <= 11 for a, b in pairwise(bench.frames()))
     assert bench.counted()["dropped_rate"] > 400
@@ -413,11 +414,15 @@ def test_B_051_a_rate_sends_the_newest_frame_of_each_period() -> None:
 def test_B_052_a_limited_link_sends_its_rate_and_no_burst_above_the_depth() -> None:
     """B-052: 100 Mbit/s configured, far more offered."""
     bench = SendingBench(
-        {"queue_frames": 8}, link={"max_mbit_s": 100.0, "chunk_bytes": 1024}, nslots=64
+        {"queue_frames": 512}, link={"max_mbit_s": 100.0, "chunk_bytes": 1024}, nslots=1024
     ).start()
     start, began = bench.wire.nbytes, bench.clock.monotonic_ns()
-    most = 0
-    for _ in range(2000):
+    for _ in range(300):
+        bench.publish(1000)
+    bench.step()
+    most = bench.wire.nbytes - start
+    assert most > 100_000
+    for _ in range(1000):
         for _ in range(20):
             bench.publish(1000)
         before = bench.wire.nbytes
@@ -543,10 +548,11 @@ def test_B_062_a_checksum_needs_the_instruction(monkeypatch: pytest.MonkeyPatch)
         "send": [{"to": "10.0.0.2:1", "streams": [{"stream": 1}], "crc": True}],
     }
     assert config.read_document(document)[0] is not None
-    monkeypatch.setattr(config, "checksum_problem", lambda: "no instruction")
+    monkeypatch.setattr("tensor_pool.bridge.core.chunks.hardware_based", False)
     loaded, errors = config.read_document(document)
     assert loaded is None
-    assert errors == ("send[0].crc: no instruction",)
+    (error,) = errors
+    assert error.startswith("send[0].crc: the CPU has no CRC-32C instruction")
 
 
 def test_B_020_everything_of_a_link_is_one_session_on_the_data_stream() -> None:

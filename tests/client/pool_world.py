@@ -39,8 +39,9 @@ class PoolWorld:
         streams: dict[str, int] | None = None,
         nslots: int = 16,
         discovery: bool = True,
+        clock: SimulatedClock | None = None,
     ) -> None:
-        self.clock = SimulatedClock()
+        self.clock = clock or SimulatedClock()
         self.network = MemoryNetwork(self.clock, seed=1)
         self.clients: list[Client] = []
         self.tasks: list[Callable[[], object]] = []  # what goes on beside blocking calls
@@ -100,6 +101,7 @@ class PoolWorld:
             self._work()
 
     def _work(self) -> None:
+        """One turn of driver, clients and tasks; no time passes."""
         if not self.driver.is_stopped:
             self.driver.do_work()
         for client in self.clients:
