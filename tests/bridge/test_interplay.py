@@ -84,7 +84,7 @@ def pools(tmp_path: Path) -> Iterator[TwoPools]:
 
 
 def received(pools: TwoPools, consumer: Consumer, count: int) -> Iterator[Frame]:
-    pools.b.run(2.0)  # the producer knows the consumer
+    pools.b.run(2.0)  # the producer has received the hello
     for number in range(count):
         pools.shoot(number)
         for _ in range(500):

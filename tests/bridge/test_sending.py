@@ -182,7 +182,7 @@ def test_B_043_with_a_queue_of_one_the_newest_frame_begins() -> None:
             bench.step()
             begun.append((bench.frames()[-1], newest))
     assert bench.frames() == sorted(bench.frames())
-    # What goes out was begun one period before, when the frame before it had gone.
+    # A frame begins when the one before it has gone, one period earlier.
     for (sent, _), (_, newest_before) in pairwise(reversed(begun)):
         assert sent == newest_before
     assert bench.counted()["dropped_superseded"] > 150
