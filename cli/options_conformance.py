@@ -24,7 +24,7 @@ Stream = Annotated[
 
 
 def add_conformance_commands(app: typer.Typer) -> None:
-    """Give the program `conformance driver`."""
+    """Give the program `conformance driver`, `producer` and `consumer`."""
     group = typer.Typer(
         help="Check a driver, a producer or a consumer against the specification, from outside.",
         no_args_is_help=True,
@@ -33,6 +33,14 @@ def add_conformance_commands(app: typer.Typer) -> None:
     group.command("driver", epilog="Example: tensor-pool conformance driver --stream 10000")(
         conformance_driver_command
     )
+    group.command(
+        "producer",
+        epilog="Example: tensor-pool conformance producer --stream 10000 -- python camera.py",
+    )(conformance_producer_command)
+    group.command(
+        "consumer",
+        epilog="Example: tensor-pool conformance consumer --stream 10000 -- python viewer.py",
+    )(conformance_consumer_command)
     app.add_typer(group, name="conformance")
 
 
@@ -71,5 +79,89 @@ def conformance_driver_command(
         stream_id=stream,
         announce_period_s=announce_period,
         token=token,
+        as_json=json,
+    )
+
+
+Program = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[-- COMMAND...]",
+        help="Program under test: started first, ended with SIGTERM by the last check. "
+        "Without it, start the program yourself.",
+        show_default=False,
+    ),
+]
+Period = Annotated[
+    float,
+    typer.Option(
+        "--announce-period",
+        metavar="SECONDS",
+        min=0.05,
+        help="Announce, hello and QoS interval of the program, in seconds. A lease lasts three.",
+    ),
+]
+
+
+@connected
+def conformance_producer_command(
+    connection: Connection,
+    command: Program = None,
+    stream: Stream = 10_000,
+    announce_period: Period = 1.0,
+    json: Json = False,
+) -> None:
+    """Check a producer, ours or any other, requirement by requirement.
+
+    Takes the place of the driver on the control stream. Grants, refuses and revokes leases, spoils
+    grants and regions, reads every slot that the producer writes. The producer publishes at least
+    20 frames a second. One line for each check: holds, broken or not seen.
+
+    Exit status: 0 no check is broken, 1 some are or a driver runs there, 2 wrong usage or
+    configuration.
+    """
+    from tensor_pool.protocol.wire import Role
+
+    from .commands.conformance import check_peer
+
+    leave_with(
+        check_peer,
+        Role.PRODUCER,
+        connection,
+        stream_id=stream,
+        announce_period_s=announce_period,
+        command=command or [],
+        as_json=json,
+    )
+
+
+@connected
+def conformance_consumer_command(
+    connection: Connection,
+    command: Program = None,
+    stream: Stream = 10_000,
+    announce_period: Period = 1.0,
+    json: Json = False,
+) -> None:
+    """Check a consumer, ours or any other, requirement by requirement.
+
+    Takes the place of the driver and of a producer. Publishes right and wrong frames, announces
+    and notices; reads the QosConsumer reports of the consumer and the mappings of its process.
+    One line for each check: holds, broken or not seen.
+
+    Exit status: 0 no check is broken, 1 some are or a driver runs there, 2 wrong usage or
+    configuration.
+    """
+    from tensor_pool.protocol.wire import Role
+
+    from .commands.conformance import check_peer
+
+    leave_with(
+        check_peer,
+        Role.CONSUMER,
+        connection,
+        stream_id=stream,
+        announce_period_s=announce_period,
+        command=command or [],
         as_json=json,
     )

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyaeron
 
+from tensor_pool.protocol.wire import Role, ShmDetachRequest, ShmDetachResponse
+
 from ..conformance.bus import Bus
 from ..conformance.check import Outcome, run_checks
+from ..conformance.consumer import CONSUMER_CHECKS
+from ..conformance.consumer_world import ConsumerWorld
 from ..conformance.driver import DRIVER_CHECKS
 from ..conformance.driver_world import DriverWorld
+from ..conformance.peer_world import Streams
+from ..conformance.producer import PRODUCER_CHECKS
+from ..conformance.producer_world import ProducerWorld
+from ..conformance.stand_in import StandInOptions
 from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, OK, CommandError
 
-__all__ = ["check_driver"]
+__all__ = ["check_driver", "check_peer"]
+
+_PEERS: dict[Role, tuple[Any, Any]] = {
+    Role.PRODUCER: (ProducerWorld, PRODUCER_CHECKS),
+    Role.CONSUMER: (ConsumerWorld, CONSUMER_CHECKS),
+}
 
 
 def check_driver(
@@ -46,6 +64,87 @@ def check_driver(
         return _verdict(run_checks(DRIVER_CHECKS, world, _printer(as_json)), as_json=as_json)
     finally:
         bus.close()
+
+
+def check_peer(
+    role: Role,
+    connection: Connection,
+    *,
+    stream_id: int,
+    announce_period_s: float,
+    command: list[str],
+    as_json: bool,
+) -> int:
+    """Run the checks of a producer or a consumer, started here if there is a command."""
+    config = connection.client_config()
+    streams = Streams(
+        (config.control_channel, config.control_stream_id),
+        (config.descriptor_channel, config.descriptor_stream_id),
+        (config.qos_channel, config.qos_stream_id),
+        (config.metadata_channel, config.metadata_stream_id),
+    )
+    options = StandInOptions(
+        stream_id=stream_id,
+        nslots=64,
+        strides=(640, 4096, 65_536, 640 << 10, 4096, 8 << 20),
+        lease_s=3 * announce_period_s,
+        announce_period_s=announce_period_s,
+    )
+    base_dir = Path(connection.driver_config().shm.base_dir)
+    base_dir.mkdir(parents=True, exist_ok=True)
+    kind, checks = _PEERS[role]
+    bus = _bus(connection)
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        _refuse_beside_a_driver(bus, streams.control)
+        world = kind(
+            bus,
+            streams,
+            base_dir,
+            stream_id=stream_id,
+            period_s=announce_period_s,
+            patience_s=connection.timeout,
+            options=options,
+        )
+        try:
+            if command:
+                process = subprocess.Popen(command, stdout=sys.stderr)
+                world.leave = process.terminate
+            else:
+                print(f"waiting for a {role.name.lower()} of stream {stream_id}", file=sys.stderr)
+            world.begin()
+            return _verdict(run_checks(checks, world, _printer(as_json)), as_json=as_json)
+        finally:
+            world.close()
+    finally:
+        bus.close()
+        if process is not None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _refuse_beside_a_driver(bus: Bus, control: tuple[str, int]) -> None:
+    """Raise CommandError if a driver answers on the control stream: the kit plays the driver."""
+    bus.listen(*control)
+    request = ShmDetachRequest(int.from_bytes(os.urandom(4)), 2**63, 1, 1, Role.CONSUMER)
+    bus.publication(*control)
+    bus.send(*control, request)
+    answered = bus.until(
+        lambda: any(isinstance(one.message, ShmDetachResponse) for one in bus.heard), 0.5
+    )
+    if answered:
+        raise CommandError(
+            f"a driver runs on {control[0]} stream {control[1]}; the kit takes its place, so stop "
+            "it or name another --control-stream-id"
+        )
 
 
 def _bus(connection: Connection) -> Bus:

@@ -46,6 +46,7 @@ class Bus:
         self._publications: dict[tuple[str, int], Any] = {}
         self._subscriptions: dict[tuple[str, int], tuple[Any, Callable[[Any, Any], None]]] = {}
         self.heard: list[Heard] = []
+        self._own_sessions: set[int] = set()
 
     @staticmethod
     def _on_error(_code: int, text: str) -> None:
@@ -61,16 +62,17 @@ class Bus:
             )
 
     def ignore(self, channel: str, stream_id: int) -> None:
-        """Unsubscribe."""
-        subscription, _ = self._subscriptions.pop((channel, stream_id))
-        subscription.close()
+        """Unsubscribe, if subscribed."""
+        subscription, _ = self._subscriptions.pop((channel, stream_id), (None, None))
+        if subscription is not None:
+            subscription.close()
 
     def publication(self, channel: str, stream_id: int) -> Any:
         """Return the exclusive publication of a stream; it is opened at the first use."""
         if (channel, stream_id) not in self._publications:
-            self._publications[channel, stream_id] = self._aeron.add_exclusive_publication(
-                channel, stream_id
-            )
+            publication = self._aeron.add_exclusive_publication(channel, stream_id)
+            self._publications[channel, stream_id] = publication
+            self._own_sessions.add(int(publication.session_id))
         return self._publications[channel, stream_id]
 
     def close_publication(self, channel: str, stream_id: int) -> None:
@@ -84,6 +86,10 @@ class Bus:
         data = message if isinstance(message, bytes) else encode(message, checked=False)
         publication = self.publication(channel, stream_id)
         return self.until(lambda: publication.offer(data) is True, 5.0)
+
+    def is_own(self, heard: Heard) -> bool:
+        """True for a message that this bus has sent."""
+        return heard.session_id in self._own_sessions
 
     def poll(self) -> int:
         """Take what has arrived; return the number of fragments."""
