@@ -92,6 +92,15 @@ Program = Annotated[
         show_default=False,
     ),
 ]
+Checks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--check",
+        metavar="NAME",
+        help="Run this check only; repeat it for several. --json prints the names.",
+        show_default=False,
+    ),
+]
 Period = Annotated[
     float,
     typer.Option(
@@ -109,6 +118,7 @@ def conformance_producer_command(
     command: Program = None,
     stream: Stream = 10_000,
     announce_period: Period = 1.0,
+    check: Checks = None,
     json: Json = False,
 ) -> None:
     """Check a producer, ours or any other, requirement by requirement.
@@ -131,6 +141,7 @@ def conformance_producer_command(
         stream_id=stream,
         announce_period_s=announce_period,
         command=command or [],
+        names=check or [],
         as_json=json,
     )
 
@@ -141,6 +152,7 @@ def conformance_consumer_command(
     command: Program = None,
     stream: Stream = 10_000,
     announce_period: Period = 1.0,
+    check: Checks = None,
     json: Json = False,
 ) -> None:
     """Check a consumer, ours or any other, requirement by requirement.
@@ -163,5 +175,6 @@ def conformance_consumer_command(
         stream_id=stream,
         announce_period_s=announce_period,
         command=command or [],
+        names=check or [],
         as_json=json,
     )

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..conformance.producer import PRODUCER_CHECKS
 from ..conformance.producer_world import ProducerWorld
 from ..conformance.stand_in import StandInOptions
 from ..support.connection_options import Connection
-from ..support.exit_status import FAILED, OK, CommandError
+from ..support.exit_status import FAILED, OK, USAGE, CommandError
 
 __all__ = ["check_driver", "check_peer"]
 
@@ -73,9 +74,13 @@ def check_peer(
     stream_id: int,
     announce_period_s: float,
     command: list[str],
+    names: list[str],
     as_json: bool,
 ) -> int:
-    """Run the checks of a producer or a consumer, started here if there is a command."""
+    """Run the checks of a producer or a consumer, started here if there is a command.
+
+    `names` are the checks to run, all if empty.
+    """
     config = connection.client_config()
     streams = Streams(
         (config.control_channel, config.control_stream_id),
@@ -93,6 +98,10 @@ def check_peer(
     base_dir = Path(connection.driver_config().shm.base_dir)
     base_dir.mkdir(parents=True, exist_ok=True)
     kind, checks = _PEERS[role]
+    unknown = set(names) - {one.name for one in checks}
+    if unknown:
+        raise CommandError(f"no check is called {', '.join(sorted(unknown))}", USAGE)
+    checks = [one for one in checks if not names or one.name in names]
     bus = _bus(connection)
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -110,6 +119,7 @@ def check_peer(
             if command:
                 process = subprocess.Popen(command, stdout=sys.stderr)
                 world.leave = process.terminate
+                world.has_ended = partial(_has_ended, process)
             else:
                 print(f"waiting for a {role.name.lower()} of stream {stream_id}", file=sys.stderr)
             world.begin()
@@ -120,6 +130,10 @@ def check_peer(
         bus.close()
         if process is not None:
             _end(process)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is not None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

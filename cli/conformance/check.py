@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Literal
@@ -39,6 +40,7 @@ class Outcome(msgspec.Struct, frozen=True):
     claim: str
     verdict: Verdict
     text: str = ""
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         line = f"{self.verdict:8}  {' '.join(self.requirements)}: {self.claim}"
@@ -74,7 +76,7 @@ def run_checks[W](
     outcomes = []
     for one in checks:
         verdict: Verdict = "holds"
-        text = ""
+        text, begin = "", time.monotonic()
         try:
             one.run(world)
         except Broken as broken:
@@ -84,6 +86,7 @@ def run_checks[W](
         except Exception as error:  # noqa: BLE001 - whatever the peer sent caused it
             traceback.print_exc(file=sys.stderr)
             verdict, text = "broken", f"the check could not go on: {error!r}"
-        outcomes.append(Outcome(one.name, one.requirements, one.claim, verdict, text))
+        seconds = round(time.monotonic() - begin, 3)
+        outcomes.append(Outcome(one.name, one.requirements, one.claim, verdict, text, seconds))
         report(outcomes[-1])
     return outcomes

@@ -25,6 +25,6 @@ CONSUMER_CHECKS: tuple[Check[ConsumerWorld], ...] = (
     *attach_checks(_goes_on),
     *FRAME_CHECKS,
     *MAPPING_CHECKS,
-    *grant_checks(),
+    *grant_checks(ConsumerWorld),
     *STREAM_CHECKS,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tensor_pool.protocol.wire import ConsumerHello, Mode, QosConsumer, has_half_set_pair
+from tensor_pool.protocol.wire import ConsumerHello, Mode, QosConsumer
 
 from .check import Check, check, want
 from .consumer_world import ConsumerWorld
@@ -21,7 +21,12 @@ def hellos(world: ConsumerWorld) -> None:
     want(len(found) >= 2, f"{len(found)} hellos in 2.5 intervals of {world.period_s:g} s")
     for _, _, one in found:
         want(one.stream_id == world.stream_id, f"streamId is {one.stream_id}")
-        want(not has_half_set_pair(one), "a request has a channel or a number alone")
+        for channel, number in (
+            (one.descriptor_channel, one.descriptor_stream_id),
+            (one.control_channel, one.control_stream_id),
+        ):
+            whole = bool(channel) == (number not in (None, 0))
+            want(whole, f"a request has channel {channel!r} and number {number}")
         want(one.mode in tuple(Mode), f"mode is {one.mode}")
 
 

@@ -28,6 +28,7 @@ __all__ = ["ConsumerWorld"]
 
 _SLOT = struct.Struct("<QIIHIQI26sI4HhhBBBI8i8i109s")
 _REPORTS_AFTER = 2
+_MAPPINGS_HOLD_S = 0.03  # a look at all processes takes a few ms
 
 
 class ConsumerWorld(PeerWorld):
@@ -38,6 +39,8 @@ class ConsumerWorld(PeerWorld):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.next_seq = 0
+        self._mapped: list[tuple[str, str]] = []
+        self._mapped_until = 0.0
 
     # Publishing
 
@@ -160,6 +163,12 @@ class ConsumerWorld(PeerWorld):
 
     def mappings(self) -> list[tuple[str, str]]:
         """Return (permissions, path) of region files of the stream that other processes map."""
+        if time.monotonic() >= self._mapped_until:
+            self._mapped = self._look_at_mappings()
+            self._mapped_until = time.monotonic() + _MAPPINGS_HOLD_S
+        return self._mapped
+
+    def _look_at_mappings(self) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
         directory = str(self.driver._stream_directory()) + "/"
         for maps in Path("/proc").glob("[0-9]*/maps"):
@@ -176,7 +185,7 @@ class ConsumerWorld(PeerWorld):
         return found
 
     def sign_of_use(self, mark: int) -> str:
-        """What shows that the consumer uses the current epoch; empty if nothing does."""
+        """Return a sign that the consumer uses the current epoch, empty without one."""
         epoch = self.driver.epoch
         mapped = [path for _, path in self.mappings() if f"/{epoch}/" in path]
         if mapped:
@@ -188,7 +197,7 @@ class ConsumerWorld(PeerWorld):
         return bool(self.since(mark, QosConsumer, lambda one: one.epoch == epoch))
 
     def uses_after_end(self, mark: int) -> str:
-        """What shows that the regions are in use after the lease ended."""
+        """Return a sign that the regions are in use after the lease ended, empty without one."""
         if self.reports_epoch(mark, self.driver.epoch):
             return f"it reports epoch {self.driver.epoch} afterwards"
         mapped = [path for _, path in self.mappings() if f"/{self.driver.epoch}/" in path]

@@ -149,7 +149,7 @@ def _stops[W: PeerWorld](world: W, end: Callable[[], object], goes_on: Callable[
     world.lease()
 
 
-def grant_checks[W: PeerWorld]() -> list[Check[W]]:
+def grant_checks[W: PeerWorld](_: type[W]) -> list[Check[W]]:
     """Return one check for each grant and each region that must not be used."""
     checks: list[Check[W]] = []
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tensor_pool.protocol.wire import (
+    ClockDomain,
     ConsumerHello,
     LeaseRevokeReason,
     Message,
@@ -18,6 +19,7 @@ from tensor_pool.protocol.wire import (
     Role,
     ShmAttachRequest,
     ShmAttachResponse,
+    ShmDetachRequest,
     ShmDriverShutdown,
     ShmLeaseRevoked,
     ShmPoolAnnounce,
@@ -31,6 +33,7 @@ from .stand_in import StandInDriver, StandInLease, StandInOptions
 __all__ = ["GuidedDriver", "PeerWorld", "Streams"]
 
 _PAUSE_S = 0.0002
+_LONGEST_START_S = 60.0  # until the program attaches
 type Spoil = Callable[[ShmAttachResponse], ShmAttachResponse]
 
 
@@ -60,7 +63,7 @@ class GuidedDriver(StandInDriver):
     ) -> None:
         super().__init__(bus, control, base_dir, options)
         self.refusals: list[tuple[str, str]] = []
-        self.requests: list[tuple[int, ShmAttachRequest]] = []  # with the place in bus.heard
+        self.requests: list[tuple[int, ShmAttachRequest]] = []  # with the place on the bus
 
     def on_attach(self, request: ShmAttachRequest) -> None:
         if request.stream_id != self.options.stream_id or not self.answers:
@@ -148,6 +151,7 @@ class PeerWorld:
         for address in (streams.descriptors, streams.qos, streams.metadata):
             bus.listen(*address)
         self.leave: Callable[[], None] | None = None  # stops the program, if the kit started it
+        self.has_ended: Callable[[], bool] = lambda: False
 
     def close(self) -> None:
         """Remove the regions, those that a check led elsewhere too."""
@@ -157,9 +161,10 @@ class PeerWorld:
         self.driver.close()
 
     def begin(self) -> None:
-        """Make the first epoch, so that a consumer that requires the stream finds it."""
+        """Make the first epoch, so that a consumer that requires it finds one, and wait."""
         self.driver.assigns = self.role is Role.PRODUCER
         self.driver.new_epoch()
+        self.until(lambda: self.lease_now() is not None or self.has_ended(), _LONGEST_START_S)
 
     # Time
 
@@ -183,7 +188,7 @@ class PeerWorld:
         """Serve for a time."""
         self.until(lambda: False, seconds)
 
-    # What was heard
+    # Received messages
 
     @property
     def mark(self) -> int:
@@ -217,8 +222,12 @@ class PeerWorld:
 
     def lease(self) -> StandInLease:
         """Wait for the lease of the program under test."""
+        came = self.until(
+            lambda: self.lease_now() is not None or self.has_ended(), 3 * self.patience_s
+        )
+        want(not self.has_ended(), "the program has ended")
         want(
-            self.until(lambda: self.lease_now() is not None, 3 * self.patience_s),
+            came,
             f"no {self.role.name.lower()} attached to stream {self.stream_id} within "
             f"{3 * self.patience_s:g} s",
         )
@@ -259,11 +268,11 @@ class PeerWorld:
             driver.spoil, driver.prepare, driver.names = None, None, "{}"
 
     def sign_of_use(self, mark: int) -> str:
-        """What shows that the program uses the current epoch; empty if nothing does."""
+        """Return a sign that the program uses the current epoch, empty without one."""
         raise NotImplementedError
 
     def uses_after_end(self, mark: int) -> str:
-        """What shows that it uses regions whose lease has ended before the mark."""
+        """Return a sign that it uses regions of a lease that ended before the mark."""
         raise NotImplementedError
 
     def refuses(
@@ -315,13 +324,31 @@ class PeerWorld:
             (
                 "an announce of another stream",
                 ShmPoolAnnounce(
-                    other, 1, epoch + 9, now, 1, 1, 8, 256, pool, "shm:file?path=/nowhere/r"
+                    other,
+                    1,
+                    epoch + 9,
+                    now,
+                    ClockDomain.MONOTONIC,
+                    1,
+                    8,
+                    256,
+                    pool,
+                    "shm:file?path=/nowhere/r",
                 ),
             ),
             (
                 "an announce of a lower epoch",
                 ShmPoolAnnounce(
-                    self.stream_id, 1, epoch - 1, now, 1, 1, 8, 256, pool, "shm:file?path=/x/r"
+                    self.stream_id,
+                    1,
+                    epoch - 1,
+                    now,
+                    ClockDomain.MONOTONIC,
+                    1,
+                    8,
+                    256,
+                    pool,
+                    "shm:file?path=/x/r",
                 ),
             ),
             (
@@ -341,7 +368,13 @@ class PeerWorld:
         """Stop the program and wait for its detach; NotSeen if it was not started by the kit."""
         if self.leave is None:
             raise NotSeen("it ends the program; give its command behind -- to look at it")
-        lease = self.lease()
+        lease, mark = self.lease(), self.mark
         self.leave()
-        if not self.until(lambda: lease.lease_id not in self.driver.leases, self.patience_s):
+
+        def asked() -> bool:
+            return bool(
+                self.since(mark, ShmDetachRequest, lambda one: one.lease_id == lease.lease_id)
+            )
+
+        if not self.until(asked):
             raise Broken("the program ended without ShmDetachRequest; its lease was left to expire")

@@ -21,6 +21,6 @@ PRODUCER_CHECKS: tuple[Check[ProducerWorld], ...] = (
     *attach_checks(_goes_on),
     *GRANTED_CHECKS,
     *FRAME_CHECKS,
-    *grant_checks(),
+    *grant_checks(ProducerWorld),
     *STREAM_CHECKS,
 )

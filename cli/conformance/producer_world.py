@@ -14,6 +14,7 @@ from tensor_pool.protocol.wire import (
     ConsumerConfig,
     ConsumerHello,
     FrameDescriptor,
+    LeaseRevokeReason,
     Mode,
     Role,
 )
@@ -55,7 +56,8 @@ class Slot(msgspec.Struct, frozen=True):
     def of(cls, data: bytes) -> Slot:
         """Take 256 bytes apart."""
         one = _SLOT.unpack(data)
-        return cls(*one[:8], one[8:13], *one[13:19], one[19:27], one[27:35], one[35])
+        values = (*one[:8], one[8:13], *one[13:19], one[19:27], one[27:35], one[35])
+        return cls(**dict(zip(cls.__struct_fields__, values, strict=True)))
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -155,7 +157,7 @@ class ProducerWorld(PeerWorld):
         return list(regions.ring.words[first : first + per_slot * regions.nslots : per_slot])
 
     def sign_of_use(self, mark: int) -> str:
-        """What shows that the producer uses the current epoch; empty if nothing does."""
+        """Return a sign that the producer uses the current epoch, empty without one."""
         if any(self.words()):
             return "its ring has frames"
         epoch = self.driver.epoch
@@ -163,7 +165,7 @@ class ProducerWorld(PeerWorld):
         return "a descriptor names its epoch" if found else ""
 
     def uses_after_end(self, mark: int) -> str:
-        """What shows that it publishes although its lease has ended."""
+        """Return a sign that it publishes although its lease has ended, empty without one."""
         return "it sent a descriptor afterwards" if self.since(mark, FrameDescriptor) else ""
 
     @contextmanager
@@ -191,13 +193,14 @@ class ProducerWorld(PeerWorld):
         try:
             yield one
         finally:
-            driver.leases.pop(lease.lease_id, None)
+            if lease.lease_id in driver.leases:
+                driver.end(lease, LeaseRevokeReason.EXPIRED, "conformance")
             for number in (lease.descriptors, lease.controls):
                 if number:
                     self.bus.ignore(changes.get("descriptor_channel", ""), number)
 
     def configs(self, consumer: FakeConsumer) -> list[ConsumerConfig]:
-        """What the stand-in has assigned to a consumer."""
+        """The assignments of the stand-in to a consumer."""
         return [
             one.message
             for one in self.bus.heard

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from tensor_pool.protocol.wire import (
     HugepagesPolicy,
     PublishMode,
-    ResponseCode,
     Role,
     ShmAttachRequest,
 )
-from tensor_pool.protocol.wire.attach_refusals import CLIENT_ID_ATTACHED
+from tensor_pool.protocol.wire import attach_refusals as refusals
+from tensor_pool.protocol.wire.attach_refusals import AttachRefusal
 
 from .configuration import Profile
 from .descriptions import Descriptions
@@ -29,7 +29,9 @@ from .stream_table import StreamTable
 __all__ = ["DRAINING", "Admission", "AdmissionRules", "Duplicate"]
 
 DRAINING = Refusal(
-    ResponseCode.REJECTED, "driver draining", "the driver is stopping; attach after its restart"
+    refusals.DRAINING.code,
+    refusals.DRAINING.text,
+    "the driver is stopping; attach after its restart",
 )
 
 _ROLES = frozenset(Role)
@@ -54,17 +56,9 @@ class Admission(NamedTuple):
 class _RefusedError(Exception):
     """Ends the examination of one request."""
 
-    def __init__(self, code: ResponseCode, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.refusal = Refusal(code, text, hint)
-
-
-def _rejected(text: str, hint: str) -> _RefusedError:
-    return _RefusedError(ResponseCode.REJECTED, text, hint)
-
-
-def _invalid(text: str, hint: str) -> _RefusedError:
-    return _RefusedError(ResponseCode.INVALID_PARAMS, text, hint)
+    def __init__(self, reason: AttachRefusal, hint: str, *, text: str = "") -> None:
+        super().__init__(reason.text)
+        self.refusal = Refusal(reason.code, text or reason.text, hint)
 
 
 class AdmissionRules:
@@ -105,30 +99,31 @@ class AdmissionRules:
 
     def _check_request(self, request: ShmAttachRequest) -> None:
         if request.role not in _ROLES:
-            raise _invalid("unknown role", f"role {request.role}; 1 is PRODUCER, 2 CONSUMER")
+            raise _RefusedError(
+                refusals.UNKNOWN_ROLE, f"role {request.role}; 1 is PRODUCER, 2 CONSUMER"
+            )
         if request.client_id == 0:
-            raise _invalid("client_id must be non-zero", "client ids are unique per attachment")
+            raise _RefusedError(refusals.NO_CLIENT_ID, "client ids are unique per attachment")
         if request.publish_mode is not None and request.publish_mode not in _MODES:
             raise _RefusedError(
-                ResponseCode.UNSUPPORTED,
-                "unsupported publish_mode",
+                refusals.UNSUPPORTED_MODE,
                 f"publish_mode {request.publish_mode}; 1 is REQUIRE_EXISTING, 2 EXISTING_OR_CREATE",
             )
         policy = request.require_hugepages
         if policy not in _POLICIES:
-            raise _invalid(
-                "unknown hugepages policy", f"policy {policy}; 0 any, 1 STANDARD, 2 HUGEPAGES"
+            raise _RefusedError(
+                refusals.UNKNOWN_HUGEPAGES, f"policy {policy}; 0 any, 1 STANDARD, 2 HUGEPAGES"
             )
         on_hugetlbfs = self._services.store.on_hugetlbfs
         base_dir = self._config.shm.base_dir
         if policy == HugepagesPolicy.HUGEPAGES and not on_hugetlbfs:
-            raise _rejected(
-                "hugepages required but unavailable",
+            raise _RefusedError(
+                refusals.NO_HUGEPAGES,
                 f"shm.base_dir {base_dir} is not on hugetlbfs; ask for UNSPECIFIED or move it",
             )
         if policy == HugepagesPolicy.STANDARD and on_hugetlbfs:
-            raise _rejected(
-                "hugepages required by driver policy",
+            raise _RefusedError(
+                refusals.ONLY_HUGEPAGES,
                 f"shm.base_dir {base_dir} is on hugetlbfs; ask for UNSPECIFIED or HUGEPAGES",
             )
 
@@ -139,8 +134,8 @@ class AdmissionRules:
             and request.stream_id in (0, lease.stream_id)
         ):
             return Duplicate(lease.lease_id)
-        raise _rejected(
-            CLIENT_ID_ATTACHED,
+        raise _RefusedError(
+            refusals.CLIENT_ATTACHED,
             f"lease {lease.lease_id} on stream {lease.stream_id} is active;"
             " detach it, let it expire, or use another client id",
         )
@@ -148,31 +143,33 @@ class AdmissionRules:
     def _check_lease_limit(self) -> None:
         limit = self._config.policies.max_leases
         if limit and len(self._leases) >= limit:
-            raise _rejected(
-                "lease limit reached", f"policies.max_leases is {limit} and all are in use"
+            raise _RefusedError(
+                refusals.LEASE_LIMIT, f"policies.max_leases is {limit} and all are in use"
             )
 
     def _admit_new_stream(self, request: ShmAttachRequest) -> Admission:
         policies = self._config.policies
         creates = request.publish_mode == PublishMode.EXISTING_OR_CREATE
         if not (policies.allow_dynamic_streams and creates):
-            raise _rejected(
-                "stream not provisioned",
+            raise _RefusedError(
+                refusals.UNKNOWN_STREAM,
                 "the stream is not configured; configure it, or set policies.allow_dynamic_streams"
                 " and attach with EXISTING_OR_CREATE",
             )
         id_range = self._streams.dynamic_ids.range
         if id_range is None:
-            raise _invalid(
-                "stream_id_range not configured", "set driver.stream_id_range for dynamic streams"
+            raise _RefusedError(
+                refusals.NO_STREAM_RANGE, "set driver.stream_id_range for dynamic streams"
             )
         new_stream_id = request.stream_id or self._streams.dynamic_ids.peek()
         if request.stream_id and request.stream_id not in id_range:
-            raise _invalid(
-                "stream_id outside stream_id_range", f"dynamic streams have the ids {id_range}"
+            raise _RefusedError(
+                refusals.OUTSIDE_STREAM_RANGE, f"dynamic streams have the ids {id_range}"
             )
         if new_stream_id is None:
-            raise _invalid("stream_id_range exhausted", f"all ids of {id_range} are in use")
+            raise _RefusedError(
+                refusals.STREAM_RANGE_EXHAUSTED, f"all ids of {id_range} are in use"
+            )
         profile = self._check_profile(self._config.profiles.get(policies.default_profile))
         self._check_layout(request, profile)
         return Admission(None, new_stream_id, profile)
@@ -180,22 +177,24 @@ class AdmissionRules:
     def _admit_stream(self, request: ShmAttachRequest, stream: StreamLifecycle) -> Admission:
         profile = self._check_profile(stream.profile)
         if not stream.accepts_provisioning():
-            raise _rejected("stream draining", "the stream is closing; attach again later")
+            raise _RefusedError(
+                refusals.STREAM_DRAINING, "the stream is closing; attach again later"
+            )
         self._check_layout(request, profile)
         if request.role == Role.PRODUCER and stream.producer is not None:
             name = self._descriptions.name_of_client(stream.producer.client_id)
             holder, age = stream.producer, self._age_of(stream.producer.lease_id)
-            raise _rejected(
-                f"producer already attached by {name}, client {holder.client_id}{age}"
-                if name
-                else "producer already attached",
+            text = refusals.PRODUCER_ATTACHED.text
+            raise _RefusedError(
+                refusals.PRODUCER_ATTACHED,
                 f"client {holder.client_id} holds it under lease {holder.lease_id}{age}; wait for"
                 " it to detach or expire",
+                text=f"{text} by {name}, client {holder.client_id}{age}" if name else "",
             )
         creates = request.publish_mode == PublishMode.EXISTING_OR_CREATE
         if not creates and stream.regions is None:
-            raise _rejected(
-                "stream not provisioned",
+            raise _RefusedError(
+                refusals.NOT_PROVISIONED,
                 "the stream has no epoch yet; attach with EXISTING_OR_CREATE, or set"
                 " policies.provision_on_startup",
             )
@@ -210,18 +209,20 @@ class AdmissionRules:
 
     def _check_profile(self, profile: Profile | None) -> Profile:
         if profile is None:
-            raise _invalid("profile not found", "define it under [profiles] in the configuration")
+            raise _RefusedError(
+                refusals.NO_PROFILE, "define it under [profiles] in the configuration"
+            )
         return profile
 
     def _check_layout(self, request: ShmAttachRequest, profile: Profile) -> None:
         if request.expected_layout_version not in (0, LAYOUT_VERSION):
-            raise _rejected(
-                "layout_version mismatch",
+            raise _RefusedError(
+                refusals.LAYOUT_MISMATCH,
                 f"expected {request.expected_layout_version}, the driver's is {LAYOUT_VERSION};"
                 " 0 accepts any",
             )
         if not profile.payload_pools:
-            raise _invalid("stream has no payload pools", "add payload_pools to its profile")
+            raise _RefusedError(refusals.NO_POOLS, "add payload_pools to its profile")
 
     def _check_node_id(self, request: ShmAttachRequest) -> None:
         services = self._services
@@ -229,8 +230,8 @@ class AdmissionRules:
             request.client_id, request.desired_node_id, services.time.now
         )
         if node_id is None:
-            raise _rejected(
-                "node_id unavailable",
+            raise _RefusedError(
+                refusals.NO_NODE_ID,
                 f"node id {request.desired_node_id} is in use or cooling down;"
                 " ask for none or another",
             )

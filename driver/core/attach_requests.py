@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 from tensor_pool.protocol.wire import ResponseCode, Role, ShmAttachRequest
+from tensor_pool.protocol.wire.attach_refusals import INTERNAL_ERROR, PROVISIONING_FAILED
 
 from .admission import Admission, AdmissionRules
 from .descriptions import Descriptions
@@ -36,7 +37,7 @@ REFUSALS_LOGGED = 20  # lines per second and response code: a client may retry w
 _log = logging.getLogger(__name__)
 
 _INTERNAL_ERROR = Refusal(
-    ResponseCode.INTERNAL_ERROR, "internal error", "see the error logged with this request"
+    INTERNAL_ERROR.code, INTERNAL_ERROR.text, "see the error logged with this request"
 )
 _REFUSED = {
     ResponseCode.UNSUPPORTED: "attach_refused_unsupported",
@@ -113,9 +114,9 @@ class AttachRequests:
             if not isinstance(error, ProvisionError):
                 self.refuse(request, _INTERNAL_ERROR)
                 raise
-            text = f"failed to provision SHM: {error.text}"
+            text = PROVISIONING_FAILED.text + error.text
             hint = error.hint or "free the obstacle and attach again; the stream is as before"
-            self.refuse(request, Refusal(ResponseCode.INTERNAL_ERROR, text, hint))
+            self.refuse(request, Refusal(PROVISIONING_FAILED.code, text, hint))
             return
         self._services.metrics.inc("attach_granted")
         if admission.stream is None:
@@ -124,7 +125,7 @@ class AttachRequests:
             self._tell_stream(stream, lease)
         except Exception:
             self._services.post(
-                DriverEvent.REVOKE_LEASE, Revocation(lease.lease_id, "internal error")
+                DriverEvent.REVOKE_LEASE, Revocation(lease.lease_id, INTERNAL_ERROR.text)
             )
             raise
         self._services.epochs.collect_if_retired()

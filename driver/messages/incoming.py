@@ -20,7 +20,6 @@ from tensor_pool.protocol.wire import (
     DataSourceMeta,
     DiscoveryRequest,
     Message,
-    ResponseCode,
     ShmAttachRequest,
     ShmDetachRequest,
     ShmDriverShutdownRequest,
@@ -28,6 +27,7 @@ from tensor_pool.protocol.wire import (
     ShmPoolAnnounce,
     WireError,
     WireProblem,
+    attach_refusals,
     decoder_for,
     peek_correlation_id,
 )
@@ -48,8 +48,8 @@ LONGEST_CHANNEL_BYTES = 4096
 LONGEST_TEXT_BYTES = 1024  # tokens and error texts
 
 UNSUPPORTED_VERSION = Refusal(
-    ResponseCode.UNSUPPORTED,
-    "unsupported driver schema version",
+    attach_refusals.UNSUPPORTED_VERSION.code,
+    attach_refusals.UNSUPPORTED_VERSION.text,
     "the client speaks a newer version of the protocol than this driver",
 )
 

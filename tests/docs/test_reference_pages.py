@@ -19,9 +19,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_reference_pages_are_not_stale() -> None:
     """Run `make reference` when this fails."""
-    pages = runpy.run_path(str(DOCS / "reference" / "driver_pages.py"))["pages"]()
-    for path, contents in pages.items():
-        assert path.read_text() == contents, f"{path.name} is stale: make reference"
+    for generator in ("driver_pages.py", "attach_refusals_page.py"):
+        pages = runpy.run_path(str(DOCS / "reference" / generator))["pages"]()
+        for path, contents in pages.items():
+            assert path.read_text() == contents, f"{path.name} is stale: make reference"
 
 
 def test_W_231_every_key_that_a_page_names_exists() -> None:

@@ -22,10 +22,18 @@ from tensor_pool.driver import (
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("page", "least"), [("security.md", 41), ("how-to/other-languages.md", 6)])
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [
+        ("security.md", 41),
+        ("how-to/other-languages.md", 6),
+        ("how-to/duties.md", 18),
+        ("reference/attach-refusals.md", 15),
+    ],
+)
 def test_every_test_that_a_page_names_exists(page: str, least: int) -> None:
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
-    named = set(re.findall(r"`(test_\w+)`", text))
+    named = set(re.findall(r"`(test_\w+)(?:\[\w+\])?`", text))
     defined: set[str] = set()
     for path in (REPOSITORY / "tests").rglob("test_*.py"):
         defined.update(re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8")))

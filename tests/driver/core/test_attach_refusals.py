@@ -21,6 +21,7 @@ from tensor_pool.protocol.wire import (
     ShmAttachResponse,
     ShmPoolAnnounce,
 )
+from tensor_pool.protocol.wire.attach_refusals import ATTACH_REFUSALS
 from tests.driver.core.harness import MS, STREAM, Rig, make_config
 
 REJECTED = ResponseCode.REJECTED
@@ -191,6 +192,17 @@ def scene(*rows: Row) -> tuple[Rig, ShmAttachRequest]:
     for row in rows:
         row.prepare(rig)
     return rig, rig.request(**request)
+
+
+def test_D_070_the_rows_here_are_those_of_the_table() -> None:
+    """Driver, these tests and the page "When an attach is refused" agree on every text."""
+    table = {one.row: one for one in ATTACH_REFUSALS if not one.row.startswith("D-")}
+    assert list(table) == [row.number for row in ROWS]
+    for row in ROWS:
+        reason = table[row.number]
+        assert row.code is reason.code
+        assert row.text.startswith(reason.text)
+        assert row.text == reason.text or reason.text.endswith(": ")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.number)

@@ -1,0 +1,105 @@
+"""The kit finds nothing at our producer and consumer, and every fault that is planted in them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tensor_pool.cli.conformance.consumer import CONSUMER_CHECKS
+from tensor_pool.cli.conformance.producer import PRODUCER_CHECKS
+from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
+from tests.conformance.faults import CONSUMER_FAULTS, PRODUCER_FAULTS
+from tests.conformance.peers import CHANNEL
+from tests.protocol.transport.media_driver import media_driver
+
+__all__ = ["media_driver"]
+
+pytestmark = pytest.mark.process
+
+PERIOD_S = 0.2
+CHECKS: dict[str, Any] = {"producer": PRODUCER_CHECKS, "consumer": CONSUMER_CHECKS}
+FAULTS = {"producer": PRODUCER_FAULTS, "consumer": CONSUMER_FAULTS}
+EXAMPLES = Path(__file__).parents[2] / "examples" / "interop"
+
+
+@pytest.fixture
+def base_dir() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="conformance-", dir="/dev/shm") as name:
+        yield name
+
+
+def run_kit(
+    role: str,
+    aeron_dir: str,
+    base_dir: str,
+    control: int,
+    *command: object,
+    channel: str = CHANNEL,
+    checks: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
+    """Run the program as others run it, and return the outcomes by name of the check."""
+    given = {
+        "aeron-dir": aeron_dir,
+        "base-dir": base_dir,
+        "control-channel": channel,
+        "control-stream-id": control,
+        "announce-period": PERIOD_S if channel == CHANNEL else 1.0,
+        "timeout": 2,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tensor_pool.cli", "conformance", role, "--json"]
+        + [f"--{name}={value}" for name, value in given.items()]
+        + [f"--check={name}" for name in checks]
+        + ["--", sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    names = [one.name for one in CHECKS[role] if not checks or one.name in checks]
+    assert [one["name"] for one in outcomes] == names, done.stderr
+    broken = any(one["verdict"] == "broken" for one in outcomes)
+    assert done.returncode == int(broken), done.stderr
+    return {one["name"]: one for one in outcomes}
+
+
+def ours(
+    role: str,
+    media_driver: MediaDriverProcess,
+    base_dir: str,
+    control: int,
+    *options: str,
+    checks: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
+    program = ("-m", "tests.conformance.peers", role, media_driver.directory, control, base_dir)
+    where = (role, media_driver.directory, base_dir, control)
+    return run_kit(*where, *program, PERIOD_S, *options, checks=checks)
+
+
+@pytest.mark.parametrize(("role", "control"), [("producer", 1281), ("consumer", 1282)])
+def test_ours_holds_every_requirement_that_can_be_seen(
+    role: str, control: int, media_driver: MediaDriverProcess, base_dir: str
+) -> None:
+    outcomes = ours(role, media_driver, base_dir, control)
+    assert [one for one in outcomes.values() if one["verdict"] != "holds"] == []
+
+
+@pytest.mark.parametrize(("role", "control"), [("producer", 1283), ("consumer", 1284)])
+def test_every_planted_fault_is_found_and_nothing_else(
+    role: str, control: int, media_driver: MediaDriverProcess, base_dir: str
+) -> None:
+    """Of the many grants that must not be used, the one that is: the others take long."""
+    names = [one.name for one in CHECKS[role]]
+    checks = [name for name in names if not name.startswith("no_") or name in FAULTS[role]]
+    outcomes = ours(role, media_driver, base_dir, control, "--faults", checks=checks)
+    broken = {name: one["text"] for name, one in outcomes.items() if one["verdict"] == "broken"}
+    assert set(broken) == FAULTS[role], broken
+    assert all(broken.values())
