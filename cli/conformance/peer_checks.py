@@ -59,9 +59,9 @@ def attach_checks[W: PeerWorld](goes_on: Callable[[W], str]) -> list[Check[W]]:
         lease = world.lease()
         lease_s = world.driver.options.lease_s
         mark = world.mark
-        world.run_for(lease_s)
+        world.run_for(2 * lease_s)
         found = world.since(mark, ShmLeaseKeepalive, lambda one: one.lease_id == lease.lease_id)
-        want(len(found) >= 2, f"{len(found)} keepalives in a lease of {lease_s:g} s")
+        want(len(found) >= 3, f"{len(found)} keepalives in two leases of {lease_s:g} s")
         for _, heard, one in found:
             seen = (one.stream_id, one.client_id, one.role)
             wanted = (world.stream_id, lease.client_id, world.role)

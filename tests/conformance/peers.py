@@ -44,7 +44,7 @@ def main() -> None:
         announce_freshness=3 * period,
         driver_liveness_timeout=10 * period,
         hello_interval=period,
-        qos_interval=period,
+        qos_interval=period / 4,
         keepalive_interval=period / 2,
         reattach_after_shutdown=0.05,
         response_timeout=0.5,
