@@ -74,7 +74,7 @@ schemas: $(VENV)/.dev ## write codecs and the message reference from schemas/*.x
 	@$(BIN)/python -m tensor_pool.schemas.generator.generate
 
 reference: $(VENV)/.dev ## write the reference of commands, configuration and metrics
-	@$(BIN)/python docs/reference/driver_pages.py && $(BIN)/python docs/reference/attach_refusals_page.py && $(BIN)/python docs/reference/cli_page.py
+	@$(BIN)/python docs/reference/driver_pages.py && $(BIN)/python docs/reference/attach_refusals_page.py && $(BIN)/python docs/reference/conformance_page.py && $(BIN)/python docs/reference/cli_page.py
 
 $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' && touch $@

@@ -57,6 +57,7 @@ def check_driver(
             bus,
             control=control,
             announce=announce,
+            qos=(config.qos_channel, config.qos_stream_id),
             stream_id=stream_id,
             announce_period_s=announce_period_s,
             token=token,

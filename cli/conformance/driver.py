@@ -8,6 +8,7 @@ from .driver_leases import LEASE_CHECKS
 from .driver_regions import REGION_CHECKS
 from .driver_stop import STOP_CHECKS
 from .driver_streams import STREAM_CHECKS
+from .driver_texts import TEXT_CHECKS
 from .driver_world import DriverWorld
 
 __all__ = ["DRIVER_CHECKS"]
@@ -17,5 +18,6 @@ DRIVER_CHECKS: tuple[Check[DriverWorld], ...] = (
     *REGION_CHECKS,
     *LEASE_CHECKS,
     *STREAM_CHECKS,
+    *TEXT_CHECKS,
     *STOP_CHECKS,
 )

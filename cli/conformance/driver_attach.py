@@ -226,6 +226,25 @@ def node_id_in_use(world: DriverWorld) -> None:
         _refused(world, _REJECTED, "node_id unavailable", desired_node_id=lease.answer.node_id)
 
 
+@check(ATTACH_CHECKS, "D-162", "a client that comes back gets its node id again")
+def node_id_again(world: DriverWorld) -> None:
+    with world.attached() as lease:
+        first = lease.answer.node_id
+    with world.attached(client_id=lease.client_id) as again:
+        want(
+            again.answer.node_id == first,
+            f"the client had node id {first} and got {again.answer.node_id}",
+        )
+
+
+@check(ATTACH_CHECKS, "D-163", "a node id that was just released is not given to another client")
+def node_id_cools_down(world: DriverWorld) -> None:
+    with world.attached() as lease:
+        released = lease.answer.node_id
+    with world.attached() as other:
+        want(other.answer.node_id != released, f"node id {released} was given away at once")
+
+
 @check(ATTACH_CHECKS, "D-070 D-096", "refusals change nothing: the epoch stays")
 def refusals_change_nothing(world: DriverWorld) -> None:
     before = world.epoch_now()

@@ -98,7 +98,9 @@ def expiry(world: DriverWorld) -> None:
 
 
 @check(
-    LEASE_CHECKS, "D-096 W-140 D-090 I-9", "a producer's expiry gives a notice, then a higher epoch"
+    LEASE_CHECKS,
+    "D-096 W-140 D-090 D-093 I-9",
+    "a producer's expiry gives a notice, then a higher epoch",
 )
 def producer_expiry(world: DriverWorld) -> None:
     lease = world.attach(Role.PRODUCER)

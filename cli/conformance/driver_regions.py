@@ -53,7 +53,7 @@ def layout(world: DriverWorld) -> None:
             want(user.startswith("tensorpool-"), f"{region.path}: {user} is not a user directory")
 
 
-@check(REGION_CHECKS, "W-010 D-112", "region files are long enough for their slots")
+@check(REGION_CHECKS, "W-010 W-050 D-112", "region files are long enough for their slots")
 def lengths(world: DriverWorld) -> None:
     with world.attached() as lease, Regions(lease.answer) as regions:
         sizes = [SLOT_BYTES, *(pool.stride_bytes for pool in regions.pools)]

@@ -8,6 +8,7 @@ from tensor_pool.protocol.wire import (
     ResponseCode,
     Role,
     ShmAttachResponse,
+    ShmDetachResponse,
     ShmDriverShutdown,
     ShmDriverShutdownRequest,
     ShutdownReason,
@@ -40,16 +41,21 @@ def wrong_token(world: DriverWorld) -> None:
 
 
 @check(
-    STOP_CHECKS, "D-140 D-141 D-021 D-042 D-143", "the right token drains, then stops the driver"
+    STOP_CHECKS,
+    "D-140 D-141 D-021 D-023 D-042 D-143",
+    "the right token drains, then stops the driver",
 )
 def right_token(world: DriverWorld) -> None:
     if not world.token:
         raise NotSeen("it ends the driver; give its token (--token) to look at it")
-    lease = world.attach()
+    lease, other = world.attach(), world.attach()
     mark = world.send(_request(world, world.token, "conformance"))
     refused = world.ask(world.request(role=Role.CONSUMER)).message
     assert isinstance(refused, ShmAttachResponse)
     want(refused.code is ResponseCode.REJECTED, f"an attach meanwhile got {refused.code.name}")
+    detached = world.detach(other)[1].message
+    assert isinstance(detached, ShmDetachResponse)
+    want(detached.code is ResponseCode.OK, f"a detach meanwhile got {detached.code.name}")
     end = time.monotonic() + 10 * world.patience_s
     while time.monotonic() < end and not world.since(mark, ShmDriverShutdown):
         world.keepalive(lease)  # Draining ends early when the last lease expires

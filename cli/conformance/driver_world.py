@@ -69,6 +69,7 @@ class DriverWorld:
         *,
         control: tuple[str, int],
         announce: tuple[str, int],
+        qos: tuple[str, int] | None = None,
         stream_id: int,
         announce_period_s: float = 1.0,
         token: str = "",
@@ -82,6 +83,9 @@ class DriverWorld:
         self.patience_s = patience_s
         bus.listen(*control)
         bus.listen(*announce)
+        self.qos = qos
+        if qos is not None:
+            bus.listen(*qos)
         seed = int.from_bytes(os.urandom(4))
         self._clients = itertools.count(seed % 2**31 + 1)
         self._correlations = itertools.count(seed << 20 | 1)

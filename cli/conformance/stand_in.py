@@ -96,6 +96,7 @@ class StandInDriver:
         self.stopped = False
         self._first_lease = self._next_lease = int(time.time()) % 2**31 << 32 | 1
         self._next_node = 1
+        self._nodes: dict[int, int] = {}  # the last node id of each client
         self._answered: set[int] = set()
         self._next_announce_ns = 0
         self._read = len(bus.heard)
@@ -178,12 +179,13 @@ class StandInDriver:
             self._next_lease,
             request.client_id,
             Role(request.role),
-            request.desired_node_id or self._next_node,
+            request.desired_node_id or self._nodes.get(request.client_id, self._next_node),
             request.correlation_id,
             self.expiry(),
         )
         self._next_lease += 1
         self._next_node = max(self._next_node, lease.node_id) + 1
+        self._nodes[lease.client_id] = lease.node_id
         self.leases[lease.lease_id] = lease
         self.send(self.grant(lease))
         self.announce()

@@ -60,7 +60,7 @@ A notice (`ShmLeaseRevoked`) ends a lease for good. The driver sends it before t
 | REVOKED, `unknown lease` | A keepalive of a lease that an earlier driver granted. | Attaches anew. | Nothing. | `test_D_084_client_of_an_earlier_driver_is_told_once` |
 | none: `ShmDriverShutdown` | The driver stops. It ends every lease. | Stops at once, unmaps, attaches anew after `reattach_after_shutdown`. | The same. | `test_C_057_a_driver_shutdown_ends_every_lease_and_all_come_back` |
 
-What a client owes in each case is in [Duties of a client](../how-to/duties.md).
+[Duties of a client](../how-to/duties.md) has the part of the client in each case.
 """
 
 TESTS = {

@@ -119,6 +119,7 @@ def _outcomes(
             bus,
             control=control,
             announce=control,
+            qos=(CHANNEL, 1299),
             stream_id=STREAM,
             announce_period_s=PERIOD_S,
             token=TOKEN,
@@ -138,7 +139,7 @@ def test_an_independent_driver_holds_them_too(
 
 
 class FaultyDriver(StandInDriver):
-    """Breaks thirteen rules; `FAULTS` names the check that must find each."""
+    """Breaks thirteen rules; `FAULTS` names the checks that must find them."""
 
     given = 0
 
@@ -224,6 +225,7 @@ FAULTS = {
     "second_detach",
     "requested_number",
     "right_token",
+    "texts",
 }
 
 

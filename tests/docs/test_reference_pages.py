@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_reference_pages_are_not_stale() -> None:
     """Run `make reference` when this fails."""
-    for generator in ("driver_pages.py", "attach_refusals_page.py"):
+    for generator in ("driver_pages.py", "attach_refusals_page.py", "conformance_page.py"):
         pages = runpy.run_path(str(DOCS / "reference" / generator))["pages"]()
         for path, contents in pages.items():
             assert path.read_text() == contents, f"{path.name} is stale: make reference"
