@@ -180,6 +180,7 @@ class Client:
         desired_node_id: int | None = None,
         strict: bool = False,
         descriptor_timestamps: bool = False,
+        trace: bool = False,
         attach_timeout: float | None = None,
         idle: Callable[[], object] | None = None,
         on_active: Callable[[], object] | None = None,
@@ -192,7 +193,8 @@ class Client:
         `stream_id` is an id or a name; 0 asks the driver to choose. A name is looked up at every
         attempt (S-021). Raises AttachRejectedError, AttachTimeoutError, UnknownStreamError,
         AmbiguousStreamError, ProtocolViolationError or ShmError, with the remedy (C-031). `idle` is
-        called in each round of the wait when no conductor thread runs.
+        called in each round of the wait when no conductor thread runs. With `trace` each frame gets
+        a new trace id, unless it is given one or has parents (S-152).
         """
         producer = self.begin_attach_producer(
             stream_id,
@@ -201,6 +203,7 @@ class Client:
             desired_node_id=desired_node_id,
             strict=strict,
             descriptor_timestamps=descriptor_timestamps,
+            trace=trace,
             on_active=on_active,
             on_paused=on_paused,
             on_shutdown=on_shutdown,
@@ -218,6 +221,7 @@ class Client:
         desired_node_id: int | None = None,
         strict: bool = False,
         descriptor_timestamps: bool = False,
+        trace: bool = False,
         on_active: Callable[[], object] | None = None,
         on_paused: Callable[[str], object] | None = None,
         on_shutdown: Callable[[], object] | None = None,
@@ -235,7 +239,11 @@ class Client:
             desired_node_id=desired_node_id,
         )
         producer = Producer(
-            self, attachment, strict=strict, descriptor_timestamps=descriptor_timestamps
+            self,
+            attachment,
+            strict=strict,
+            descriptor_timestamps=descriptor_timestamps,
+            trace=trace,
         )
         producer._set_callbacks(
             on_active=on_active, on_paused=on_paused, on_shutdown=on_shutdown, on_refused=on_refused

@@ -66,6 +66,7 @@ PRODUCER_COUNTERS = (
     "private_streams_opened",
     "producer_unhandled",
     "progress_sent",
+    "trace_links_dropped",
 )
 
 # Reasons that make up drops_late (W-104).

@@ -20,6 +20,8 @@ from tensor_pool.protocol.wire import (
     QosProducer,
     Role,
     ShmLeaseRevoked,
+    TraceLinkSet,
+    TraceParent,
 )
 from tensor_pool.protocol.wire.channel_terms import with_short_terms
 
@@ -304,6 +306,22 @@ class ProducerAttachment(Attachment):
                 return
         self.counters.inc("metadata_sent")
         self.timers.arm(_METADATA, ns(self.config.announce_period))
+
+    def link_traces(self, epoch: int, seq: int, trace_id: int, parents: tuple[int, ...]) -> None:
+        """Send a TraceLinkSet in the next cycle, once; a refused one is dropped (S-153)."""
+        message = TraceLinkSet(
+            stream_id=self.stream_id,
+            epoch=epoch,
+            seq=seq,
+            trace_id=trace_id,
+            parents=tuple(TraceParent(parent) for parent in parents),
+        )
+
+        def send() -> None:
+            if self.conductor.send(LogicalStream.METADATA, message) is not OfferResult.ACCEPTED:
+                self.counters.inc("trace_links_dropped")
+
+        self.request(send)
 
     def send_blob(self, messages: Iterator[BlobMessage]) -> None:
         """Send a blob's messages as the transport takes them, one blob after the other."""

@@ -13,6 +13,7 @@ from tensor_pool.protocol.shm.tensor import TensorLayout
 from .payload_layout import Description, FrameHeader
 from .progress import ProgressReporter
 from .results import PublishResult, PublishStatus
+from .traces import Parents, parent_ids
 from .write_state import PoolSlots, WriteState
 
 __all__ = ["Loan"]
@@ -35,6 +36,10 @@ class LoanProducer(Protocol):
     ) -> PublishResult: ...
 
     def _abort_loan(self, loan: Loan, state: WriteState) -> None: ...
+
+    def _trace_for(self, parents: tuple[int, ...]) -> int: ...
+
+    def _link(self, result: PublishResult, trace_id: int, parents: tuple[int, ...]) -> None: ...
 
 
 class Loan:
@@ -156,11 +161,13 @@ class Loan:
         strides: tuple[int, ...] | None = None,
         timestamp_ns: int | None = None,
         trace_id: int | None = None,
+        parents: Parents | None = None,
     ) -> PublishResult:
         """Publish what was filled in.
 
         A typed loan needs no arguments. A raw one is `nbytes_used` bytes (all of the loan if not
-        given) of `shape` and `dtype`; without these, a flat uint8 array. Raises StaleLoanError if
+        given) of `shape` and `dtype`; without these, a flat uint8 array. `parents` are those of
+        `publish` (S-152). Raises StaleLoanError if
         the loan was finished before or its lease is gone, ValueError for a shape that does not fit.
         """
         if self._finished:
@@ -170,9 +177,14 @@ class Loan:
             self.result = PublishResult(PublishStatus.NOT_ACTIVE)
             return self.result
         described = (nbytes_used, shape, dtype, strides)
+        traces = parent_ids(parents) if parents is not None else None
+        if traces is not None and trace_id is None:
+            trace_id = (self.trace_id if not traces else 0) or self._producer._trace_for(traces)
         self.result = self._producer._commit_loan(
             self, self._state, described, timestamp_ns, trace_id
         )
+        if traces is not None:
+            self._producer._link(self.result, trace_id or 0, traces)
         return self.result
 
     def commit_as(self, header: FrameHeader) -> PublishResult:

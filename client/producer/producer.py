@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 import numpy as np
@@ -37,6 +37,7 @@ from .payload_layout import (
 )
 from .progress import NO_PROGRESS, ProgressCap, ProgressPolicy, ProgressReporter
 from .results import PublishResult, PublishStatus
+from .traces import Parents, TraceIds, parent_ids
 from .write_state import PoolSlots, WriteState, checked_u64
 
 __all__ = ["Producer"]
@@ -64,6 +65,7 @@ class Producer(Handle):
         *,
         strict: bool = False,
         descriptor_timestamps: bool = False,
+        trace: bool = False,
     ) -> None:
         super().__init__(client, attachment)
         self._strict = strict
@@ -84,8 +86,10 @@ class Producer(Handle):
         self._size_logged_ns = -LOG_PERIOD_NS
         self._progress_cap = ProgressCap()
         self.metadata = Metadata(attachment.clock, self._on_metadata)
-        self._format_attributes: dict[str, MetadataValue] = {}
         """Name, summary and attributes of the source; see `set_metadata`."""
+        self._format_attributes: dict[str, MetadataValue] = {}
+        self._trace_ids = TraceIds(attachment.clock.realtime_ns)
+        self._mint: Callable[[], int] | None = self._new_trace if trace else None
 
     # Publishing
 
@@ -98,13 +102,16 @@ class Producer(Handle):
         strides: tuple[int, ...] | None = None,
         timestamp_ns: int | None = None,
         trace_id: int = 0,
+        parents: Parents | None = None,
         seq: int | None = None,
     ) -> PublishResult:
         """Copy a frame into shared memory and notify the consumers; never blocks (C-070, C-071).
 
         `data` is an array, or bytes that `shape`, `dtype` and `strides` (in bytes) describe; bytes
         alone are a flat uint8 array. `timestamp_ns` is the capture time, now if not given; it must
-        not go back. `seq` is the frame's sequence, the next one if not given; sequences left out
+        not go back. `parents` are the frames, or trace ids, that this one was made from: it gets
+        their trace, a new one linked to them if they are several, and a new one if they have none
+        (S-152). `seq` is the frame's sequence, the next one if not given; sequences left out
         are gaps to consumers (W-088). The result is true if the frame was committed and its
         descriptor sent, held behind open loans, or no consumer was there to receive it.
 
@@ -116,6 +123,20 @@ class Producer(Handle):
         PublishResult(status=<PublishStatus.PUBLISHED: 'published'>, seq=0)
         """
         # Straight-line code with few calls: what a call costs here, every small frame pays.
+        if parents is not None:
+            traces = parent_ids(parents)
+            given = trace_id or self._trace_for(traces)
+            result = self.publish(
+                data,
+                shape=shape,
+                dtype=dtype,
+                strides=strides,
+                timestamp_ns=timestamp_ns,
+                trace_id=given,
+                seq=seq,
+            )
+            self._link(result, given, traces)
+            return result
         if type(data) is not _ndarray and shape is None and dtype is None and strides is None:
             # Before the lock: the application's `__array__` must not hold up the conductor.
             converted = as_array(data)
@@ -153,6 +174,8 @@ class Producer(Handle):
                 timestamp_ns = state.checked_timestamp(timestamp_ns)
             if trace_id:
                 trace_id = checked_u64("trace_id", trace_id)
+            elif self._mint is not None:
+                trace_id = self._mint()
             if seq is None:
                 seq = state.next_seq
             else:
@@ -350,6 +373,8 @@ class Producer(Handle):
         else:
             timestamp_ns = checked_u64("timestamp_ns", timestamp_ns)
         trace_id = checked_u64("trace_id", trace_id)
+        if not trace_id and self._mint is not None:
+            trace_id = self._mint()
         pool: PoolSlots | None = None
         if state is None or now > self._connection.deadline_ns:
             self._refuse_inactive()
@@ -468,6 +493,23 @@ class Producer(Handle):
         if self._bells:
             self._ring()
         return PublishResult(status, loan.seq)
+
+    # Traces
+
+    def _new_trace(self) -> int:
+        grant = self._connection.grant
+        return self._trace_ids.next((grant.node_id or 0) if grant is not None else 0)
+
+    def _trace_for(self, parents: tuple[int, ...]) -> int:
+        """Return the trace of a frame with these parents (S-152)."""
+        return parents[0] if len(parents) == 1 else self._new_trace()
+
+    def _link(self, result: PublishResult, trace_id: int, parents: tuple[int, ...]) -> None:
+        """Send which traces a frame was made from, after its descriptor (S-153)."""
+        state = self._state
+        if result.seq is None or state is None or len(parents) < 2:
+            return
+        self._attachment.link_traces(state.epoch, result.seq, trace_id, parents)
 
     def _abort_loan(self, loan: Loan, state: WriteState) -> None:
         self._lock.enter("this producer")

@@ -191,7 +191,7 @@ def test_S_134_what_cannot_be_shared_is_refused(
     [
         "",
         "{}",
-        '{"nbytes": 4, "parts": [{"name": "a", "dtype": "O", "shape": [], "offset": 0}]}',
+        '{"nbytes": 8, "parts": [{"name": "a", "dtype": "O", "shape": [], "offset": 0}]}',
         '{"nbytes": 4, "parts": [{"name": "a", "dtype": "<f8", "shape": [], "offset": 0}]}',
         '{"nbytes": 4, "parts": [{"name": "a", "dtype": "<f4", "shape": [], "offset": -4}]}',
         '{"nbytes": 4, "parts": [{"name": "a", "dtype": "<f4", "shape": [-1], "offset": 0}]}',

@@ -344,3 +344,11 @@ def test_S_030_listing_needs_no_lease(world: PoolWorld) -> None:
     pool.streams()
     assert world.driver.snapshot().leases == ()
     assert not isinstance(AttachTimeoutError("x"), UnknownStreamError)
+
+
+def test_S_170_an_answer_is_a_sign_of_the_driver(world: PoolWorld) -> None:
+    pool = world.client()
+    world.run(2)
+    assert pool.driver_heard_ns is None  # no stream has an epoch, so none is announced
+    pool.streams()
+    assert pool.driver_heard_ns is not None

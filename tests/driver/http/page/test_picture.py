@@ -56,8 +56,8 @@ def test_S_133_yuv_has_its_colours(encoding: str, order: str) -> None:
     [
         (np.zeros((4, 4, 3), np.uint8), "mono8"),
         (np.zeros((4, 4), np.uint8), "rgb8"),
-        (np.zeros((4, 4, 3), np.float32), "rgb8"),
-        (np.zeros((4, 4, 3), np.uint8), "bayer_rggb8"),
+        (np.arange(48, dtype=np.float32).reshape(4, 4, 3), "bgr8"),
+        (np.arange(48, dtype=np.uint8).reshape(4, 4, 3), "bayer_rggb8"),
         (np.zeros((1, 1), np.uint8), "bayer_rggb8"),
         (np.zeros((4, 4, 2), np.uint8), "jpeg"),
         (np.zeros((5,), np.uint8), "rgb8"),
