@@ -6,11 +6,13 @@ bridges and a simulated network.
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -27,6 +29,7 @@ from tensor_pool.cli.commands._mcap_reader import Recording
 from tensor_pool.cli.commands.mcap_file import RecordedFrame, RecordingWriter
 from tensor_pool.client import Client, Consumer, Frame, Producer
 from tensor_pool.driver.http.page.thumbnail import thumbnail_of
+from tensor_pool.driver.http.page.viewer import Gallery
 from tests.bridge.sim_net import SimNetwork
 from tests.client.pool_world import LEFT, RIGHT, PoolWorld
 
@@ -139,3 +142,18 @@ def test_B_002_a_bridged_stream_is_recorded_and_shown(pools: TwoPools, tmp_path:
         frames = [frame for _, frame in recording.frames()]
     assert [frame.seq for frame in frames] == list(range(10))
     assert all(np.array_equal(f.array(), picture(n)) for n, f in enumerate(frames))
+
+
+def test_B_161_the_drivers_page_shows_origin_and_path(pools: TwoPools) -> None:
+    """B-161: beside the newest frame of a bridged stream, and of no other."""
+    out = io.BytesIO()
+    gallery = Gallery(pools.pool, out)
+    gallery.look_at(frozenset({LEFT, RIGHT}))
+    pools.b.run(3.0)
+    for number in range(3):
+        pools.shoot(number)
+        pools.b.run(0.5)
+        gallery.show_new()
+    messages = [msgspec.json.decode(line) for line in out.getvalue().splitlines()]
+    origins = {m["stream_id"]: m["origin"] for m in messages if m["type"] == "frame"}
+    assert origins == {LEFT: f"host-a:{LEFT} by host-a", RIGHT: ""}

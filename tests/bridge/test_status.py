@@ -26,6 +26,7 @@ from tensor_pool.bridge.status_socket import bridges_here, serve_status
 from tensor_pool.cli.commands.bridge_status import bridge_tables
 from tensor_pool.cli.pool_view.tables import table_console
 from tests.bridge.sim_world import FAR, STREAM, Faults, World
+from tests.driver.http.page.browser import Browser
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECIFICATION = ROOT / "docs" / "specification" / "bridge.md"
@@ -185,6 +186,29 @@ def test_B_161_the_pages_are_served(reporter: Reporter) -> None:
             pass
     with pytest.raises(OSError, match="refused"):
         get(address, "/status.json")
+
+
+@pytest.mark.process
+def test_B_112_the_page_in_a_browser_lights_the_active_state(reporter: Reporter) -> None:
+    """B-112, B-161: tables, drops by reason, the statechart of the far stream; no errors."""
+    browser = Browser.start()
+    try:
+        with serve_pages("127.0.0.1:0", reporter) as address:
+            browser.open(f"http://{address}/")
+            browser.wait("document.querySelector('#chart .node.lit text')?.textContent")
+            assert browser.text("#instance") == "b"
+            assert browser.text("#label") == f"in {FAR}→{FAR} @ a"
+            assert browser.text("#path").startswith("Bound › Ready › ")
+            assert browser.count("#chart .cluster.around") == 2
+            row = browser.text("#incoming")
+            for wanted in (f"{FAR} → {FAR}", f"a:{STREAM} 10.0.0.1", "frames_incomplete"):
+                assert wanted in row
+            assert "1 sessions" in browser.text("#links")
+            browser.find("#machines li:first-child button").click()
+            browser.wait("document.querySelector('#label').textContent === 'b'")
+            assert browser.console() == []
+    finally:
+        browser.close()
 
 
 def test_B_161_a_bridge_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

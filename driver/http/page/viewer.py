@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from tensor_pool.client.bridge_origin import BRIDGE_ATTRIBUTE, read_origin
 from tensor_pool.client.client import Client
 from tensor_pool.client.config import ClientConfig
 from tensor_pool.client.consumer.consumer import Consumer
@@ -101,6 +102,7 @@ class Gallery:
                     dtype=frame.wire_dtype.name.lower(),
                     nbytes=frame.nbytes,
                     image=image,
+                    origin=_origin_of(consumer),
                 )
 
 
@@ -145,6 +147,14 @@ def _look(config: ClientConfig, wishes: Wishes, out: BinaryIO) -> None:
     finally:
         client.close()
         transport.close()
+
+
+def _origin_of(consumer: Consumer) -> str:
+    """Host, stream and path of a bridged stream, empty for one of this host (B-161)."""
+    metadata = consumer.metadata
+    value = (metadata.attributes or {}).get(BRIDGE_ATTRIBUTE) if metadata is not None else None
+    origin = read_origin(value.value) if value is not None else None
+    return origin.text if origin is not None else ""
 
 
 def _thumbnails(out: BinaryIO) -> Any:

@@ -139,6 +139,7 @@ export class Cards {
         heard.length ? gap + late : "–"],
       ["dt", {}, "epoch"], ["dd", { title: stream.epoch ?? "" }, stream.epoch ? short(stream.epoch) : "none"],
       ["dt", {}, "producer"], ["dd", {}, producer ? `client ${producer.client_id}${producer.client ? ` · ${producer.client}` : ""}` : "none"],
+      ...(card.frame?.origin ? [["dt", {}, "bridged from"], ["dd", {}, card.frame.origin]] : []),
       ["dt", {}, "consumers"], ["dd", {}, stream.consumer_lease_ids.length],
       ["dt", {}, "slots"], ["dd", {}, `${stream.header_nslots} × ${stream.strides_bytes.map(bytes).join(", ")}`],
     ]);
