@@ -20,6 +20,7 @@ from tensor_pool.hsm import (
     Outcome,
     Region,
     State,
+    Terminate,
     TransitionError,
     on_completion,
     on_entry,
@@ -666,3 +667,39 @@ def test_H_257_a_final_region_is_entered_by_its_initial() -> None:
     for event in ("load", "finish", "fill", "power", "again"):
         m.dispatch(event)
     assert leaves(m) == "Empty Wet"
+
+
+def test_H_255_a_completion_of_a_state_that_has_been_left_is_dropped() -> None:
+    class Left(Logged):
+        A, Out = State(), State()
+        R, S = Region(A), Region(A)
+        R1, S1, S2 = State(parent=R), State(parent=S), State(parent=S)
+        begin = on_initial(ROOT, target=A)
+        r, s = on_initial(R, target=R1), on_initial(S, target=S1)
+        leave, too_late = on_completion(R1, target=Out), on_completion(S1, target=S2)
+
+    m = Left()
+    assert m.taken() == "+A +R1 +S1 -S1 -R1 -A +Out"
+    assert m.leaves == (m.Out,)
+
+
+@pytest.mark.parametrize("name", ["A", "S1", "T1"])
+def test_H_258_no_region_is_entered_after_one_that_has_ended_the_machine(name: str) -> None:
+    """By initial, on the way to a target in a later region, and behind a target."""
+
+    class Ending(Logged):
+        Idle, A = State(), State()
+        Q, R, S, T = Region(A), Region(A), Region(A), Region(A)
+        Q1, R1, S1, T1 = State(parent=Q), State(parent=R), State(parent=S), State(parent=T)
+        dead = Terminate(parent=R1)
+        begin = on_initial(ROOT, target=Idle)
+        q, r, s = on_initial(Q, target=Q1), on_initial(R, target=R1), on_initial(S, target=S1)
+        t, r1 = on_initial(T, target=T1), on_initial(R1, target=dead)
+        go = on_event(Idle, "A", target=A)
+        to_s1, to_t1 = on_event(Idle, "S1", target=S1), on_event(Idle, "T1", target=T1)
+
+    m = Ending()
+    m.taken()
+    m.dispatch(name)
+    assert m.is_terminated
+    assert m.taken() == "-Idle +A +Q1 +R1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 from typing import Any
 
 import pytest
@@ -476,3 +477,33 @@ def test_H_259_the_number_of_plans_grows_linearly(monkeypatch: pytest.MonkeyPatc
 
     assert plans(8, 10) <= 10 * plans(1, 8)
     assert plans(4, 6) <= 2 * plans(2, 6)
+
+
+def test_H_197_regions_retain_no_memory() -> None:
+    m = Printer()
+
+    def cycle() -> None:
+        for event in ("power", "load", "fill", "nothing", "power", "resume", "finish"):
+            m.dispatch(event)
+        m.log.clear()
+
+    for _ in range(600):
+        cycle()
+    before = sys.getallocatedblocks()
+    for _ in range(500):
+        cycle()
+    assert sys.getallocatedblocks() - before < 100
+
+
+def test_H_258_a_strict_machine_knows_the_events_of_all_regions() -> None:
+    """H-261"""
+
+    class Strict(Plain, strict=True):
+        pass
+
+    m = Strict()
+    m.dispatch("power")
+    assert m.dispatch("fill") is HANDLED
+    with pytest.raises(DispatchError, match="did you mean 'fill'"):
+        m.dispatch("fil")
+    assert leaves(m) == "Empty Wet"

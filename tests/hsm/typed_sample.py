@@ -18,6 +18,7 @@ from tensor_pool.hsm import (
     Final,
     Machine,
     Outcome,
+    Region,
     State,
     on_completion,
     on_entry,
@@ -53,8 +54,16 @@ class Sample(Machine):
     Busy = State()
     Inner = State(parent=Busy)
     Done = Final()
+    Both = State()
+    Left, Right = Region(Both), Region("Both", "right")
+    InLeft, InRight = State(parent=Left), State(parent=Right)
 
     begin = on_initial(ROOT, target=Idle)
+    left, right = on_initial(Left, target=InLeft), on_initial(Right, target=InRight)
+    fork = on_event(Idle, "fork", target=(InLeft, "InRight"))
+    fork_by_class = on_event(Inner, Attach, target=(InLeft, InRight))
+    fork_wrong = on_event(Inner, "fork", target=(InLeft, 3))  # error
+    default_wrong = on_history_default(Both, DEEP, target=(InLeft, InRight))  # error
     busy_initial = on_initial(Busy, target=Inner)
     bare = on_event(Idle, "bare", target="Busy")
     default = on_history_default(Busy, DEEP, target=Inner)
@@ -129,6 +138,8 @@ Sample("three")  # error
 assert_type(sample.Idle, State)
 assert_type(sample.current, State)
 assert_type(sample.source, State)
+assert_type(sample.leaves, tuple[State, ...])
+Region()  # error
 assert_type(sample.dispatch(Attach, Attach(1)), Outcome)
 assert_type(sample.tick(3), Outcome)
 assert_type(sample.attach(Attach(1)), Outcome)
