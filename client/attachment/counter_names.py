@@ -101,6 +101,7 @@ CONSUMER_COUNTERS = (
     "missed_unmapped",
     "private_streams_declined",
     "private_streams_failed",
+    "private_streams_unserved",
     "progress_received",
     "remaps",
     "wakeups",

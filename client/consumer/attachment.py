@@ -108,6 +108,7 @@ class ConsumerAttachment(Attachment):
             subscribe=lambda *address: conductor.transport.add_subscription(*address),
             subscribe_shared=lambda: self._subscribe_shared(conductor.transport),
             failed=self._refuse_stream,
+            unserved=lambda: self.counters.inc("private_streams_unserved"),
         )
         self._granted_epoch = 0  # when this lease began
         self._own_reports: deque[QosConsumer] = deque(maxlen=_OWN_REPORTS_KEPT)

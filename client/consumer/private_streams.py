@@ -27,8 +27,8 @@ class AssignedStreams:
     A consumer that reads nothing yet reads the assigned stream at once. One that reads another
     stream leaves it when the assigned one has a publisher. When the assigned one has none although
     frames are published, as by a producer that does not know it, the consumer reads the shared
-    stream until it has. The same assignment again changes nothing. One that cannot be subscribed is
-    reported by `failed` and leaves the consumer where it was.
+    stream until it has, and `unserved` is called once. The same assignment again changes nothing.
+    One that cannot be subscribed is reported by `failed` and leaves the consumer where it was.
 
     An assignment is confirmed by an answer under the present lease only. The driver of an earlier
     lease may be gone, and its successor may have given the number to another tensor stream.
@@ -41,6 +41,7 @@ class AssignedStreams:
         subscribe: Callable[[str, int], Subscription],
         subscribe_shared: Callable[[], Subscription],
         failed: Callable[[_Address, TransportError], None],
+        unserved: Callable[[], None],
     ) -> None:
         self.descriptor = NO_STREAM
         self.control = NO_STREAM
@@ -49,6 +50,7 @@ class AssignedStreams:
         self._subscribe = subscribe
         self._subscribe_shared = subscribe_shared
         self._failed = failed
+        self._unserved = unserved
         self._reading: Subscription | None = None  # what the receiver reads, or is about to read
         self._reads_shared = False
         self._is_confirmed = False  # the assignment is from the driver of the present lease
@@ -153,6 +155,7 @@ class AssignedStreams:
             awaited = self._awaited or self._subscribe(*self.descriptor)
             self._awaited = awaited
             self._switch(self._subscribe_shared(), shared=True, was_unserved=True)
+            self._unserved()
             _log.info(
                 "descriptor stream %d has no publisher; reading the shared one", self.descriptor[1]
             )

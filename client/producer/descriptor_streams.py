@@ -12,16 +12,14 @@ from collections.abc import Callable
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.transport.ports import OfferResult, Publication
 
-from .known_consumers import AssignedDescriptors
+from .known_consumers import AssignedDescriptors, offer_patiently
 from .results import PublishStatus
 
 __all__ = ["LOG_PERIOD_NS", "DescriptorStreams"]
 
 _log = logging.getLogger("tensor_pool.client")
 LOG_PERIOD_NS = 1_000_000_000  # between two warnings about the same thing
-_ADMIN_RETRIES = 16  # a term rotation takes one or two
 _ACCEPTED = OfferResult.ACCEPTED
-_ADMIN_ACTION = OfferResult.ADMIN_ACTION
 _NOT_CONNECTED = OfferResult.NOT_CONNECTED
 _REFUSAL_COUNTERS = {
     OfferResult.BACK_PRESSURED: "descriptor_backpressured",
@@ -42,17 +40,6 @@ _REASONS = {
 
 def _offer_nowhere(_: bytearray) -> OfferResult:
     return OfferResult.CLOSED
-
-
-def _offer_patiently(
-    offer: Callable[[bytearray], OfferResult], descriptor: bytearray
-) -> OfferResult:
-    result = offer(descriptor)
-    for _ in range(_ADMIN_RETRIES):
-        if result is not _ADMIN_ACTION:
-            break
-        result = offer(descriptor)
-    return result
 
 
 class DescriptorStreams:
@@ -123,7 +110,7 @@ class DescriptorStreams:
         `is_sent` is for the stream-wide and the shared stream, in this order.
         """
         results = [
-            _ACCEPTED if sent else _offer_patiently(offer, descriptor)
+            _ACCEPTED if sent else offer_patiently(offer, descriptor)
             for offer, sent in zip(self._offers, is_sent, strict=False)
         ]
         reached = _ACCEPTED in results

@@ -24,13 +24,26 @@ from tensor_pool.protocol.wire.stream_pairs import STREAM_WIDE_ID
 
 from ..rate_gate import RateGate
 
-__all__ = ["AssignedDescriptors", "ConsumerEntry", "KnownConsumers", "assigned"]
+__all__ = ["AssignedDescriptors", "ConsumerEntry", "KnownConsumers", "assigned", "offer_patiently"]
 
 _log = logging.getLogger("tensor_pool.client")
 
+_ADMIN_RETRIES = 16  # a term rotation takes one or two
 _MAX_CONSUMERS = 4096  # known at once; hellos are not authenticated
 
 type _Address = tuple[str, int]
+
+
+def offer_patiently(
+    offer: Callable[[bytearray], OfferResult], descriptor: bytearray
+) -> OfferResult:
+    """Offer, and again while the transport goes on to its next term; wait for nothing else."""
+    result = offer(descriptor)
+    for _ in range(_ADMIN_RETRIES):
+        if result is not OfferResult.ADMIN_ACTION:
+            break
+        result = offer(descriptor)
+    return result
 
 
 class AssignedDescriptors:
@@ -59,7 +72,7 @@ class AssignedDescriptors:
         gate = self._gate
         if gate is not None and not gate.is_due(now):
             return None
-        result = self.publication.offer(descriptor)
+        result = offer_patiently(self.publication.offer, descriptor)
         if gate is not None and result is OfferResult.ACCEPTED:
             gate.advance(now)
         return result

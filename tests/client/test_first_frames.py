@@ -32,7 +32,7 @@ def values(viewer: Consumer) -> list[int]:
 
 
 def lost(viewer: Consumer) -> dict[str, int]:
-    """What counts frames, not descriptors of a mapping that was to come."""
+    """Counters of frames, without those of descriptors that came before the mapping."""
     return {
         name: number
         for name, number in viewer.metrics().items()
@@ -131,7 +131,7 @@ def test_C_107_a_rate_cap_leaves_out_what_it_leaves_out(world: PoolWorld) -> Non
         max_rate_hz=10,
     )
     camera = world.client().producer(LEFT)
-    world.run(1.5)  # a hello tells the producer the cap
+    world.run(1.5)  # a hello has the cap
     for number in range(10):
         publish(camera, number)
         world.run(0.02)

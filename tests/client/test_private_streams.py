@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from tensor_pool.client.consumer.frame import Frame
 from tensor_pool.client.consumer.options import ConsumerOptions
+from tensor_pool.client.producer.known_consumers import AssignedDescriptors
+from tensor_pool.protocol.transport.ports import OfferResult
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
     ConsumerHello,
@@ -493,3 +495,16 @@ def test_frames_of_a_private_stream_are_ordinary_frames(world: World) -> None:
     frame = consumer.poll()
     assert isinstance(frame, Frame)
     assert frame.array.tolist() == DATA.tolist()
+
+
+def test_W_165_a_private_stream_loses_no_descriptor_when_its_term_is_full() -> None:
+    """The transport refuses one offer while it goes on to the next term."""
+    results = [OfferResult.ADMIN_ACTION, OfferResult.ADMIN_ACTION, OfferResult.ACCEPTED]
+
+    class Turning:
+        def offer(self, _: bytearray) -> OfferResult:
+            return results.pop(0)
+
+    stream = AssignedDescriptors(cast("Any", Turning()))
+    assert stream.offer(bytearray(48), 0) is OfferResult.ACCEPTED
+    assert results == []

@@ -5,10 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +15,7 @@ from tensor_pool.client import ClientConfig, PublishMode, connect
 from tensor_pool.driver.config.layout import Layout
 from tensor_pool.driver.core.configuration import ShmTable
 from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
-from tests.interop.pool import frame
+from tests.interop.pool import frame, running
 from tests.protocol.transport.media_driver import media_driver
 
 __all__ = ["media_driver"]
@@ -43,27 +39,6 @@ class OtherDriver(StandInDriver):
         if kind == 2:
             block[32:36] = b"\xff" * 4
         return bytes(block)
-
-
-@contextmanager
-def running(driver: StandInDriver) -> Iterator[None]:
-    """Run a stand-in on a thread."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.is_set():
-            driver.work()
-            time.sleep(0.0005)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        driver.close()
-        driver.bus.close()
 
 
 def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
