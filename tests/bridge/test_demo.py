@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,13 +79,18 @@ def test_B_091_the_short_demo_over_loopback_passes_and_leaves_nothing_behind() -
 
     The whole demo in namespaces is `make demo-bridge`.
     """
-    before = set(os.listdir("/dev/shm"))
-    done = subprocess.run(
-        [*COMMAND, *SHORT, "--loopback"], capture_output=True, text=True, timeout=110, check=False
+    demo = subprocess.Popen(
+        [*COMMAND, *SHORT, "--loopback"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
-    assert "hosts: two base directories and media drivers over loopback" in done.stdout
-    assert "0 failed" in done.stdout
-    left = [name for name in set(os.listdir("/dev/shm")) - before if "bridge" in name]
-    left += [name for name in os.listdir("/dev/shm") if name.startswith("tensorpool-demo-")]
-    assert not [name for name in left if name not in before]
+    out, err = demo.communicate(timeout=110)
+    assert demo.returncode == 0, out[-6000:] + err
+    assert "hosts: two base directories and media drivers over loopback" in out
+    assert "0 failed" in out
+    assert not list(Path("/dev/shm").glob(f"tensorpool-demo-{demo.pid}-*"))
+    killed = re.findall(r"KILL  bridge-\w \(pid (\d+)\)", out)
+    assert len(killed) == 2
+    for pid in killed:
+        assert not list(Path("/dev/shm").glob(f"aeron-*-tensorpool-bridge-{pid}-*"))
