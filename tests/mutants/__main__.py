@@ -28,7 +28,7 @@ import msgspec
 from tests.mutants.mutant import ROOT, Mutant
 from tests.mutants.records import MUTANTS
 
-_PACKAGES = ("hsm", "client", "driver", "schemas")
+_PACKAGES = ("hsm", "protocol", "client", "driver", "bridge", "cli", "schemas")
 _COPIED = (*_PACKAGES, "tests", "docs", "examples", "diagrams", "pyproject.toml", "README.md")
 _TEST_TIMEOUT_S = 60
 _RUN_TIMEOUT_S = 300

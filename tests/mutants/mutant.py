@@ -1,12 +1,16 @@
 """A mutant: one wrong change to the code, and the tests that have to notice it.
 
-It is kept as text to find and text to put there, so that it survives everything but a change of the
-very lines it is about; then it is stale, which a test of its own says.
+A record has the code to find and the code to put there. Code is compared by its tokens, so a record
+survives other line breaks, indentation, comments, quotes and reworded texts. It is stale once its
+own tokens change, and `test_records.py` fails then.
 """
 
 from __future__ import annotations
 
 import ast
+import io
+import textwrap
+import tokenize
 from pathlib import Path
 
 import msgspec
@@ -15,11 +19,23 @@ __all__ = ["ROOT", "Mutant"]
 
 ROOT = Path(__file__).parents[2]
 
+_LAYOUT = frozenset(
+    {
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.COMMENT,
+        tokenize.ENDMARKER,
+    }
+)
+
 
 class Mutant(msgspec.Struct, frozen=True):
     """`old`, which is in `file` exactly once, becomes `new`; one of `tests` has to fail.
 
-    `file` and `tests` are paths below the root of the repository; a test may also be one test's id.
+    `old` is any run of tokens, also a part of a statement. `file` and `tests` are paths below the
+    root of the repository; a test may also be one test's id.
     """
 
     name: str
@@ -29,16 +45,59 @@ class Mutant(msgspec.Struct, frozen=True):
     tests: tuple[str, ...]
 
     def mutated(self, root: Path = ROOT) -> str:
-        """The file's text with the change; ValueError if the record does not fit the file."""
-        text = (root / self.file).read_text()
-        found = text.count(self.old)
-        if found != 1:
-            raise ValueError(f"{self.name}: its old text is {found} times in {self.file}")
-        changed = text.replace(self.old, self.new)
+        """Return the file's text with the change; ValueError if the record does not fit."""
+        text = (root / self.file).read_text(encoding="utf-8")
+        places = _places(_code_tokens(text), _code_tokens(self.old))
+        if len(places) != 1:
+            raise ValueError(f"{self.name}: its old code is {len(places)} times in {self.file}")
+        changed = self._replaced(text, *places[0])
         if ast.dump(ast.parse(changed)) == ast.dump(ast.parse(text)):
             raise ValueError(f"{self.name}: changes nothing that Python sees")
         return changed
 
+    def _replaced(self, text: str, first: tokenize.TokenInfo, last: tokenize.TokenInfo) -> str:
+        lines = text.splitlines(keepends=True)
+        before = lines[first.start[0] - 1][: first.start[1]]
+        after = lines[last.end[0] - 1][last.end[1] :]
+        new = textwrap.dedent(self.new).strip()
+        if not before.strip():
+            new = textwrap.indent(new, before)[len(before) :]
+        head, tail = lines[: first.start[0] - 1], lines[last.end[0] :]
+        return "".join((*head, before, new, after, *tail))
+
     def missing_tests(self, root: Path = ROOT) -> list[str]:
-        """Test files named that do not exist."""
+        """Return the named test files that do not exist."""
         return [test for test in self.tests if not (root / test.partition("::")[0]).is_file()]
+
+
+def _code_tokens(code: str) -> list[tokenize.TokenInfo]:
+    """Return the tokens without layout; `code` may end in the middle of a bracket."""
+    tokens = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(textwrap.dedent(code)).readline):
+            if token.type not in _LAYOUT:
+                tokens.append(token)
+    except tokenize.TokenError:
+        pass  # the end came before that of a bracket or a block
+    return tokens
+
+
+def _is_like(token: tokenize.TokenInfo, other: tokenize.TokenInfo) -> bool:
+    if token.type != other.type:
+        return False
+    if token.type == tokenize.STRING:
+        value, wanted = ast.literal_eval(token.string), ast.literal_eval(other.string)
+        return bool(value == wanted) or (" " in str(value) and " " in str(wanted))
+    return token.string == other.string
+
+
+def _places(
+    text: list[tokenize.TokenInfo], wanted: list[tokenize.TokenInfo]
+) -> list[tuple[tokenize.TokenInfo, tokenize.TokenInfo]]:
+    """Return the first and the last token of each run that is like the one wanted."""
+    n = len(wanted)
+    return [
+        (text[i], text[i + n - 1])
+        for i in range(len(text) - n + 1)
+        if all(map(_is_like, text[i : i + n], wanted))
+    ]
