@@ -8,9 +8,11 @@ own tokens change, and `test_records.py` fails then.
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import textwrap
 import tokenize
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -47,7 +49,8 @@ class Mutant(msgspec.Struct, frozen=True):
     def mutated(self, root: Path = ROOT) -> str:
         """Return the file's text with the change; ValueError if the record does not fit."""
         text = (root / self.file).read_text(encoding="utf-8")
-        places = _places(_code_tokens(text), _code_tokens(self.old))
+        tokens, old = _code_tokens(text), _code_tokens(self.old)
+        places = _places(tokens, old, _is_same) or _places(tokens, old, _is_same_or_text)
         if len(places) != 1:
             raise ValueError(f"{self.name}: its old code is {len(places)} times in {self.file}")
         changed = self._replaced(text, *places[0])
@@ -72,32 +75,34 @@ class Mutant(msgspec.Struct, frozen=True):
 
 def _code_tokens(code: str) -> list[tokenize.TokenInfo]:
     """Return the tokens without layout; `code` may end in the middle of a bracket."""
-    tokens = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(textwrap.dedent(code)).readline):
-            if token.type not in _LAYOUT:
-                tokens.append(token)
-    except tokenize.TokenError:
-        pass  # the end came before that of a bracket or a block
+    tokens: list[tokenize.TokenInfo] = []
+    lines = io.StringIO(textwrap.dedent(code)).readline
+    with contextlib.suppress(tokenize.TokenError):  # the end came before that of a bracket
+        tokens.extend(t for t in tokenize.generate_tokens(lines) if t.type not in _LAYOUT)
     return tokens
 
 
-def _is_like(token: tokenize.TokenInfo, other: tokenize.TokenInfo) -> bool:
-    if token.type != other.type:
-        return False
-    if token.type == tokenize.STRING:
-        value, wanted = ast.literal_eval(token.string), ast.literal_eval(other.string)
-        return bool(value == wanted) or (" " in str(value) and " " in str(wanted))
-    return token.string == other.string
+def _is_same(token: tokenize.TokenInfo, other: tokenize.TokenInfo) -> bool:
+    if token.type == other.type == tokenize.STRING:
+        return bool(ast.literal_eval(token.string) == ast.literal_eval(other.string))
+    return token.type == other.type and token.string == other.string
+
+
+def _is_same_or_text(token: tokenize.TokenInfo, other: tokenize.TokenInfo) -> bool:
+    """Return whether the tokens are the same, or both are texts, which may be reworded."""
+    texts = token.type == other.type == tokenize.STRING
+    return _is_same(token, other) or (texts and " " in token.string and " " in other.string)
 
 
 def _places(
-    text: list[tokenize.TokenInfo], wanted: list[tokenize.TokenInfo]
+    text: list[tokenize.TokenInfo],
+    wanted: list[tokenize.TokenInfo],
+    is_like: Callable[[tokenize.TokenInfo, tokenize.TokenInfo], bool],
 ) -> list[tuple[tokenize.TokenInfo, tokenize.TokenInfo]]:
     """Return the first and the last token of each run that is like the one wanted."""
     n = len(wanted)
     return [
         (text[i], text[i + n - 1])
         for i in range(len(text) - n + 1)
-        if all(map(_is_like, text[i : i + n], wanted))
+        if all(map(is_like, text[i : i + n], wanted))
     ]

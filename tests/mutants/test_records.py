@@ -45,7 +45,7 @@ def test_a_record_that_does_not_fit_is_refused(
     "code",
     [
         'def f(a):\n    if a and g(a, "the text"):\n        h(a)\n',
-        "def f(a):\n    if (  # why\n        a and\n        g(a, 'another text')\n    ):\n        h(a)\n",
+        "def f(a):\n    if (  # so\n        a and\n        g(a, 'a word')\n    ):\n        h(a)\n",
         'class C:\n    def f(a):\n        """A doc."""\n        if a and g(a, "the text"):\n'
         "            # a comment\n            h(a)\n",
     ],
