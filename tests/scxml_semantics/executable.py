@@ -362,6 +362,7 @@ carrying(179, "123", "")
 carrying(186, 1, 2)
 carrying(205, {"aParam": 1}, None)
 carrying(354, {"var1": 1, "param1": 2}, None)
+carrying(560, {"aParam": 1}, {"aParam": 2})
 
 # Documented differences.
 
