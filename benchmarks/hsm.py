@@ -203,7 +203,9 @@ def against_peers(rounds: int) -> None:
                 theirs = cycle_time(machine, events, 60)
                 ratios.append(theirs / cycle_time(ours.dispatch, events, 2000))
             row.append(median(ratios))
-        print(f"  {peer.name:<24}" + "".join(f"{ratio:>15.0f}x" for ratio in row))
+        verdict = "ok" if min(row) >= peer.target else "MISSED"
+        figures = "".join(f"{ratio:>15.0f}x" for ratio in row)
+        print(f"  {peer.name:<24}{figures}  target {peer.target}x  {verdict}")
 
 
 def main() -> None:

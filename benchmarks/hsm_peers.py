@@ -22,10 +22,14 @@ STATES = ("A", "A1", "A11", "A12", "B", "B1", "B11")
 
 @dataclass
 class Peer:
-    """A library: its name and how to make the machine; the result dispatches an event."""
+    """A library: how to make its machine, and how many times longer it is expected to take.
+
+    The result of `make` dispatches an event.
+    """
 
     name: str
     make: Callable[[], Callable[[str], object]]
+    target: int
 
 
 class Model:
@@ -214,9 +218,9 @@ def miros() -> Callable[[str], object]:
 
 
 PEERS = [
-    Peer("python-statemachine", python_statemachine),
-    Peer("sismic", sismic),
-    Peer("transitions", transitions),
-    Peer("pysm", pysm),
-    Peer("miros", miros),
+    Peer("python-statemachine", python_statemachine, 200),
+    Peer("sismic", sismic, 200),
+    Peer("transitions", transitions, 80),
+    Peer("pysm", pysm, 10),
+    Peer("miros", miros, 10),
 ]
