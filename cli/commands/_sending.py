@@ -141,9 +141,7 @@ def _wait_for_consumers(connection: Connection, producer: Producer, count: int, 
     config = connection.client_config()
     transport = connection.transport(config)
     try:
-        observer = Observer(
-            transport, config, forget_after_ns=round(_HEARD_FOR_S * 1e9), frames=False
-        )
+        observer = Observer(transport, config, forget_after_ns=round(_HEARD_FOR_S * 1e9))
         seen = observer.observation
         while True:
             stop.check()

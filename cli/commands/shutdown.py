@@ -37,7 +37,6 @@ def shut_driver_down(connection: Connection, *, token: str | None, text: str) ->
                 transport,
                 client_config,
                 forget_after_ns=config.policies.lease_duration_ns,
-                frames=False,
             )
             # The answer also shows that the driver's notice will arrive.
             if observer.ask_for_a_sign_of_life(connection.timeout, stop) is None:

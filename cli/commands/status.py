@@ -29,7 +29,7 @@ def print_status(
     connection: Connection, http: str | None, observe: float | None, as_json: bool
 ) -> int:
     """The driver and totals; FAILED if no driver answers."""
-    overview = _look(connection, http, observe, frames=False)
+    overview = _look(connection, http, observe)
     overview.bridges = bridges_of(connection.client_config().aeron_dir or default_aeron_dir())
     if as_json:
         _print_json(overview)
@@ -48,7 +48,7 @@ def print_streams(
     connection: Connection, http: str | None, observe: float | None, as_json: bool
 ) -> int:
     """Every stream that is known; FAILED if no driver answers."""
-    overview = _look(connection, http, observe, frames=True, listen=True)
+    overview = _look(connection, http, observe, listen=True)
     if as_json:
         _print_json(overview.streams)
     else:
@@ -62,7 +62,7 @@ def print_leases(
     connection: Connection, http: str | None, observe: float | None, as_json: bool
 ) -> int:
     """Every lease that is known; FAILED if no driver answers."""
-    overview = _look(connection, http, observe, frames=False)
+    overview = _look(connection, http, observe)
     if as_json:
         _print_json(overview.leases)
     else:
@@ -77,15 +77,14 @@ def _look(
     http: str | None,
     observe: float | None,
     *,
-    frames: bool,
     listen: bool = False,
 ) -> Overview:
     with (
         Stop() as stop,
-        watch_pool(connection, http, listen=listen or bool(observe), frames=frames) as watcher,
+        watch_pool(connection, http, listen=listen or bool(observe)) as watcher,
     ):
         if observe is None:
-            watcher.listen_long_enough(stop)
+            watcher.listen_long_enough(stop, reports=listen)
         else:
             watcher.listen(observe, stop)
         stop.check()

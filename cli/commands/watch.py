@@ -38,7 +38,7 @@ def watched(
     console = table_console()
     with (
         Stop() as stop,
-        watch_pool(connection, http, listen=True, frames=True) as watcher,
+        watch_pool(connection, http, listen=True) as watcher,
     ):
         watcher.ask_driver(stop)
         asked = time.monotonic()

@@ -14,11 +14,11 @@ from collections import deque
 import msgspec
 
 from tensor_pool.client.bridge_origin import BRIDGE_ATTRIBUTE, BridgeOrigin, read_origin
+from tensor_pool.client.qos.monitor import QosMonitor
 from tensor_pool.protocol.wire import (
     ConsumerHello,
     DataSourceAnnounce,
     DataSourceMeta,
-    FrameDescriptor,
     LeaseRevokeReason,
     Message,
     Mode,
@@ -36,38 +36,11 @@ from tensor_pool.protocol.wire import (
 )
 from tensor_pool.protocol.wire.names import ClientName
 
-__all__ = ["ConsumerSeen", "EventSeen", "LeaseSeen", "Observation", "RateMeter", "StreamSeen"]
+__all__ = ["ConsumerSeen", "EventSeen", "LeaseSeen", "Observation", "StreamSeen"]
 
 _EVENTS_KEPT = 200
 _REQUESTS_KEPT = 1024
 _CLIENTS_KEPT = 4096
-
-
-class RateMeter:
-    """A rate in Hz over the last few seconds."""
-
-    def __init__(self, window_s: float = 2.0) -> None:
-        self._window_ns = round(window_s * 1e9)
-        self._marks: deque[tuple[int, int]] = deque()
-        self._total = 0
-
-    def add(self, now_ns: int, total: int) -> None:
-        """Tell that there have been `total` by now."""
-        self._total = total
-        if not self._marks or now_ns - self._marks[-1][0] >= self._window_ns // 16:
-            self._marks.append((now_ns, total))
-        while len(self._marks) > 1 and now_ns - self._marks[1][0] >= self._window_ns:
-            self._marks.popleft()
-
-    def per_second(self, now_ns: int) -> float | None:
-        """The rate, None while too little time was seen."""
-        if not self._marks:
-            return None
-        since_ns, before = self._marks[0]
-        elapsed_ns = now_ns - since_ns
-        if elapsed_ns < self._window_ns // 8:
-            return None
-        return (self._total - before) * 1e9 / elapsed_ns
 
 
 class StreamSeen(msgspec.Struct):
@@ -82,9 +55,7 @@ class StreamSeen(msgspec.Struct):
     announced_ns: int = 0
     name: str = ""
     last_seq: int | None = None
-    frames: int = 0
     bridged: BridgeOrigin | None = None
-    rate: RateMeter = msgspec.field(default_factory=RateMeter)
 
 
 class ConsumerSeen(msgspec.Struct):
@@ -124,6 +95,7 @@ class Observation:
 
     def __init__(self, forget_after_ns: int) -> None:
         self._forget_after_ns = forget_after_ns
+        self.qos = QosMonitor()
         self._requests: dict[int, ShmAttachRequest] = {}
         self.streams: dict[int, StreamSeen] = {}
         self.leases: dict[int, LeaseSeen] = {}
@@ -136,9 +108,8 @@ class Observation:
 
     def hear(self, message: Message, now_ns: int) -> None:
         """Take one message."""
+        self.qos.hear(message, now_ns)
         match message:
-            case FrameDescriptor():
-                self._on_descriptor(message)
             case ShmPoolAnnounce():
                 self._on_announce(message, now_ns)
             case ShmLeaseKeepalive():
@@ -180,13 +151,9 @@ class Observation:
             case ShmDriverShutdown():
                 self._on_shutdown(message)
 
-    def tick(self, now_ns: int) -> None:
-        """Let time pass for streams without frames: their rate falls to 0."""
-        for stream in self.streams.values():
-            stream.rate.add(now_ns, stream.frames)
-
     def forget_the_silent(self, now_ns: int) -> None:
-        """Drop leases and consumers that were silent for too long."""
+        """Drop leases and consumers that were silent for too long; let time pass for the others."""
+        self.qos.do_work(now_ns)
         limit = now_ns - self._forget_after_ns
         for lease_id, lease in list(self.leases.items()):
             if lease.heard_ns < limit:
@@ -194,11 +161,6 @@ class Observation:
         for key, consumer in list(self.consumers.items()):
             if consumer.heard_ns < limit:
                 del self.consumers[key]
-
-    def _on_descriptor(self, descriptor: FrameDescriptor) -> None:
-        stream = self._stream(descriptor.stream_id)
-        stream.frames += 1
-        stream.last_seq = descriptor.seq
 
     def _on_announce(self, announce: ShmPoolAnnounce, now_ns: int) -> None:
         self._hear_driver(now_ns)

@@ -38,12 +38,9 @@ class Observer:
     messages, and publishers go on.
     """
 
-    def __init__(
-        self, transport: Transport, config: ClientConfig, *, forget_after_ns: int, frames: bool
-    ) -> None:
+    def __init__(self, transport: Transport, config: ClientConfig, *, forget_after_ns: int) -> None:
         self._transport = transport
         self._config = config
-        self._counts_frames = frames
         self.observation = Observation(forget_after_ns)
         self._publication: Publication | None = None
         streams = {
@@ -52,8 +49,6 @@ class Observer:
             (config.qos_channel, config.qos_stream_id),
             (config.metadata_channel, config.metadata_stream_id),
         }
-        if frames:
-            streams.add((config.descriptor_channel, config.descriptor_stream_id))
         self._subscriptions = [
             transport.add_subscription(untethered(channel), stream_id)
             for channel, stream_id in sorted(streams)
@@ -74,8 +69,6 @@ class Observer:
             taken += of_this
         now_ns = time.monotonic_ns()
         self.observation.forget_the_silent(now_ns)
-        if self._counts_frames:
-            self.observation.tick(now_ns)
         return taken
 
     def ask_for_a_sign_of_life(self, timeout_s: float, stop: Stop) -> float | None:

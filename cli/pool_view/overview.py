@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tensor_pool.bridge.status import BridgeStatus
+from tensor_pool.client.qos.snapshot import QosSnapshot
 
 from .heard import ConsumerSeen, LeaseSeen, Observation, StreamSeen
 
@@ -59,6 +60,9 @@ class ConsumerView(msgspec.Struct, kw_only=True):
     max_rate_hz: int | None = None
     drops_gap: int | None = None
     drops_late: int | None = None
+    drops_per_s: float | None = None
+    lag: int | None = None
+    qos_state: str | None = None
 
 
 class StreamView(msgspec.Struct, kw_only=True):
@@ -72,6 +76,7 @@ class StreamView(msgspec.Struct, kw_only=True):
     producer_name: str | None = None
     consumers: list[ConsumerView] = []
     rate_hz: float | None = None
+    qos_state: str | None = None
     last_seq: int | None = None
     header_nslots: int | None = None
     strides_bytes: list[int] = []
@@ -139,7 +144,7 @@ def overview_of(
         assert observation is not None
         driver = _heard_driver(observation)
         leases = [_heard_lease(one, now_ns, lease_duration_ns) for one in _by_id(observation)]
-        streams = [_heard_stream(one, now_ns) for _, one in sorted(observation.streams.items())]
+        streams = [_heard_stream(one) for _, one in sorted(observation.streams.items())]
         _add_producers(streams, leases)
         unknown += UNKNOWN_ON_THE_WIRE
         if leases:
@@ -151,10 +156,11 @@ def overview_of(
         for stream in streams:
             seen = observation.streams.get(stream.stream_id) if observation else None
             if seen is not None:
-                _add_what_was_heard(stream, seen, now_ns)
+                _add_what_was_heard(stream, seen)
     _add_client_names(streams, leases, observation.clients if observation is not None else {})
     if observation is not None:
         _add_consumers(streams, leases, observation.consumers.values())
+        _add_qos(streams, observation.qos.snapshot())
     return Overview(
         source=source,
         driver=driver,
@@ -202,7 +208,7 @@ def _heard_lease(lease: LeaseSeen, now_ns: int, lease_duration_ns: int) -> Lease
     )
 
 
-def _heard_stream(seen: StreamSeen, now_ns: int) -> StreamView:
+def _heard_stream(seen: StreamSeen) -> StreamView:
     stream = StreamView(
         stream_id=seen.stream_id,
         epoch=str(seen.epoch) if seen.epoch else None,
@@ -211,7 +217,7 @@ def _heard_stream(seen: StreamSeen, now_ns: int) -> StreamView:
         strides_bytes=list(seen.strides_bytes),
         uris=list(seen.uris),
     )
-    _add_what_was_heard(stream, seen, now_ns)
+    _add_what_was_heard(stream, seen)
     return stream
 
 
@@ -234,10 +240,9 @@ def _told_stream(told: dict[str, Any], leases: Iterable[LeaseView]) -> StreamVie
     )
 
 
-def _add_what_was_heard(stream: StreamView, seen: StreamSeen, now_ns: int) -> None:
+def _add_what_was_heard(stream: StreamView, seen: StreamSeen) -> None:
     stream.name = seen.name or stream.name
     stream.last_seq = seen.last_seq if seen.last_seq is None or seen.last_seq >= 0 else None
-    stream.rate_hz = seen.rate.per_second(now_ns)
     if seen.bridged is not None:
         stream.origin = f"{seen.bridged.origin}:{seen.bridged.stream}"
         stream.path = list(seen.bridged.path)
@@ -262,6 +267,22 @@ def _add_client_names(
     for stream in streams:
         if stream.producer is not None:
             stream.producer_name = names.get(stream.producer)
+
+
+def _add_qos(streams: Iterable[StreamView], qos: QosSnapshot) -> None:
+    """Add the values of the monitor, and nothing that is counted elsewhere (S-050)."""
+    for stream in streams:
+        reported = qos.stream(stream.stream_id)
+        if reported is None:
+            continue
+        if reported.producer is not None:
+            stream.rate_hz = reported.producer.rate_hz
+            stream.qos_state = reported.producer.state
+        by_id = {consumer.client_id: consumer for consumer in reported.consumers}
+        for view in stream.consumers:
+            if (consumer := by_id.get(view.client_id)) is not None:
+                view.drops_per_s, view.lag = consumer.drops_per_s, consumer.lag
+                view.qos_state = consumer.state
 
 
 def _add_consumers(

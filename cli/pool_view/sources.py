@@ -21,6 +21,7 @@ __all__ = ["PoolWatcher", "watch_pool"]
 
 _PERIODS_LISTENED = 2.2  # announces and keepalives come once a period
 _PAUSE_S = 0.001
+_QOS_INTERVAL_MS = 1000
 
 
 class PoolWatcher:
@@ -57,10 +58,15 @@ class PoolWatcher:
             if not self._observer.poll():
                 time.sleep(_PAUSE_S)
 
-    def listen_long_enough(self, stop: Stop) -> None:
-        """Listen until each periodic message has come, and the driver was sent a request."""
+    def listen_long_enough(self, stop: Stop, *, reports: bool = False) -> None:
+        """Listen until each periodic message has come, and the driver was sent a request.
+
+        With `reports` until two of each client have come, which a rate takes (S-051).
+        """
         policies = self._config.policies
         period_ms = max(policies.announce_period_ms, policies.lease_keepalive_interval_ms)
+        if reports:
+            period_ms = max(period_ms, _QOS_INTERVAL_MS)
         if self._observer is not None:
             self.ask_driver(stop)
             self.listen(_PERIODS_LISTENED * period_ms / 1000, stop)
@@ -114,9 +120,7 @@ class PoolWatcher:
 
 
 @contextlib.contextmanager
-def watch_pool(
-    connection: Connection, http: str | None, *, listen: bool, frames: bool
-) -> Iterator[PoolWatcher]:
+def watch_pool(connection: Connection, http: str | None, *, listen: bool) -> Iterator[PoolWatcher]:
     """A watcher of the pool that the options name.
 
     The status page is used when `http` or the configuration has its address. With `listen` the
@@ -136,7 +140,6 @@ def watch_pool(
                 transport,
                 client_config,
                 forget_after_ns=config.policies.lease_duration_ns,
-                frames=frames,
             )
         yield PoolWatcher(
             config,

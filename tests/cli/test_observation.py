@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from tensor_pool.cli.media.pixels import half_blocks
-from tensor_pool.cli.pool_view.heard import Observation, RateMeter
+from tensor_pool.cli.pool_view.heard import Observation
 from tensor_pool.cli.pool_view.overview import overview_of
 from tensor_pool.driver.http.page.picture import picture_of
 from tensor_pool.protocol.wire import (
     ClockDomain,
-    FrameDescriptor,
     LeaseRevokeReason,
     Mode,
     PayloadPool,
     QosConsumer,
+    QosProducer,
     ResponseCode,
     Role,
     ShmAttachRequest,
@@ -150,24 +150,37 @@ def test_an_overview_of_what_was_heard_knows_consumers_and_their_drops(
     assert len(overview.unknown) == 3
 
 
-def test_rates_are_counted_from_descriptors_and_fall_to_nothing(observation: Observation) -> None:
-    for number in range(200):
-        now_ns = number * SECOND // 100
-        observation.hear(FrameDescriptor(7, 1, number), now_ns)
-        observation.tick(now_ns)
-    rate = observation.streams[7].rate
-    assert rate.per_second(2 * SECOND) == pytest.approx(100, rel=0.05)
-    for number in range(40):
-        observation.tick(2 * SECOND + number * SECOND // 10)
-    assert rate.per_second(6 * SECOND) == 0
+def test_S_050_an_overview_has_the_values_of_the_monitor(observation: Observation) -> None:
+    observation.hear(announce(3, producer_id=41), 0)
+    for second in range(3):
+        now_ns = second * SECOND
+        observation.hear(QosProducer(7, 41, 3, 30 * second), now_ns)
+        observation.hear(QosConsumer(7, 42, 3, 30 * second, 4 * second, 0, Mode.STREAM), now_ns)
+    observation.forget_the_silent(2 * SECOND)
+    overview = overview_of(None, observation, source="", lease_duration_ns=SECOND)
+    (stream,) = overview.streams
+    (consumer,) = stream.consumers
+    (reported,) = observation.qos.snapshot().streams
+    assert reported.producer is not None
+    assert (stream.rate_hz, stream.qos_state) == (30.0, "Healthy")
+    assert (stream.rate_hz, stream.qos_state) == (
+        reported.producer.rate_hz,
+        reported.producer.state,
+    )
+    assert (consumer.drops_per_s, consumer.lag, consumer.qos_state) == (4.0, 0, "Dropping")
+    (same,) = reported.consumers
+    assert (consumer.drops_per_s, consumer.lag, consumer.qos_state) == (
+        same.drops_per_s,
+        same.lag,
+        same.state,
+    )
 
 
-def test_a_rate_is_not_guessed_from_a_moment() -> None:
-    meter = RateMeter(window_s=2.0)
-    assert meter.per_second(0) is None
-    meter.add(0, 0)
-    meter.add(1000, 5)
-    assert meter.per_second(1000) is None
+def test_S_051_a_rate_needs_two_reports(observation: Observation) -> None:
+    observation.hear(QosProducer(7, 41, 3, 30), 0)
+    observation.hear(announce(3, producer_id=41), 0)
+    overview = overview_of(None, observation, source="", lease_duration_ns=SECOND)
+    assert overview.streams[0].rate_hz is None
 
 
 @pytest.mark.parametrize(
