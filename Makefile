@@ -108,6 +108,9 @@ soak-clients: $(VENV)/.dev ## clients, crashes and driver restarts for ten minut
 chaos: $(VENV)/.dev ## break a real deployment in every way; DURATION=300 SEED=1
 	@$(BIN)/python -m tests.chaos --seconds $(if $(filter file,$(origin DURATION)),300,$(DURATION)) --seed $(or $(SEED),1)
 
+field: $(VENV)/.dev ## a deployment of 3 cameras, 6 consumers, a recorder, and all that the world does to it; ROUNDS=3
+	@$(BIN)/python -m tests.field --rounds $(or $(ROUNDS),3)
+
 mutants: $(VENV)/.dev ## show that the tests notice wrong code; ONLY=lease
 	@$(BIN)/python -m tests.mutants --only '$(ONLY)'
 
@@ -140,4 +143,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help demo demo-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo field demo-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

@@ -127,6 +127,12 @@ class Checker:
             if len(self._held) > _HELD_FRAMES:
                 self._look(self._held.pop(0), is_new=False)
 
+    def check_once(self, frame: Frame) -> bool:
+        """Look at a new frame at once and never again; False if it was overwritten by then."""
+        overwritten = self.overwritten
+        self._look(frame, is_new=True)
+        return self.overwritten == overwritten
+
     def _look(self, frame: Frame, *, is_new: bool) -> None:
         try:
             if frame.seq % 2:
