@@ -174,7 +174,7 @@ class FieldTest:
         transport = AeronTransport.connect(str(self.root / "aeron"))
         for stream_id in (1000, 1100, 1200, 1300):
             publication = transport.add_publication("aeron:ipc?term-length=64k", stream_id)
-            for message in list(garbage_corpus())[:200]:
+            for message in garbage_corpus(seed=1, count=200):
                 publication.offer(bytes(message))
         transport.close()
 
