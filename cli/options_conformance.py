@@ -107,7 +107,8 @@ Period = Annotated[
         "--announce-period",
         metavar="SECONDS",
         min=0.05,
-        help="Announce, hello and QoS interval of the program, in seconds. A lease lasts three.",
+        help="Announce, hello and QoS interval of the program, in seconds. A lease lasts three of "
+        "them, and at least 3 s.",
     ),
 ]
 

@@ -93,7 +93,7 @@ def check_peer(
         stream_id=stream_id,
         nslots=64,
         strides=(640, 4096, 65_536, 640 << 10, 4096, 8 << 20),
-        lease_s=3 * announce_period_s,
+        lease_s=max(3.0, 3 * announce_period_s),
         announce_period_s=announce_period_s,
     )
     base_dir = Path(connection.driver_config().shm.base_dir)

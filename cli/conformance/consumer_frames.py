@@ -277,19 +277,23 @@ def large_gap(world: ConsumerWorld) -> None:
 
 @check(FRAME_CHECKS, "W-033 W-223", "regions are mapped for reading only")
 def read_only(world: ConsumerWorld) -> None:
-    world.lease()
-    world.until(world.mappings)
-    found = world.mappings()
-    world.need(found, "no process of this user and host maps the regions visibly")
+    world.fresh()
+    found: list[tuple[str, str]] = []
+
+    def is_mapped() -> bool:
+        found[:] = world.mappings()
+        return bool(found)
+
+    world.need(world.until(is_mapped), "no process of this user and host maps the regions visibly")
     writable = [path for rights, path in found if "w" in rights]
     want(not writable, f"{writable[:1]} is mapped writable")
 
 
 @check(FRAME_CHECKS, "W-142 W-143 W-132", "regions of an epoch that has ended are unmapped")
 def unmapped(world: ConsumerWorld) -> None:
-    world.lease()
-    world.until(world.mappings)
-    world.need(world.mappings(), "no process of this user and host maps the regions visibly")
+    world.fresh()
+    seen = world.until(world.mappings)
+    world.need(seen, "no process of this user and host maps the regions visibly")
     for _ in range(3):
         world.fresh()
     world.publish(3)

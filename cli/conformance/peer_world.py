@@ -125,7 +125,7 @@ class PeerWorld:
     """The program under test in one role, as the streams show it.
 
     `period_s` is the announce period that it is configured with; hello, QoS and keepalive
-    intervals are at most as long. A lease lasts three periods.
+    intervals are at most as long.
     """
 
     role: Role

@@ -103,3 +103,17 @@ def test_every_planted_fault_is_found_and_nothing_else(
     broken = {name: one["text"] for name, one in outcomes.items() if one["verdict"] == "broken"}
     assert set(broken) == FAULTS[role], broken
     assert all(broken.values())
+
+
+def test_a_producer_in_raw_aeron_and_raw_memory_holds_what_it_promises(
+    media_driver: MediaDriverProcess, base_dir: str
+) -> None:
+    """The minimal producer shares no code with ours; checks that need it to come back are left."""
+    checks = ("attach_request", "drivers_messages", "committed", "fixed_fields", "known_values")
+    checks += ("extents", "padding", "pool_choice", "timestamps", "no_subscriber", "stamps")
+    channel = "aeron:ipc?term-length=4m"  # that of the program
+    where = ("producer", media_driver.directory, base_dir, 1000)
+    program = (EXAMPLES / "producer.py", media_driver.directory, "--base-dir", base_dir)
+    endless = ("--frames", 10**6, "--rate", 200)
+    outcomes = run_kit(*where, *program, *endless, channel=channel, checks=checks)
+    assert [one for one in outcomes.values() if one["verdict"] != "holds"] == []
