@@ -39,6 +39,10 @@ demo: $(VENV)/.demo ## stream real images through leased shared memory; DURATION
 demo-bridge: $(VENV)/.demo ## carry images between two hosts, cut the wire, kill each bridge; PARTITION=8
 	@$(BIN)/tensor-pool bridge demo --partition $(or $(PARTITION),8) $(if $(INPUT),--input '$(INPUT)')
 
+lab-bridge: $(VENV)/.dev ## the bridge between real hosts, again and again; TIMES=5 (root)
+	@for i in $$(seq $(or $(TIMES),5)); do \
+	  $(BIN)/python -m pytest -q -x tests/bridge -m process || exit 1; $(BIN)/tensor-pool bridge demo || exit 1; done
+
 # The web page is tested in a real browser. Without it those tests fail and name the packages.
 # Asks before it installs: at a terminal with a question, with CI=true not at all.
 BROWSER := chromium chromium-driver fonts-liberation
@@ -143,4 +147,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help demo field demo-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

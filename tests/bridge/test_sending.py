@@ -411,6 +411,20 @@ def test_B_051_a_rate_sends_the_newest_frame_of_each_period() -> None:
     bench.require_sum()
 
 
+def test_B_051_a_period_that_opens_between_two_frames_begins_the_newest_that_waits() -> None:
+    """B-051: a frame every 30 ms at 10 Hz; those that waited before it are dropped."""
+    bench = SendingBench({"max_rate_hz": 10.0}).start()
+    for turn in range(300):
+        newest, before = bench.number, len(bench.frames())  # a timer comes last in a step
+        if turn % 3 == 0:
+            bench.publish()
+        bench.step(10)
+        assert bench.frames()[before:] in ([], [newest], [bench.number])
+    assert 28 <= len(bench.frames()) <= 31
+    assert bench.counted()["dropped_rate"] >= 60
+    bench.require_sum()
+
+
 def test_B_052_a_limited_link_sends_its_rate_and_no_burst_above_the_depth() -> None:
     """B-052: 100 Mbit/s configured, far more offered."""
     bench = SendingBench(
