@@ -205,13 +205,21 @@ def test_a_frame_as_sent_is_counted_with_its_latency():
     assert report.drops == {"gap": 1}
 
 
+def test_a_frame_read_from_the_ring_has_no_trace_id_and_is_found_by_its_content():
+    """C-107: the first frames of an epoch may come without a descriptor."""
+    tally = Tally(MANIFEST)
+    tally.take(ReceivedFrame(SENT, trace_id=0), 350)
+    report = tally.report("Mapped", {})
+    assert (report.frames, report.mismatches) == (1, 0)
+
+
 @pytest.mark.parametrize(
     "frame",
     [
         ReceivedFrame(SENT + (SENT == 11).astype(np.uint16)),
         ReceivedFrame(SENT.reshape(4, 3)),
         ReceivedFrame(SENT.view(np.int16)),
-        ReceivedFrame(SENT, trace_id=0),
+        ReceivedFrame(SENT + 1, trace_id=0),
         ReceivedFrame(SENT, trace_id=2),
     ],
     ids=["one element", "shape", "dtype", "no source", "unknown source"],
