@@ -510,3 +510,35 @@ def test_W_081_the_slot_is_in_progress_before_anything_of_the_frame_is_written(
             loan.array[:] = 9
     state.words = words
     assert stores == [(0, bytes(4), bytes(4)), (1, b"\x09" * 4, b"\x04\0\0\0")]
+
+
+@pytest.mark.parametrize("nbytes", [1, 4096])
+def test_a_frame_of_any_size_is_one_message_of_48_bytes_and_is_read_in_place(
+    world: World, nbytes: int
+) -> None:
+    """The promise of README: consumers get a descriptor and a view of the slot, not a copy."""
+    producer, consumer = world.pair()
+    sent: list[int] = []
+    publication = producer._descriptors.publication
+    assert publication is not None
+
+    class Watching:
+        def quick_offer(self, message: bytearray) -> object:
+            sent.append(len(message))
+            return publication.quick_offer(message)
+
+        offer = publication.offer
+        close = publication.close
+
+    producer._connect(Watching())  # type: ignore[arg-type]
+    assert producer.publish(np.full(nbytes, 7, np.uint8)).seq == 0
+    assert sent == [48]
+    frame = consumer.poll()
+    assert frame is not None
+    assert (frame.nbytes, frame.array[-1]) == (nbytes, 7)
+    state = producer._state
+    assert state is not None
+    pool = state.pool_for(nbytes)
+    assert pool is not None
+    pool.slot(0)[nbytes - 1] = 8
+    assert frame.array[-1] == 8
