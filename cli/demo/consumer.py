@@ -86,7 +86,7 @@ class Tally:
         if frame.trace_id == 0:  # read from the ring, where no trace id stands (C-107)
             candidates = self._source
         else:
-            candidates = [source] if source is not None else []
+            candidates = (source,) if source is not None else ()
         if any(found == _expected(one) for one in candidates):
             return True
         if self.first_mismatch is None:
