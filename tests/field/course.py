@@ -91,7 +91,6 @@ class FieldTest:
         """Start, do one trouble after the other, and look at the accounts."""
         try:
             self._until(self._all_are_attached, "every consumer attached")
-            time.sleep(1.0)  # the recorder attaches without a word
             (self.root / "go").touch()
             self._until_well("the start")
             for name in troubles:
@@ -250,8 +249,11 @@ class FieldTest:
     # What is looked at
 
     def _all_are_attached(self) -> bool:
+        readers = dict.fromkeys(CAMERAS, CONSUMERS_EACH)
+        readers[CAMERAS[0]] += 1  # the recorder
         return all(c.last.get("is_ready") for c in self.consumers.values()) and all(
-            c.last.get("state") == "Active" for c in self.cameras.values()
+            camera.last.get("consumers", 0) >= readers[stream]
+            for stream, camera in self.cameras.items()
         )
 
     def _until(self, is_true: Callable[[], bool], what: str) -> None:

@@ -56,7 +56,7 @@ def produce(producer: Producer, settings: dict[str, Any], stop: Stop) -> None:
     go = Path(settings["go"])
     while not stop.event.wait(1 / settings["rate_hz"]):
         if not go.exists():
-            reports.say(done=0, state=producer.state, refused_s=0.0)
+            reports.say(done=0, state=producer.state, consumers=producer.consumers)
             continue
         fill(array, Proof(settings["stream_id"], me, number, UNKNOWN_SEQ))
         number += 1
