@@ -39,7 +39,7 @@ def test_D_150_announces_go_to_their_own_channel_if_it_is_configured() -> None:
     control, announce = rig.ears
     assert (control.stream_id, announce.stream_id) == (1000, 1001)
     sessions = [p.stream_id for p in rig.driver._endpoints._publications]
-    assert sessions == [1000, 1001]
+    assert sessions == [1000, -1000, 1001]  # -1000 is the beacon (W-009)
     assert len(announced(rig)) == 1
 
 

@@ -440,7 +440,7 @@ def test_D_064_a_lease_ends_although_its_messages_cannot_be_sent(kind: type) -> 
     rig = Rig()
     lease = rig.granted(1, Role.PRODUCER)
     rig.granted(2)
-    (publication,) = rig.driver._endpoints._publications
+    publication, _beacon = rig.driver._endpoints._publications
     offer = publication.offer
 
     def fail(message: bytes | bytearray) -> Any:
@@ -460,7 +460,7 @@ def test_D_064_a_lease_ends_although_its_messages_cannot_be_sent(kind: type) -> 
 def test_D_064_an_answer_that_cannot_be_sent_is_replaced_by_a_refusal() -> None:
     rig = Rig()
     before = rig.snapshot()
-    (publication,) = rig.driver._endpoints._publications
+    publication, _beacon = rig.driver._endpoints._publications
     offer = publication.offer
 
     def fail_once(message: bytes | bytearray) -> Any:

@@ -58,6 +58,7 @@ def test_D_100_start_up_takes_its_steps_in_order() -> None:
         "open",
         "add_subscription",
         "add_publication",
+        "add_publication",  # the beacon (W-009)
         "add_subscription",  # of metadata
         "provision",
         "provision",
