@@ -24,7 +24,7 @@ from .core.chunks import (
     SLOT_BYTES,
     checksum_problem,
 )
-from .core.paths import INSTANCE_ID, instance_id_from
+from .core.loops import INSTANCE_ID, instance_id_from
 from .http.server import split_address
 from .settings import (
     BridgeSettings,

@@ -21,8 +21,8 @@ from ..settings import BridgeSettings, ReceiveLink
 from .chunks import CHUNK_KEY, read_chunk
 from .events import SeenInfo
 from .log import BridgeLog
+from .loops import checked_path
 from .metric_names import LINK_COUNTERS
-from .paths import checked_path
 from .ports import Net, NetSubscription
 from .receiving import Receiver
 

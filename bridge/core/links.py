@@ -13,8 +13,8 @@ from .events import LinkEvent, OutboundEvent
 from .log import BridgeLog
 from .outgoing_link import OutgoingLink
 from .ports import Net, NetPublication
-from .rate import TokenBucket
 from .sending import Sender
+from .token_bucket import TokenBucket
 
 __all__ = ["Outgoing"]
 

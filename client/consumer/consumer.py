@@ -14,10 +14,10 @@ import numpy as np
 from tensor_pool.protocol.errors import ConcurrentUseError, FrameOverwrittenError, StaleFrameError
 from tensor_pool.protocol.wire import DataSourceAnnounce, DataSourceMeta, Mode
 
+from ..frame_parts import parse_parts
 from ..handle import Handle, HandleClient
 from ..image_format import ImageFormat, image_format_of
 from ..metadata import SourceMetadata
-from ..parts import parse_parts
 from .announced import Announced
 from .attachment import ConsumerAttachment
 from .frame import Frame

@@ -20,10 +20,10 @@ from tensor_pool.protocol.wire.in_place import NULL_U64
 from tensor_pool.protocol.wire.names import format_tags
 
 from ..blobs import blob_messages
+from ..frame_parts import PARTS_KEY, format_parts
 from ..handle import Handle, HandleClient, HandleLock
 from ..image_format import IMAGE_KEYS, ImageFormat
 from ..metadata import Metadata, MetadataValue
-from ..parts import PARTS_KEY, format_parts
 from .attachment import ProducerAttachment
 from .descriptor_streams import LOG_PERIOD_NS, DescriptorStreams
 from .known_consumers import AssignedDescriptors

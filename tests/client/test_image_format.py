@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tensor_pool.client import ENCODINGS, AttributeValue, Consumer, ImageFormat, Producer
+from tensor_pool.client.frame_parts import PARTS_KEY, parse_parts
 from tensor_pool.client.image_format import image_format_of
-from tensor_pool.client.parts import PARTS_KEY, parse_parts
 from tests.client.pool_world import LEFT, PoolWorld
 
 STEREO = np.dtype([("rgb", "u1", (4, 6, 3)), ("depth", "<f4", (4, 6)), ("pose", "<f8", (4, 4))])

@@ -1,4 +1,4 @@
-"""Instance ids and paths of infos (section 0 and B-031)."""
+"""Instance ids, and the paths of streams by which a loop is refused (section 0, B-031, B-121)."""
 
 from __future__ import annotations
 
