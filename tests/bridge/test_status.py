@@ -204,7 +204,10 @@ def test_B_112_the_page_in_a_browser_lights_the_active_state(reporter: Reporter)
             for wanted in (f"{FAR} → {FAR}", f"a:{STREAM} 10.0.0.1", "frames_incomplete"):
                 assert wanted in row
             assert "1 sessions" in browser.text("#links")
-            browser.find("#machines li:first-child button").click()
+            # One script, since the list is drawn anew at every refresh.
+            browser.wait(
+                "(document.querySelector('#machines li:first-child button').click(), true)"
+            )
             browser.wait("document.querySelector('#label').textContent === 'b'")
             assert browser.console() == []
     finally:
