@@ -107,6 +107,12 @@ class AttachTimeoutError(ProtocolError, TimeoutError):
     """No driver gave a usable answer within the attach timeout."""
 
 
+_NO_SPACE = "insufficient shm space"  # D-113
+_SPACE_REMEDY = (
+    "; free memory below the driver's shm.base_dir, or enlarge it (docker run --shm-size)"
+)
+
+
 class AttachRejectedError(ProtocolError):
     """The driver refused the attach.
 
@@ -120,7 +126,8 @@ class AttachRejectedError(ProtocolError):
 
     def __str__(self) -> str:
         name = getattr(self.code, "name", None) or f"code {int(self.code)}"
-        return f"attach refused by the driver ({name}): {self.message or 'no reason given'}"
+        remedy = _SPACE_REMEDY if _NO_SPACE in self.message else ""
+        return f"attach refused by the driver ({name}): {self.message or 'no reason given'}{remedy}"
 
 
 class ProtocolViolationError(ProtocolError):

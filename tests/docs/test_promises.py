@@ -46,7 +46,7 @@ PROMISES: dict[str, dict[str, tuple[str, ...]]] = {
     "README.md": {
         "A consumer reads a frame in place.": IN_PLACE,
         "A process may be killed at any instruction.": (*KILLED_PRODUCER, *NO_TORN_FRAME),
-        "Its lease ends by itself, the next producer gets a new *epoch*": (
+        "Its lease expires, the next producer gets a new *epoch*": (
             *KILLED_PRODUCER,
             "test_C_078_after_a_reattach_sequences_start_at_zero_in_a_new_epoch",
         ),
@@ -71,7 +71,7 @@ PROMISES: dict[str, dict[str, tuple[str, ...]]] = {
         "| daemon needed | yes (or embedded) |": (
             "test_C_130_client_and_embedded_driver_work_in_one_process",
         ),
-        "carries streams to others": (
+        "carries chosen streams to other Linux hosts over UDP": (
             "test_B_160_two_commands_carry_frames_through_restarts_kills_and_a_partition",
         ),
     },
