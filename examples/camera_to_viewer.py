@@ -4,7 +4,8 @@
 
 The camera draws a bright disc that moves over noise. The processing finds it and publishes the
 picture with a cross on it, under the same trace id. The viewer computes where the disc was and
-prints the distance of the cross from it.
+prints the distance of the cross from it. A frame that a consumer found in the ring, because its
+descriptor was sent before the consumer listened, has no trace id; both consumers leave it out.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def processing(config: ClientConfig, stop: Any) -> None:
     ):
         while not stop.is_set():
             frame = raw.receive(timeout=0.2)
-            if frame is None:
+            if frame is None or not frame.trace_id:
                 continue
             try:
                 picture = frame.copy()
@@ -92,6 +93,8 @@ def viewer(config: ClientConfig, frames: int) -> tuple[int, float, float]:
             frame = marked.receive(timeout=20)
             if frame is None:
                 raise SystemExit("no frames came for 20 s")
+            if not frame.trace_id:
+                continue
             age_ms = (time.monotonic_ns() - frame.timestamp_ns) / 1e6
             row = int((frame.array == 128).sum(axis=1).argmax())
             column = int((frame.array == 128).sum(axis=0).argmax())

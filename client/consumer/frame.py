@@ -26,7 +26,8 @@ __all__ = ["Frame"]
 class Frame(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
     """One frame of a stream, read in place.
 
-    `seq` counts frames from 0 in each epoch; `trace_id` is 0 if there is none;
+    `seq` counts frames from 0 in each epoch; `trace_id` is 0 if there is none, and in a frame that
+    was read from the ring because its descriptor did not arrive (C-104, C-107);
     `publish_timestamp_ns` is the time at which the descriptor was sent, None unless the producer
     sends it.
     """

@@ -63,6 +63,23 @@ def test_C_107_frames_published_before_the_mapping_are_received(
     assert lost(viewer) == {}
 
 
+def test_C_107_a_frame_whose_descriptor_did_not_arrive_has_no_trace_id(world: PoolWorld) -> None:
+    client = world.client()
+    viewer = client.consumer(LEFT, publish_mode=CREATE)
+    producers = world.client()
+    world.clients.remove(client)  # it sleeps
+    camera = producers.producer(LEFT)
+    camera.publish(np.zeros(4, np.int32), trace_id=7)
+    assert viewer.poll() is None  # the descriptor is gone
+    world.clients.append(client)
+    world.run(0.5)
+    first = viewer.poll()
+    assert first is not None
+    camera.publish(np.zeros(4, np.int32), trace_id=8)
+    world.run(0.1)
+    assert [first.trace_id, *(frame.trace_id for frame in iter(viewer.poll, None))] == [0, 8]
+
+
 def test_C_107_descriptors_that_no_stream_carried_cost_no_frame(world: PoolWorld) -> None:
     """The producer's publication joins late, and it publishes nothing more."""
     viewer = world.client().consumer(LEFT, publish_mode=CREATE)
