@@ -31,7 +31,9 @@ A machine ends in `passed` or `failed`, as the W3C tests do
 ([test_scxml_semantics.py](../../tests/scxml_semantics/test_scxml_semantics.py)). `<raise>`
 becomes `post`, an eventless transition a completion, executable content Python in handlers. An
 error in a handler is caught and posted as `error.execution`, because here an error is an
-exception.
+exception. An `<invoke>` is an entry handler that makes another machine, and an exit handler that
+stops it; a session is addressed by a reference to its machine. The data of a `<donedata>` is an
+attribute that the transition to the final state assigns.
 """
 
 

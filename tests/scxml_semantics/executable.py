@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensor_pool.hsm import ROOT, State, on_completion, on_entry, on_event, on_exit, on_initial
+from tensor_pool.hsm import (
+    ANY,
+    ROOT,
+    DispatchError,
+    Final,
+    State,
+    on_completion,
+    on_entry,
+    on_event,
+    on_exit,
+    on_initial,
+)
 from tests.scxml_semantics.judged import Judged, content, order, register, w3c
 
 
@@ -78,6 +89,73 @@ order(172, send_a_computed_event, "event2")
 order(342, lambda m: m.send("fo" + "o"), "foo")
 order(348, lambda m: m.send("s0Event"), "s0Event")
 
+# Addresses: a machine that a variable refers to.
+
+
+def send_to_a_computed_machine(m: Any) -> None:
+    m.var = None
+    m.var = m
+    m.var.send("event1")
+
+
+order(173, send_to_a_computed_machine, "event1")
+
+
+def send_to_the_own_address(m: Any) -> None:
+    m.var = m
+    m.var.send("event2")
+    m.post("event1")
+
+
+order(190, send_to_the_own_address, "event1", "event2")
+order(350, send_to_a_computed_machine, "event1")
+
+
+@w3c(336, 349)
+class Replied(Judged):
+    """An event that carries its sender can be answered."""
+
+    S0, S1 = State(), State()
+    begin = on_initial(ROOT, target=S0)
+    other = on_event(ROOT, ANY, target=Judged.failed)
+    good = on_event(S1, "bar", target=Judged.passed)
+
+    @on_entry(S0)
+    def call(self) -> None:
+        self.send("foo", self)
+
+    @on_event(S0, "foo", target=S1)
+    def reply(self, sender: Any) -> None:
+        sender.send("bar")
+
+    @on_entry(S1)
+    def call_again(self) -> None:
+        self.send("baz")
+
+
+@w3c(496, 521)
+class NotReached(Judged):
+    """An event for a machine that has ended is an error of the sender (H-131)."""
+
+    S0 = State()
+    begin = on_initial(ROOT, target=S0)
+    good = on_event(S0, "error.communication", target=Judged.passed)
+    other = on_event(S0, ANY, target=Judged.failed)
+
+    @on_entry(S0)
+    def call(self) -> None:
+        self.send("timeout")
+        ended = AtItsEnd()
+        try:
+            ended.dispatch("event")
+        except DispatchError as error:
+            self.post("error.communication", error)
+
+
+class AtItsEnd(Judged):
+    begin = on_initial(ROOT, target=Judged.passed)
+
+
 # Errors: one ends the content that it is in, and comes before events from outside.
 
 
@@ -95,6 +173,23 @@ def error_between_raised(m: Any) -> None:
 order(401, error_after_send, "error.execution", "foo")
 order(402, error_between_raised, "event1", "error.execution", "event2")
 order(312, lambda m: m.attempt(lambda: setattr(m, "var", undefined())), "error.execution")
+
+
+def assign_to_no_place(m: Any) -> None:
+    m.attempt(lambda: setattr(m.undeclared, "var", 1))
+    m.post("event")
+
+
+order(286, assign_to_no_place, "error.execution", "event")
+order(311, assign_to_no_place, "error.execution", "event")
+
+
+def assign_an_illegal_expression(m: Any) -> None:
+    m.attempt(lambda: setattr(m, "var", eval("return")))
+    m.post("event")
+
+
+order(487, assign_an_illegal_expression, "error.execution", "event")
 
 
 def skip_after_an_error(m: Any) -> None:
@@ -246,9 +341,10 @@ class Scripted(Judged):
     bad = on_completion(S0, target=Judged.failed)
 
 
-# Variables belong to the machine: other states see them (278), and before their state is entered
-# (279), unless it is an entry handler that assigns them first (280).
+# Variables belong to the machine: other states see them (278, 551), and before their state is
+# entered (279), unless it is an entry handler that assigns them first (280).
 content(278, lambda m: None, lambda m: m.var == 0)
+content(551, lambda m: None, lambda m: m.var == 0)
 content(279, lambda m: setattr(m, "copied", m.var), lambda m: m.copied == 0)
 
 
@@ -363,6 +459,47 @@ carrying(186, 1, 2)
 carrying(205, {"aParam": 1}, None)
 carrying(354, {"var1": 1, "param1": 2}, None)
 carrying(560, {"aParam": 1}, {"aParam": 2})
+carrying(578, {"productName": "bar", "size": 27}, None)
+
+# The data of a completion: what the transition to the final state has assigned.
+
+
+class WithResult(Judged, abstract=True):
+    """A state that completes; its completion reads the result that was assigned on the way."""
+
+    result: Any = None
+    S0 = State()
+    S01, S02 = State(parent=S0), Final(parent=S0)
+    begin, begin_s0 = on_initial(ROOT, target=S0), on_initial(S0, target=S01)
+
+    def evaluate(self) -> Any:
+        raise NotImplementedError
+
+    @on_completion(S01, target=S02)
+    def assign(self) -> None:
+        self.attempt(lambda: setattr(self, "result", self.evaluate()))
+
+    def has_result(self) -> bool:
+        return self.result is not None
+
+
+def resulting(number: int, result: object) -> None:
+    class Resulting(WithResult):
+        def evaluate(self) -> Any:
+            return result
+
+        def is_right(self) -> bool:
+            return self.result is result
+
+        good = on_completion(WithResult.S0, guard=is_right, target=Judged.passed)
+        bad = on_completion(WithResult.S0, target=Judged.failed)
+
+    register(number, Resulting)
+
+
+resulting(294, {"Var1": 1})
+resulting(527, "foo")
+resulting(529, 21)
 
 # Documented differences.
 
@@ -449,4 +586,30 @@ for number in (376, 378):
         lambda m: m.is_faulted and m.var == 0,
         differs="a state has one entry and one exit handler, and an exception in it faults the "
         "machine (H-161); SCXML goes on with the next block",
+    )
+
+
+class ResultFails(WithResult):
+    """298, 343, 488, 528: the result cannot be evaluated."""
+
+    completed_first = False
+
+    def evaluate(self) -> Any:
+        return undefined()
+
+    good = on_event(ROOT, "error.execution", target=Judged.passed)
+    S1 = State()
+
+    @on_completion(WithResult.S0, target=S1)
+    def complete(self) -> None:
+        self.completed_first = True
+
+
+for number in (298, 343, 488, 528):
+    register(
+        number,
+        ResultFails,
+        lambda m: m.current.name == "passed" and m.completed_first and not m.has_result(),
+        differs="a completion comes before every posted event (H-135), also before the error that "
+        "was posted on the way to the final state; the result is empty in both",
     )

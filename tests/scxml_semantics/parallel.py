@@ -8,6 +8,7 @@ from tensor_pool.hsm import (
     ANY,
     HANDLED,
     ROOT,
+    SHALLOW,
     Final,
     Outcome,
     Region,
@@ -16,6 +17,7 @@ from tensor_pool.hsm import (
     on_entry,
     on_event,
     on_exit,
+    on_history_default,
     on_initial,
 )
 from tests.scxml_semantics.judged import Judged, register, w3c
@@ -236,6 +238,84 @@ class AllDone(Parallel):
     begin_r1, begin_r2 = on_initial(Parallel.R1, target=S0), on_initial(Parallel.R2, target=S1)
     done1, done2 = on_completion(S0, target=end1), on_completion(S1, target=end2)
     good = on_completion(Parallel.P, target=Judged.passed)
+
+
+@w3c(570)
+class EachDone(Parallel):
+    """The state in each region completes by itself, then the state around both regions.
+
+    Here a completion goes to its own state (H-132) and not, as in SCXML, to the states around it.
+    """
+
+    S0, end1 = State(parent=Parallel.R1), Final(parent=Parallel.R1)
+    S1, end2 = State(parent=Parallel.R2), Final(parent=Parallel.R2)
+    S01, S0_end = State(parent=S0), Final(parent=S0)
+    S11, S1_end = State(parent=S1), Final(parent=S1)
+    begin = on_initial(ROOT, target=Parallel.P)
+    begin_r1, begin_r2 = on_initial(Parallel.R1, target=S0), on_initial(Parallel.R2, target=S1)
+    begin_s0, begin_s1 = on_initial(S0, target=S01), on_initial(S1, target=S11)
+    e1, e2 = on_event(S01, "e1", target=S0_end), on_event(S11, "e2", target=S1_end)
+
+    @on_entry(Parallel.P)
+    def call(self) -> None:
+        self.post("e1")
+        self.post("e2")
+
+    @on_completion(S0, target=end1)
+    def first(self) -> None:
+        self.var += 1
+
+    @on_completion(S1, target=end2)
+    def second(self) -> None:
+        self.var += 1
+
+    def is_two(self) -> bool:
+        return bool(self.var == 2)
+
+    good = on_completion(Parallel.P, guard=is_two, target=Judged.passed)
+    bad = on_completion(Parallel.P, target=Judged.failed)
+
+
+@w3c(580)
+class OnlyStates(Parallel):
+    """Nothing but declared states is ever active, also on a way through a history."""
+
+    S0 = State(parent=Parallel.R1)
+    S1 = State(parent=Parallel.R2)
+    S11, S12 = State(parent=S1), State(parent=S1)
+    begin = on_initial(ROOT, target=Parallel.P)
+    begin_r1, begin_r2 = on_initial(Parallel.R1, target=S0), on_initial(Parallel.R2, target=S1)
+    default = on_history_default(S1, SHALLOW, target=S11)
+    on = on_completion(S11, target=S12)
+    again = on_event(S1, "again", target=S1, history=SHALLOW)
+
+    def look(self) -> None:
+        if not all(leaf in (*type(self).states, ROOT) for leaf in (*self.leaves, self.current)):
+            self.post("not a state")
+
+    @on_initial(S1, target=S1, history=SHALLOW)
+    def through_the_history(self) -> None:
+        self.look()
+
+    @on_entry(ANY)
+    def enter(self, state: State) -> None:
+        self.look()
+
+    @on_exit(S1)
+    def leave(self) -> None:
+        self.var += 1
+        self.look()
+
+    @on_entry(S12)
+    def go_on(self) -> None:
+        self.look()
+        self.post("again" if self.var == 0 else "end")
+
+    def was_left_once(self, arg: object) -> bool:
+        return bool(self.var == 1)
+
+    bad = on_event(Parallel.P, "not a state", target=Judged.failed)
+    good = on_event(S1, "end", guard=was_left_once, target=Judged.passed)
 
 
 class TransitionsWhole(Ordered):
