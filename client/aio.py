@@ -17,13 +17,13 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self
 
+from .attach_wait import wait_until_ready
 from .client import Client
 from .client import connect as connect_blocking
 from .consumer.consumer import Consumer
 from .consumer.frame import Frame
 from .handle import Handle
 from .producer.producer import Producer
-from .ready import wait_until_ready
 
 __all__ = ["AsyncClient", "AsyncConsumer", "connect"]
 

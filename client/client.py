@@ -30,6 +30,7 @@ from tensor_pool.protocol.transport.ports import Transport
 from tensor_pool.protocol.wire import PublishMode
 from tensor_pool.protocol.wire.names import ClientName
 
+from .attach_wait import wait_for_driver, wait_until_ready
 from .attachment.attachment import Attachment
 from .blobs import Blob
 from .conductor.conductor import Conductor
@@ -50,7 +51,6 @@ from .producer.attachment import ProducerAttachment
 from .producer.producer import Producer
 from .qos.endpoint import QosLimits
 from .qos.monitor import QosMonitor
-from .ready import wait_for_driver, wait_until_ready
 from .synchronizer.synchronizer import Rule, Synchronizer, Timestamps
 
 __all__ = ["Client", "connect"]

@@ -1,4 +1,4 @@
-"""The part that Producer and Consumer have in common as objects of the application."""
+"""`Handle`, the base class of Producer and Consumer, and the lock that keeps other threads out."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ import tensor_pool.hsm as hsm  # noqa: E402
 from docs.hsm.conformance_page import conformance  # noqa: E402
 from tensor_pool.hsm import diagram, scxml  # noqa: E402
 from tests.coverage_matrix import requirement_ids, tests_by_requirement  # noqa: E402
-from tests.hsm.oracle.bridge import DIFFERENCES  # noqa: E402
+from tests.hsm.oracle.python_statemachine import DIFFERENCES  # noqa: E402
 
 GROUPS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "Machines": (hsm, ("Machine",)),
@@ -218,7 +218,7 @@ def requirements_table() -> str:
 
 
 def differences_table() -> str:
-    """Return the features that python-statemachine defines otherwise, from the bridge's list."""
+    """Return the features that python-statemachine defines otherwise, from its list."""
     lines = ["| left out | because in python-statemachine |", "| --- | --- |"]
     lines += [f"| `{d.feature}` | {d.reason} |" for d in DIFFERENCES]
     return "\n".join([*lines, ""])

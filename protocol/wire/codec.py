@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from .codec_entry import Codec
+from .codec_errors import out_of_range
 from .errors import WireError, WireProblem
 from .generated.catalog import CODECS, FIELD_CODES, RECORDS, Message, Record
 from .header import HEADER_BYTES, WireBuffer
-from .refusals import out_of_range
 from .sender_rules import RULES
 
 __all__ = [

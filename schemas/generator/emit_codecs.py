@@ -44,7 +44,7 @@ def emit_codecs(schema: Schema, modules: dict[str, str]) -> str:
         f"from .{schema.kind}_messages import {', '.join(m.name for m in schema.messages)}",
         *(f"from .{modules[name]} import {name}" for name in entries),
         *([f"from .enums import {', '.join(enums)}"] if enums else []),
-        "from ..refusals import (",
+        "from ..codec_errors import (",
         "    bad_enum, sentinel, truncated_entry, truncated_record, unlisted,",
         ")",
         "from ..header import WireBuffer",

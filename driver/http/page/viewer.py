@@ -28,7 +28,7 @@ from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.channel import untethered
 from tensor_pool.protocol.wire import Mode
 
-from .rates import RateBoard
+from .qos_rates import RateBoard
 
 __all__ = ["main"]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from struct import Struct
 
-from ..header import WireBuffer
-from ..refusals import (
+from ..codec_errors import (
     bad_enum,
     unlisted,
 )
+from ..header import WireBuffer
 from ..vardata import (
     read_data,
     read_text,

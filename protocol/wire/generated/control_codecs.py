@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from struct import Struct
 
-from ..header import WireBuffer
-from ..refusals import (
+from ..codec_errors import (
     bad_enum,
     sentinel,
     truncated_entry,
     truncated_record,
     unlisted,
 )
+from ..header import WireBuffer
 from ..vardata import (
     read_data,
     read_dimension,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from struct import Struct
 
-from ..header import WireBuffer
-from ..refusals import (
+from ..codec_errors import (
     bad_enum,
     sentinel,
     truncated_entry,
     unlisted,
 )
+from ..header import WireBuffer
 from ..vardata import (
     read_dimension,
     read_text,

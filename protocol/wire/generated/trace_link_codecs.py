@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from struct import Struct
 
-from ..header import WireBuffer
-from ..refusals import (
+from ..codec_errors import (
     truncated_entry,
 )
+from ..header import WireBuffer
 from ..vardata import (
     read_dimension,
     write_dimension,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tensor_pool.hsm import DefinitionError
-from tests.hsm.oracle.bridge import DIFFERENCES, bridge
 from tests.hsm.oracle.build import machine_class
 from tests.hsm.oracle.chart import Chart, Op, Plan
 from tests.hsm.oracle.generate import (
@@ -16,6 +15,7 @@ from tests.hsm.oracle.generate import (
     draw_sequence,
 )
 from tests.hsm.oracle.minimise import Case, describe, minimise
+from tests.hsm.oracle.python_statemachine import DIFFERENCES, statechart_of
 from tests.hsm.oracle.runs import essence, run_engine, run_reference, run_statemachine
 
 # What all three engines mean the same by.
@@ -31,7 +31,7 @@ def disagreement(
     trace hooks as well and that observing changes nothing (H-177).
     """
     cls = machine_class(chart)
-    foreign = bridge(cls, _plans(chart)) if common else None
+    foreign = statechart_of(cls, _plans(chart)) if common else None
     for number, operations in enumerate(sequences):
         expected = run_reference(chart, operations)
         found = run_engine(cls, chart, operations)

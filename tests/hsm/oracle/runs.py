@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from statemachine import StateChart
 
 from tensor_pool.hsm import Machine
-from tests.hsm.oracle.bridge import Host
 from tests.hsm.oracle.chart import Chart, Op
+from tests.hsm.oracle.python_statemachine import Host
 from tests.hsm.oracle.reference import Reference
 from tests.hsm.oracle.world import FUEL, World
 

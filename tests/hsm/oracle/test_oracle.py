@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.hsm.oracle.bridge import DIFFERENCES
 from tests.hsm.oracle.chart import Chart, Op
 from tests.hsm.oracle.differ import COMMON, check_seed, disagreement, draw
 from tests.hsm.oracle.generate import EVERYTHING, draw_chart, draw_sequence
 from tests.hsm.oracle.minimise import describe
+from tests.hsm.oracle.python_statemachine import DIFFERENCES
 
 SEQUENCES = 10
 FULL_CHARTS = 880

@@ -18,7 +18,7 @@ class World:
     """Flags that guards read and effects flip; the log of everything that ran, in order.
 
     Fuel bounds posts and completion chains, so that every step ends. `describe` adds what a
-    behaviour could see of its machine (source, current, event) to each log line; the bridge to
+    behaviour could see of its machine (source, current, event) to each log line; the translation to
     python-statemachine leaves it out because that library has no such attributes.
     """
 

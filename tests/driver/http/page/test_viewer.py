@@ -16,7 +16,7 @@ from PIL import Image
 
 from tensor_pool.client import ClientConfig
 from tensor_pool.driver.http.page import viewer_process
-from tensor_pool.driver.http.page.rates import RateBoard
+from tensor_pool.driver.http.page.qos_rates import RateBoard
 from tensor_pool.driver.http.page.thumbnail import thumbnail_of
 from tensor_pool.driver.http.page.viewer_process import ViewerProcess
 from tensor_pool.protocol.wire import Mode, QosConsumer, QosProducer

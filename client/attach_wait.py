@@ -1,4 +1,4 @@
-"""Waiting for an attachment: until frames can be published or received, or the reason why not."""
+"""The wait for an attachment: until frames can be published or received, or the reason why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of the generated codecs: what was wrong, and the value seen."""
+"""The errors that the codecs raise: what was wrong, and the value seen."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A `Machine` class as a python-statemachine `StateChart`: the same chart in a foreign engine.
 
-The bridge reads the class's chart and translates each rule by what SCXML (whose semantics
+The translation reads the class's chart and translates each rule by what SCXML (whose semantics
 python-statemachine follows) offers for it. Imperative handlers decide in code, so what they do is
 passed in as `plans`. It lives with the tests and not in the package: it needs those plans and a
 development dependency, and promises nothing to users.
@@ -91,7 +91,7 @@ DIFFERENCES = (
 _ROOT = "ROOT"
 
 
-def bridge(machine: type[Machine], plans: Mapping[str, Plan]) -> type[StateChart]:
+def statechart_of(machine: type[Machine], plans: Mapping[str, Plan]) -> type[StateChart]:
     """The StateChart class. Instances take a `Host` as their model."""
     return _Bridge(machine, plans).statechart()
 
