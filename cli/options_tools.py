@@ -265,8 +265,9 @@ def init_command(
         int, typer.Option(metavar="N", min=1, help="Frames a stream keeps; a power of two.")
     ] = 32,
     http: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Address of the status page.")
-    ] = "127.0.0.1:9464",
+        str,
+        typer.Option(metavar="HOST:PORT", help="Address of the status page; auto: a free port."),
+    ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a configuration to start from, for frames of one size.

@@ -58,6 +58,7 @@ __all__ = ["Client", "connect"]
 _log = logging.getLogger("tensor_pool.client")
 _IDLE_S = 0.001
 _CONNECT_PERIOD_S = 0.1
+_OTHER_DRIVER_STARTS_S = 5.0
 
 
 class Client:
@@ -90,6 +91,7 @@ class Client:
         self._thread: ConductorThread | None = None
         self._closed = False
         self._is_left = False
+        self._on_left: Callable[[], object] = _nothing
         owns_transport = transport is None
         if transport is None:
             transport = connect_aeron(self.config, self.clock)
@@ -159,6 +161,7 @@ class Client:
         self._conductor.close()
         CLIENTS.discard(self)
         self._is_left = True
+        self._on_left()
 
     def metrics(self) -> dict[str, int]:
         """Counters of the client as a whole: `bad_message`, `callback_errors`, `reconnects`."""
@@ -629,6 +632,7 @@ def connect(
     clock: Clock | None = None,
     reconnect: Callable[[], Transport] | None = None,
     wait: float = 0.0,
+    embed: bool = False,
     **settings: Unpack[ClientSettings],
 ) -> Client:
     """Connect to the driver of this machine; a thread does the background work and reconnects.
@@ -637,6 +641,9 @@ def connect(
     endpoints are used. `wait` is the longest time in s to wait for a driver that answers, for
     instance while it starts; without it no driver need run yet. Raises ConfigError, and
     TransportError if no media driver runs there or, with `wait`, no driver answers.
+
+    With `embed` no driver need be started: if none runs there, this process runs one until the
+    client is closed. It takes no configuration, and other processes may attach to it (C-130).
 
     >>> with connect() as pool:  # doctest: +SKIP
     ...     with pool.consumer("camera/left") as viewer:
@@ -647,6 +654,8 @@ def connect(
         config = ClientConfig(**settings)
     elif settings:
         config = msgspec.structs.replace(config, **settings)
+    if embed:
+        return _connect_embedded(config, clock, wait)
     if transport is None and reconnect is None:
 
         def reconnect() -> Transport:
@@ -670,11 +679,31 @@ def connect(
     return client
 
 
+def _connect_embedded(config: ClientConfig, clock: Clock | None, wait: float) -> Client:
+    """A client that ends the driver it started; a driver of another process may just begin."""
+    from .embedding import embed_driver
+
+    driver = embed_driver(config)
+    if driver is None:
+        return connect(config, clock=clock, wait=max(wait, _OTHER_DRIVER_STARTS_S))
+    try:
+        client = connect(config, clock=clock, wait=wait, aeron_dir=driver.aeron_dir)
+    except BaseException:
+        driver.close()
+        raise
+    client._on_left = driver.close
+    return client
+
+
 def connect_aeron(config: ClientConfig, clock: Clock | None = None) -> Transport:
     """A transport on the configured media driver; raises TransportError if there is none."""
     return AeronTransport.connect(
         config.aeron_dir, clock, driver_timeout_ms=round(config.media_driver_timeout * 1000)
     )
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _id_or_name(stream: int | str) -> tuple[int, str]:

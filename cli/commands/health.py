@@ -18,7 +18,7 @@ from ..health.verdict import Node, Verdict
 from ..support.connection_options import Connection
 from ..support.exit_status import CommandError
 from ..support.signals import Stop
-from ..support.status_page import fetch_status
+from ..support.status_page import address_of_pages, fetch_status
 from .bridge_status import bridges_of
 
 __all__ = ["HealthCheck", "health", "node_lines"]
@@ -108,8 +108,7 @@ def health(
     as_json: bool,
 ) -> int:
     """Judge the pool and return the verdict as the exit status, also if nothing can be reached."""
-    address = http or connection.driver_config().driver.http_address
-    address = "" if address.endswith(":0") else address
+    address = http or address_of_pages(connection.driver_config(), connection.timeout)
     with Stop() as stop:
         try:
             with connection.client() as client, client.qos() as qos:

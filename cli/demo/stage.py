@@ -117,6 +117,7 @@ def driver_configuration(
 instance_id = "{instance}"
 aeron_dir = "{aeron_dir}"
 media_driver = "embedded"
+http_address = "auto"
 
 [shm]
 base_dir = "{base_dir}"

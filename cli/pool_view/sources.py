@@ -12,7 +12,7 @@ from tensor_pool.driver.core.configuration import DriverConfig
 from ..support.connection_options import Connection
 from ..support.exit_status import CommandError
 from ..support.signals import Stop
-from ..support.status_page import fetch_status
+from ..support.status_page import address_of_pages, fetch_status
 from .heard import Observation
 from .listener import Observer
 from .overview import Overview, overview_of
@@ -127,9 +127,7 @@ def watch_pool(connection: Connection, http: str | None, *, listen: bool) -> Ite
     streams are listened to in any case, without it only where there is no page.
     """
     config = connection.driver_config()
-    address = http or config.driver.http_socket or config.driver.http_address
-    if address.endswith(":0"):
-        address = ""  # any free port: the driver logs its number
+    address = http or address_of_pages(config, connection.timeout)
     client_config = connection.client_config()
     with contextlib.ExitStack() as opened:
         observer = None

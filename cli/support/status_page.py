@@ -11,9 +11,12 @@ from typing import Any
 
 import msgspec
 
+from tensor_pool.driver.core.configuration import AUTOMATIC_ADDRESS, USUAL_ADDRESS, DriverConfig
+from tensor_pool.protocol.transport.media_driver import default_aeron_dir
+
 from .exit_status import CommandError
 
-__all__ = ["fetch_status"]
+__all__ = ["address_of_pages", "fetch_status"]
 
 _LONGEST_PAGE_BYTES = 64 << 20
 
@@ -33,6 +36,27 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def address_of_pages(config: DriverConfig, timeout_s: float) -> str:
+    """The address of a driver's pages, or the path of their socket; "" where it is not known.
+
+    Behind the address `auto` there may be another driver: its Aeron directory and control stream
+    are compared.
+    """
+    table = config.driver
+    address = table.http_socket or table.http_address
+    if address.endswith(":0"):
+        return ""  # any free port: the driver logs its number
+    if address != AUTOMATIC_ADDRESS:
+        return address
+    try:
+        found = fetch_status(USUAL_ADDRESS, timeout_s)["driver"]
+    except CommandError:
+        return ""
+    wanted = (table.aeron_dir or default_aeron_dir(), table.control_stream_id)
+    seen = (found.get("aeron_dir"), found.get("control_stream_id"))
+    return USUAL_ADDRESS if seen == wanted else ""
 
 
 def fetch_status(address: str, timeout_s: float) -> dict[str, Any]:

@@ -13,7 +13,13 @@ from typing import Any
 
 import msgspec
 
-from ..core.configuration import DiscoveryTable, DriverTable, PoliciesTable, ShmTable
+from ..core.configuration import (
+    AUTOMATIC_ADDRESS,
+    DiscoveryTable,
+    DriverTable,
+    PoliciesTable,
+    ShmTable,
+)
 
 __all__ = [
     "MAX_TRANSPORT_ID",
@@ -91,7 +97,8 @@ _MEDIA_DRIVER = Rule(
     lambda value: value in ("auto", "embedded", "external"),
 )
 _HTTP_ADDRESS = Rule(
-    "must be a loopback host:port", lambda value: not value or _is_loopback_address(value)
+    "must be a loopback host:port",
+    lambda value: value in ("", AUTOMATIC_ADDRESS) or _is_loopback_address(value),
 )
 _HTTP_SOCKET = Rule(
     "must be an absolute path of at most 107 bytes",
@@ -173,7 +180,8 @@ SETTINGS: tuple[Setting, ...] = (
         "driver.http_address",
         "str",
         "Loopback `host:port` of the web page, metrics and status; empty is off, port 0 any free "
-        "one.",
+        "one. `auto` is 127.0.0.1:9464, or any free port if that is taken, and off without the "
+        "extra `http`.",
         _HTTP_ADDRESS,
     ),
     Setting(

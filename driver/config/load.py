@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from ..core.configuration import (
+    AUTOMATIC_ADDRESS,
     DiscoveryTable,
     DriverConfig,
     DriverTable,
@@ -31,7 +32,7 @@ __all__ = ["STARTER", "LoadedConfig", "check_config", "load_config", "parse_over
 
 # Configuration of a driver without a file: one ready stream, and more on request.
 STARTER: Mapping[str, Any] = {
-    "driver": {"stream_id_range": "20000-29999"},
+    "driver": {"stream_id_range": "20000-29999", "http_address": AUTOMATIC_ADDRESS},
     "policies": {"allow_dynamic_streams": True},
     "profiles": {
         "default": {

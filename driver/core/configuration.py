@@ -11,6 +11,8 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "AUTOMATIC_ADDRESS",
+    "USUAL_ADDRESS",
     "DiscoveryTable",
     "DriverConfig",
     "DriverTable",
@@ -23,6 +25,10 @@ __all__ = [
 ]
 
 DEFAULT_CHANNEL = "aeron:ipc?term-length=4m"
+AUTOMATIC_ADDRESS = "auto"
+"""`driver.http_address` of a driver that serves its page where it can."""
+USUAL_ADDRESS = "127.0.0.1:9464"
+"""The address that `auto` tries first."""
 _DEFAULT_RING_BYTES = 64 << 20
 _FEWEST_SLOTS = 8
 _MOST_SLOTS = 1024

@@ -21,7 +21,7 @@ from tensor_pool.protocol.errors import ClosedError, ForkedProcessError
 from tensor_pool.protocol.wire import ShutdownReason
 
 from ..config.for_clients import ClientConfig, client_config_for
-from ..config.load import check_config
+from ..config.load import check_config, load_config
 from ..core.configuration import DriverConfig
 from ..http import open_listeners, open_pages
 from ..runtime.assembly import Assembly
@@ -34,9 +34,10 @@ __all__ = ["EmbeddedDriver"]
 class EmbeddedDriver:
     """One driver from construction, when it is ready for clients, to `close()`.
 
-    `config` comes from `load_config`, or is made by hand and checked here. With `threaded=False`
-    nothing runs by itself: the caller calls `do_work()` often, at least once a millisecond while it
-    expects answers. `observer` gets the trace hooks of all machines, in the driver's thread,
+    `config` comes from `load_config`, or is made by hand and checked here; without one it is that
+    of `tensor-pool driver` without a file, and the region files are removed at the end. With
+    `threaded=False` nothing runs by itself: the caller calls `do_work()` often, at least once a
+    millisecond while it expects answers. `observer` gets the trace hooks of all machines, in the driver's thread,
     instead of the log.
 
     Raises what keeps it from starting: ConfigError, DriverLockedError, TransportError,
@@ -44,8 +45,14 @@ class EmbeddedDriver:
     """
 
     def __init__(
-        self, config: DriverConfig, *, threaded: bool = True, observer: object | None = None
+        self,
+        config: DriverConfig | None = None,
+        *,
+        threaded: bool = True,
+        observer: object | None = None,
     ) -> None:
+        if config is None:
+            config = load_config(overrides=[("policies.cleanup_shm_on_exit", True)]).config
         check_config(config)
         self._config = config
         self._pid = os.getpid()

@@ -1,5 +1,7 @@
 """The optional HTTP pages of a running driver: off without `http_address` and `http_socket`.
 
+The address `auto` never keeps a driver from starting.
+
 Their libraries are imported only then; they take longer to load than the rest of the driver.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from ..core.configuration import DriverTable
+from ..core.configuration import AUTOMATIC_ADDRESS, DriverTable
 from ..runtime.assembly import Assembly
 from ..runtime.loop import LoopCalls
 
@@ -22,11 +24,15 @@ def open_listeners(driver: DriverTable, opened: contextlib.ExitStack) -> list[so
     """
     if not (driver.http_address or driver.http_socket):
         return []
-    from .server import listen
+    from .server import listen, listen_anywhere
     from .unix_socket import listen_on_path
 
     listeners = []
-    if driver.http_address:
+    if driver.http_address == AUTOMATIC_ADDRESS:
+        listener = listen_anywhere()
+        if listener is not None:
+            listeners.append(opened.enter_context(listener))
+    elif driver.http_address:
         listeners.append(opened.enter_context(listen(driver.http_address)))
     if driver.http_socket:
         listeners.append(opened.enter_context(listen_on_path(driver.http_socket)))

@@ -16,12 +16,14 @@ from concurrent.futures import Future
 from tensor_pool.protocol.errors import TensorPoolError
 
 from ..config.for_clients import client_config_for
+from ..core.configuration import USUAL_ADDRESS
 from ..runtime.assembly import Assembly
 from ..runtime.loop import LoopCalls
 from ..runtime.report import DriverReport, MetricsReport, take_metrics, take_report
 
 __all__ = ["HttpUnavailableError", "listen", "require_libraries", "serve_http", "split_address"]
 
+_ANY_ADDRESS = "127.0.0.1:0"
 _LIBRARIES = ("prometheus_client", "sse_starlette", "starlette", "uvicorn")
 _STOP_TIMEOUT_S = 3.0
 
@@ -47,8 +49,8 @@ def require_libraries(key: str) -> None:
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise HttpUnavailableError(
-            f"{key} needs {', '.join(missing)}:"
-            " pip install pillow prometheus-client starlette uvicorn, or leave the key empty"
+            f"{key} needs {', '.join(missing)} of the extra http:"
+            " pip install 'aeron-tensor-pool[http]', or leave the key empty"
         )
 
 
@@ -63,6 +65,22 @@ def listen(address: str) -> socket.socket:
         raise HttpUnavailableError(
             f"cannot listen on driver.http_address {address}: {error.strerror}"
         ) from error
+
+
+def listen_anywhere() -> socket.socket | None:
+    """A listening socket for the address `auto`; None where the pages cannot be served.
+
+    It is the usual port, or any free one if that is taken.
+    """
+    try:
+        return listen(USUAL_ADDRESS)
+    except HttpUnavailableError:
+        pass
+    try:
+        return listen(_ANY_ADDRESS)
+    except HttpUnavailableError as error:
+        _log.info("no web page: %s", error)
+        return None
 
 
 class _LoopReporter:
