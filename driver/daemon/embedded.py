@@ -37,8 +37,8 @@ class EmbeddedDriver:
     `config` comes from `load_config`, or is made by hand and checked here; without one it is that
     of `tensor-pool driver` without a file, and the region files are removed at the end. With
     `threaded=False` nothing runs by itself: the caller calls `do_work()` often, at least once a
-    millisecond while it expects answers. `observer` gets the trace hooks of all machines, in the driver's thread,
-    instead of the log.
+    millisecond while it expects answers. `observer` gets the trace hooks of all machines, in the
+    driver's thread, instead of the log.
 
     Raises what keeps it from starting: ConfigError, DriverLockedError, TransportError,
     HttpUnavailableError, ProvisionError, OSError.
