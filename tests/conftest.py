@@ -1,4 +1,4 @@
-"""How the whole suite shares two processors.
+"""The whole suite on two processors.
 
 Tests that start real processes run one after the other on one worker, where they do not disturb
 each other's timing; the others fill the second worker, a file at a time.

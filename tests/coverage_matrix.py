@@ -1,4 +1,4 @@
-"""Which requirement is checked by which test: `make coverage-matrix`.
+"""The requirements and the tests that check them: `make coverage-matrix`.
 
 The pages of `docs/specification` define the requirement ids. A test checks a requirement when its
 own name (`H_066`) or its docstring (`H-066`) names it. Prints a line per family and the gaps: the

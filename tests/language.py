@@ -1,9 +1,9 @@
 """The language rules that a word list can check: `python tests/language.py [PATH ...]`.
 
 Reads docstrings, comments and sentences in string literals of Python files, and Markdown outside
-of code. Each rule has a pattern, the texts that it applies to, and the remedy. `ALLOWED` has the
-number of findings that an area had when the rule came. A number may only become smaller, and
-`make check` fails when an area has more. The specification has its own wording and is not read.
+of code. The name of a test is read as a sentence. Each rule has a pattern, the texts that it
+applies to, and the remedy. `make check` fails when there is a finding. The specification has its
+own wording and is not read.
 """
 
 from __future__ import annotations
@@ -15,17 +15,11 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-
-# Areas that are not clean yet, with the findings left in each. Areas that are not named have 0.
-ALLOWED: dict[str, int] = {
-    "tests": 294,
-}
 
 EXCLUDED = (
     "docs/specification/",
@@ -130,7 +124,7 @@ def findings_in(text: Text, path: str = "") -> Iterator[Finding]:
 
 
 def texts_of_python(source: str) -> Iterator[Text]:
-    """Yield the docstrings, comments and sentences of a module.
+    """Yield the docstrings, comments, sentences and names of tests of a module.
 
     A string that is a statement is a docstring, as in `ast`; strings in a row are one text.
     """
@@ -139,7 +133,11 @@ def texts_of_python(source: str) -> Iterator[Text]:
     first = first_comment = last_comment = 0
     at_statement = opens_statement = True
     depth = 0  # of f-strings
+    before = ""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if before == "def" and token.string.startswith("test_"):
+            yield Text(token.start[0], token.string.replace("_", " "))
+        before = token.string
         if token.type == tokenize.COMMENT:
             if comments and token.start[0] != last_comment + 1:
                 yield Text(first_comment, "\n".join(comments))
@@ -210,44 +208,15 @@ def tracked_files() -> list[str]:
     return [name for name in listed.split("\0") if name and not name.startswith("src/")]
 
 
-def area_of(path: str) -> str:
-    """Return the area of a file: its first directory, or the file in the root itself."""
-    return path.split("/", 1)[0]
-
-
-def over_the_limit(found: list[Finding]) -> dict[str, int]:
-    """Return the areas that have more findings than `ALLOWED`, with their numbers."""
-    counts = Counter(area_of(finding.path) for finding in found)
-    return {area: n for area, n in counts.items() if n > ALLOWED.get(area, 0)}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", nargs="*", help="list the findings of these files or directories")
-    parser.add_argument("--count", action="store_true", help="print the number of each area")
+    parser.add_argument("paths", nargs="*", help="files or directories, by default all")
     arguments = parser.parse_args()
-    found = findings(tracked_files())
-    if arguments.paths:
-        wanted = tuple(str(p).removeprefix("./").rstrip("/") for p in arguments.paths)
-        listed = [
-            f for f in found if any(f.path == w or f.path.startswith(w + "/") for w in wanted)
-        ]
-        print(*listed, f"{len(listed)} findings", sep="\n")
-        return 1 if listed else 0
-    if arguments.count:
-        for area, number in sorted(Counter(area_of(f.path) for f in found).items()):
-            print(f'    "{area}": {number},')
-        return 0
-    over = over_the_limit(found)
-    for area, number in over.items():
-        print(
-            f"{area}: {number} places break the language rules, "
-            f"{ALLOWED.get(area, 0)} are allowed; list them: python tests/language.py {area}",
-            file=sys.stderr,
-        )
-        if not ALLOWED.get(area, 0):
-            print(*(f for f in found if area_of(f.path) == area), sep="\n", file=sys.stderr)
-    return 1 if over else 0
+    under = tuple(str(path).removeprefix("./").rstrip("/") + "/" for path in arguments.paths)
+    found = findings([name for name in tracked_files() if f"{name}/".startswith(under or "")])
+    for finding in found:
+        print(finding)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

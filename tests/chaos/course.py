@@ -99,7 +99,7 @@ class Weather:
 
 
 def settle(deployment: Deployment, within_s: float = SETTLED_WITHIN_S) -> None:
-    """Wait until nobody maps more than it uses; a problem each if somebody goes on doing so."""
+    """Wait until no process maps more than it uses; one problem for each that goes on doing so."""
     deadline = time.monotonic() + within_s
     while leaks := deployment.region_leaks():
         if time.monotonic() > deadline:

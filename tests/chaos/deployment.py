@@ -1,7 +1,8 @@
 """A deployment to be broken: media driver, daemon, producers, consumers, each its own process.
 
-Whoever dies is started again after a moment, as a service manager would. Everything lies in one
-directory below /dev/shm; the regions on a small file system of their own where one can be mounted.
+A process that dies is started again after a moment, as a service manager would. Everything lies
+in one directory below /dev/shm; the regions on a small file system of their own where one can be
+mounted.
 """
 
 from __future__ import annotations
@@ -228,7 +229,7 @@ class Deployment:
         return bool(done > before.setdefault(child.pid, done))
 
     def holdings(self) -> dict[str, Holdings]:
-        """What each process holds that runs now."""
+        """The holdings of each process that runs now."""
         children = [m.child for m in self.members] + [self.daemon]
         found = {}
         for child in children:

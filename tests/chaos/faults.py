@@ -1,4 +1,4 @@
-"""What happens to a deployment: one function a fault, and the table they are drawn from.
+"""The faults of a deployment: one function a fault, and the table they are drawn from.
 
 A fault is given the deployment and a stream of random numbers. It returns how many seconds later it
 is to be undone and how, or None where it is over at once or the deployment's own tending ends it.
@@ -118,7 +118,7 @@ def delete_region_files(deployment: Deployment, rng: random.Random) -> Undo | No
 
 
 def truncate_region_files(deployment: Deployment, rng: random.Random) -> Undo | None:
-    """Under everybody who has it mapped: touching what is gone raises SIGBUS."""
+    """Shorten a mapped file: an access behind its end raises SIGBUS in every process."""
     file = _region_file(deployment, rng)
     if file is None:
         return None
@@ -181,4 +181,4 @@ GENTLE: dict[str, tuple[Fault, int]] = {
     "SIGKILL of the daemon": (kill_the_daemon, 1),
     "SIGTERM of the daemon": (end_the_daemon, 1),
 }
-"""What may happen on any day."""
+"""The faults of any day."""

@@ -1,7 +1,7 @@
 """A producer or consumer process that goes on whatever happens: `member.py JSON`.
 
-Says one JSON object a line on stdout several times a second, and a last one with its counters. Ends
-on SIGTERM, or when stdin is closed because its owner is gone.
+Prints one JSON object a line on stdout several times a second, and a last one with its counters.
+Ends on SIGTERM, or when stdin is closed because its owner is gone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Child processes: members and daemons, what they say, and what they hold."""
+"""Child processes: members and daemons, their output, and their holdings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDING_S = 20.0
 
 
 class Holdings:
-    """What a live process holds: descriptors, mapped files (`regions` are those of a pool), memory.
+    """A live process's descriptors, mapped files (`regions` are those of a pool) and memory.
 
     Anonymous maps come and go with the allocator's arenas; what they hold is in the memory.
     """

@@ -1,7 +1,7 @@
 """Frames that prove what they are: any byte of another frame in them shows.
 
 A frame is a row of uint64: a mark, the stream, the producer (a random number a process), how many
-frames that producer made before, the sequence it was written under (where the producer knew it), a
+frames that producer made before, the sequence it was written under (where the producer had it), a
 pattern that differs with every frame, and a CRC of all that.
 """
 
@@ -26,7 +26,7 @@ _STEP = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """What a sound frame says about itself."""
+    """The fields of a sound frame."""
 
     stream_id: int
     producer: int
@@ -43,7 +43,7 @@ def fill(words: Words, proof: Proof) -> None:
 
 
 def prove(words: npt.NDArray[Any]) -> Proof | None:
-    """What a private copy of a frame says; None if it is not one whole frame."""
+    """Return the fields of a private copy of a frame; None if it is not one whole frame."""
     if words.dtype != np.uint64 or words.ndim != 1 or len(words) < SMALLEST:
         return None
     if int(words[0]) != _MARK:

@@ -275,7 +275,7 @@ class FakeDriver:
             code = ResponseCode.OK if lease is not None else ResponseCode.REJECTED
             self.send(ShmDetachResponse(correlation_id=request.correlation_id, code=code))
 
-    # What a driver says by itself
+    # Messages that a driver sends by itself
 
     def announce(self, stream: FakeStream, **changes: object) -> None:
         self.send(msgspec.structs.replace(self.announcement(stream), **changes))

@@ -1,4 +1,4 @@
-"""Which announces count, and what they do to a mapping (§7)."""
+"""The announces that count, and their effect on a mapping (§7)."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_C_066_a_changed_pid_needs_a_higher_epoch(world: World) -> None:
 
 
 def test_C_066_stale_activity_unmaps_also_without_announces(world: World) -> None:
-    """C-066, W-145, W-210: whoever refreshes the regions is dead."""
+    """C-066, W-145, W-210: the process that refreshes the regions is dead."""
     consumer = world.client(driver_liveness_timeout=60.0, announce_wait=40.0).consumer(STREAM)
     world.run(3.1)
     world.driver.refreshes = world.driver.announces = False

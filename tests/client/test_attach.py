@@ -158,7 +158,7 @@ def test_C_034_a_lease_that_comes_after_giving_up_is_returned(world: World) -> N
 
 
 def test_C_034_a_lease_granted_to_a_handle_closed_meanwhile_is_returned(world: World) -> None:
-    """Found by simulation, seed 0: nobody was left to hear the answer."""
+    """Found by simulation, seed 0: no handle was left to take the answer."""
     delayed: list[ShmAttachResponse] = []
 
     def delay(r: ShmAttachResponse) -> Any:

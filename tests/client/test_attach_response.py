@@ -1,4 +1,4 @@
-"""What an attach response has to look like (C-040, C-041)."""
+"""The form of an attach response (C-040, C-041)."""
 
 from __future__ import annotations
 

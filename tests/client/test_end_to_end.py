@@ -55,7 +55,7 @@ PROGRAM = """
 """
 
 
-class Done(Exception):  # noqa: N818 - it is no error
+class Done(Exception):  # noqa: N818 - not an error
     pass
 
 

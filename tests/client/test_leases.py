@@ -358,7 +358,7 @@ def test_a_refused_reattach_goes_on_in_the_background(world: World) -> None:
 def test_C_058_without_any_announce_the_error_names_the_announce_stream(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As beside a driver that announces on a stream of which the client was not told."""
+    """As beside a driver that announces on a stream that the client does not have."""
     world.driver.announces = False
     consumer = world.client(announce_stream_id=1001).consumer(STREAM)
     world.run(5.1)

@@ -176,7 +176,7 @@ def test_C_077_a_loan_of_an_earlier_mapping_is_stale(world: World) -> None:
     world.run(0.5)
     assert producer.state == "Active"
     assert not loan.is_live
-    loan.array[:] = 7  # still readable and writable memory, but nobody's
+    loan.array[:] = 7  # still readable and writable memory, but of no slot
     with pytest.raises(StaleLoanError):
         loan.commit()
     with pytest.raises(StaleLoanError):

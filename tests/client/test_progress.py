@@ -121,7 +121,7 @@ def entry(consumer_id: int, **hints: Any) -> ConsumerEntry:
 
 
 def test_W_182_the_finest_hint_counts_down_to_the_floor() -> None:
-    """C-080, W-182: hints 8 and 4 units give 4, floor 6 gives 6, nobody gives the defaults."""
+    """C-080, W-182: hints 8 and 4 units give 4, floor 6 gives 6, no hint gives the defaults."""
     eight = entry(1, progress_major_delta_units=8)
     four = entry(2, progress_major_delta_units=4, progress_interval_us=1000)
     zero = entry(3, progress_major_delta_units=0, progress_bytes_delta=1_000_000)
@@ -185,7 +185,7 @@ def test_W_183_private_and_shared_control_streams_each_get_every_message_once(
     world.run(0.02)
     filling.loan(10).commit()
     assert [m.state for m in heard(world, 32001)] == [STARTED, COMPLETE]
-    assert heard(world) == []  # nobody needs the shared stream
+    assert heard(world) == []  # no consumer needs the shared stream
     interest(world, 556)
     filling.loan(10).commit()
     assert len(heard(world, 32001)) == 4
@@ -197,7 +197,7 @@ def test_W_183_private_and_shared_control_streams_each_get_every_message_once(
 
 
 class Watched:
-    """A consumer that wants progress, and a hand-driven producer."""
+    """A consumer that asks for progress, and a hand-driven producer."""
 
     def __init__(self, world: World, **options: Any) -> None:
         self.world = world

@@ -60,7 +60,7 @@ class Source:
         self.stream.poke(0, 64 + 256 * (seq % self.stream.nslots) + offset, data)
 
     def changes(self, act: Callable[[], Any]) -> dict[str, int]:
-        """What the counters did while the consumer polled once after `act`."""
+        """Return the changes of the counters while the consumer polls once after `act`."""
         before = self.consumer.metrics()
         act()
         while self.consumer.poll() is not None:
@@ -263,7 +263,7 @@ def test_row_10_a_slot_that_went_back(world: World) -> None:
         source.write()
     assert source.changes(lambda: source.tell(8)) == {"frames_ok": 1, "drops_gap": 8}
     assert source.changes(lambda: source.tell(50)).get("drops_resync") == 1
-    source.poke_slot(0, 0, u(1, 8))  # the slot of 8 says it holds 0 again
+    source.poke_slot(0, 0, u(1, 8))  # the slot of 8 has the word of 0 again
     assert source.changes(lambda: source.tell(0)) == {"late_rewind": 1}
 
 
@@ -294,7 +294,7 @@ def test_row_11_the_word_changes_while_the_slot_is_read(source: Source) -> None:
 
 @pytest.mark.parametrize("copied", [True, False])
 def test_row_23_the_word_changes_while_the_payload_is_read(source: Source, copied: bool) -> None:
-    """W-082, W-084, W-106: a copy is not delivered, a view says that it does not count."""
+    """W-082, W-084, W-106: a copy is not delivered, a view reports that it does not count."""
     consumer = source.consumer
     seq = source.write()
     state = consumer._receiver.state

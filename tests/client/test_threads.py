@@ -43,7 +43,7 @@ def test_C_110_threaded_mode_keeps_the_lease_while_the_application_computes(
 
 
 def test_C_110_invoker_mode_loses_the_lease_and_recovers_it(world: World) -> None:
-    """C-110: with nobody calling do_work() for ten seconds."""
+    """C-110: without a call of do_work() for ten seconds."""
     producer, consumer = world.pair()
     world.clock.advance(10_000_000_000)
     world.driver.do_work()
@@ -141,7 +141,7 @@ def test_C_111_the_conductor_has_its_turn_beside_a_thread_that_publishes_all_the
         try:
             while not stop.is_set():
                 producer.publish(DATA)
-        except Exception as error:  # noqa: BLE001 - a thread's is told by the test
+        except Exception as error:  # noqa: BLE001 - a thread's is reported by the test
             failures.append(error)
 
     def has_published_on(state: WriteState, seq: int) -> bool:
@@ -314,7 +314,7 @@ def test_a_client_that_was_closed_says_so(world: World) -> None:
 def test_C_121_a_conductor_thread_that_loses_the_transport_closes_everything(
     live: LiveWorld,
 ) -> None:
-    """C-121: iteration ends, and every call says why."""
+    """C-121: iteration ends, and every call raises with the reason."""
     client = live.client()
     consumer = client.consumer(STREAM)
     ended: list[str] = []

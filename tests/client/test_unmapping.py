@@ -68,7 +68,7 @@ def payload(frame: Frame) -> object:
 def test_C_111_unmapping_between_any_two_instructions_raises_nothing_else(
     use: Callable[[Frame], object], seen_before: bool, base: Path
 ) -> None:
-    """C-111, C-095: a frame comes, or none does; using it works, or says that it is stale."""
+    """C-111, C-095: a frame comes, or none does; using it works, or reports that it is stale."""
     for instruction in itertools.count():  # 0 is a rehearsal, nothing happens before the 0th
         (base / str(instruction)).mkdir()
         world = World(base / str(instruction))

@@ -1,6 +1,6 @@
 """A producer or consumer process for the end-to-end tests: `worker.py ROLE JSON`.
 
-Says one JSON object a line on stdout and ends on SIGTERM or when stdin is closed.
+Prints one JSON object a line on stdout and ends on SIGTERM or when stdin is closed.
 """
 
 from __future__ import annotations

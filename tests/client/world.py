@@ -56,12 +56,12 @@ class World:
         return client
 
     def idle(self) -> None:
-        """A millisecond passes for everybody but the caller."""
+        """Let a millisecond pass for all but the caller."""
         self.clock.advance(MS)
         self.driver.do_work()
 
     def run(self, seconds: float, step_ms: int = 10) -> None:
-        """Let time pass for everybody."""
+        """Let time pass for all."""
         until = self.clock.monotonic_ns() + round(seconds * S)
         while True:
             self.driver.do_work()
@@ -83,7 +83,7 @@ class World:
         self.run(0.05)
         return producer, consumer
 
-    # Somebody else on the network
+    # Another process on the network
 
     def say(self, stream_id: int, message: Message | bytes) -> None:
         """An outsider sends on a transport stream."""
@@ -95,7 +95,7 @@ class World:
         publication.offer(data)
 
     def listen(self, stream_id: int) -> list[Message]:
-        """Everything said on a transport stream from now on; filled by `run` and by `hear`."""
+        """All messages on a transport stream from now on; filled by `run` and by `hear`."""
         if stream_id not in self._ears:
             self._ears[stream_id] = self._outside().add_subscription(CHANNEL, stream_id)
             self._heard[stream_id] = []

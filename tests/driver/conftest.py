@@ -79,8 +79,8 @@ def stores(shm_dir: Path, clock: SimulatedClock) -> Iterator[Stores]:
 def small_tmpfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Path]]:
     """A function that gives a directory on a file system of so many bytes.
 
-    It is a tmpfs of its own where this user may mount one; elsewhere the two system calls that tell
-    about space answer as such a tmpfs would.
+    It is a tmpfs of its own where this user may mount one; elsewhere the two system calls
+    that return the free space answer as such a tmpfs would.
     """
     mounted: list[Path] = []
 

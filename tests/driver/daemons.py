@@ -113,7 +113,7 @@ class Daemon:
         return self.process.pid
 
     def ready(self) -> Daemon:
-        """Wait for the line that says so."""
+        """Wait for the ready line."""
         until(lambda: bool(self.stdout) or self.process.poll() is not None, "ready")
         assert self.stdout, f"the daemon ended: {self.stderr}"
         return self
@@ -124,7 +124,7 @@ class Daemon:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """Log records so far; a line that is no JSON is an error."""
+        """Log records so far; a line that is not JSON is an error."""
         return [json.loads(line) for line in self.stderr.splitlines()]
 
     def transitions(self, machine: str) -> list[str]:

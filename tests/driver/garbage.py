@@ -47,7 +47,7 @@ _KINDS_OF_REQUESTS = frozenset(type(message) for message in _REAL)
 
 
 def garbage_corpus(seed: int, count: int) -> list[bytes]:
-    """`count` messages of which none may have an effect, whoever's they seem to be.
+    """`count` messages of which none may have an effect, whatever client they seem to be from.
 
     Damage can leave a message valid; one that asks for something is left out. All other kinds of
     trouble are in: cut short, flipped bits, lengths that lie, other schemas, versions, templates.

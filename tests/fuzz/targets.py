@@ -1,8 +1,8 @@
-"""What is fuzzed: each target takes any bytes and raises only when a promise is broken.
+"""The targets of the fuzzer: each takes any bytes and raises only when a promise is broken.
 
-Five things come from processes that nobody vouches for: transport messages, region URIs,
+Five things come from processes that are not trusted: transport messages, region URIs,
 superblocks, header slots, and what a bridge receives over the network. For each, the only outcomes
-are the documented ones; anything else that escapes is a finding. What is accepted is looked at
+are the documented ones; anything else that escapes is a finding. An accepted value is looked at
 again: it must survive another round trip, and must not depend on bytes behind its end.
 """
 
@@ -94,7 +94,7 @@ def uri(data: bytes) -> None:
         parsed = parse_region_uri(text)
     except ShmUriError as error:
         refusal = str(error)
-    if refusal:  # says what it saw: escaped, and not all of it
+    if refusal:  # has the value seen: escaped, and not all of it
         assert refusal.isascii()
         assert len(refusal) < 3000
         return

@@ -57,7 +57,7 @@ class Choosing(Logged):
 
 
 def chosen(owner: State, index: int) -> Any:
-    """A call with two branches and a default; `index` says which one is taken."""
+    """A call with two branches and a default; `index` is the number of the one to take."""
     inner = {ROOT: "B", Choosing.A: "A2", Choosing.B: "B1", Choosing.B1: "B12"}[owner]
     second = {ROOT: "A2", Choosing.A: "A1", Choosing.B: "B2", Choosing.B1: "B11"}[owner]
 

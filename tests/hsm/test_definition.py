@@ -121,7 +121,7 @@ def test_H_003_targets_takes_one_reference_or_any_iterable() -> None:
 
 def test_H_004_decorated_functions_stay_ordinary_methods() -> None:
     def function(self: Any, arg: Any) -> Any:
-        """What it does."""
+        """Handle 1."""
         return HANDLED if arg == 1 else UNHANDLED
 
     assert on_event("A", "x")(function) is function
@@ -133,7 +133,7 @@ def test_H_004_decorated_functions_stay_ordinary_methods() -> None:
 
     machine = Whole()
     assert Whole.handler is function
-    assert Whole.handler.__doc__ == "What it does."
+    assert Whole.handler.__doc__ == "Handle 1."
     assert Whole.handler.__name__ == "function"
     assert machine.handler(1) is HANDLED
     assert machine.dispatch("x", 1) is HANDLED

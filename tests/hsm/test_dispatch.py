@@ -26,7 +26,7 @@ from tests.hsm.test_lifecycle import PHASES, life
 
 
 class Levels(Logged):
-    """A, B in A, C in B; each declines what it is told to decline."""
+    """A, B in A, C in B; each declines if its name is in `declining`."""
 
     A = State()
     B = State(parent=A)

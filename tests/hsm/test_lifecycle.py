@@ -108,7 +108,7 @@ def test_H_041_the_initial_step_needs_no_call_of_the_base_init() -> None:
 
 @dataclass
 class Settings:
-    """A mixin that brings an `__init__` which knows nothing of machines."""
+    """A mixin that brings an `__init__` without a part for machines."""
 
     level: int = 3
 

@@ -202,7 +202,7 @@ def test_H_193_private_names_are_free() -> None:
 
 def test_H_195_two_machines_of_a_class_in_two_threads() -> None:
     class Fresh(SixStates):
-        """A class whose plans nobody has made yet."""
+        """A class without plans yet."""
 
     logs: list[list[str]] = []
     barrier = threading.Barrier(4)

@@ -1,4 +1,4 @@
-"""Which handler may take which transition: several handlers, events and targets that meet."""
+"""The transitions that a handler may take: several handlers, events and targets that meet."""
 
 from typing import Any
 

@@ -40,7 +40,7 @@ def plan_texts(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_H_246_the_plans_of_a_chart_without_timers_are_the_same_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """H-259. A wanted change of the plans changes the file too."""
+    """H-259. An intended change of the plans changes the file too."""
     assert plan_texts(monkeypatch) == EXPECTED.read_text()
 
 

@@ -37,7 +37,7 @@ _TESTS_FAILED = 1  # pytest's status; others mean that no test was judged
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What became of a mutant; `by` names the test that noticed it."""
+    """The outcome for a mutant; `by` names the test that noticed it."""
 
     mutant: Mutant
     caught: bool

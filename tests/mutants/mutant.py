@@ -99,7 +99,7 @@ def _places(
     wanted: list[tokenize.TokenInfo],
     is_like: Callable[[tokenize.TokenInfo, tokenize.TokenInfo], bool],
 ) -> list[tuple[tokenize.TokenInfo, tokenize.TokenInfo]]:
-    """Return the first and the last token of each run that is like the one wanted."""
+    """Return the first and the last token of each run that is like `wanted`."""
     n = len(wanted)
     return [
         (text[i], text[i + n - 1])

@@ -37,7 +37,7 @@ MUTANTS = (
         (_CONNECTION,),
     ),
     Mutant(
-        "a late answer to somebody else is adopted",
+        "a late answer to another client is adopted",
         "client/attachment/connection_machine.py",
         "return late.grant is not None and late.client_id == self.identity.client_id",
         "return late.grant is not None",
@@ -73,7 +73,7 @@ MUTANTS = (
     ),
     # Announces and mappings
     Mutant(
-        "an announce of an earlier epoch is believed",
+        "an announce of an earlier epoch counts",
         "client/attachment/announce_filter.py",
         "            or announce.epoch < self.highest_epoch\n",
         "            or announce.epoch < self.highest_epoch - 1\n",
@@ -87,7 +87,7 @@ MUTANTS = (
         (_ANNOUNCES,),
     ),
     Mutant(
-        "an announce from before joining is believed",
+        "an announce from before joining counts",
         "client/attachment/announce_filter.py",
         "            if timestamp_ns < join_time_ns:\n",
         "            if timestamp_ns < join_time_ns - 1:\n",
@@ -208,7 +208,7 @@ MUTANTS = (
         ("tests/client/test_receiving.py", _ROWS),
     ),
     Mutant(
-        "whoever takes a ring sleeps without looking on",
+        "a thread that takes a ring sleeps without looking on",
         "client/consumer/consumer.py",
         "frame = self._look_on() if bell.empty() else self._next()",
         "frame = self._next() if bell.empty() else self._next()",
@@ -274,7 +274,7 @@ MUTANTS = (
         ("tests/client/test_unmapping.py",),
     ),
     Mutant(
-        "no word says that a slot is being written",
+        "no word marks that a slot is being written",
         "client/producer/write_state.py",
         "        self.words[self.word_indices[seq & self.mask]] = seq << 1\n",
         "",

@@ -23,7 +23,7 @@ _GC = "tests/driver/files/test_store_gc.py"
 MUTANTS = (
     # Leases
     Mutant(
-        "nobody is told that a lease ended",
+        "no notice goes out when a lease ends",
         "driver/core/lease_machine.py",
         "        services.metrics.inc(counter)\n        services.publisher.publish(\n",
         "        services.metrics.inc(counter)\n        _log_only = (\n",
@@ -89,14 +89,14 @@ MUTANTS = (
         (_LEASES,),
     ),
     Mutant(
-        "anybody keeps anybody's lease alive",
+        "a client keeps another client's lease alive",
         "driver/core/lease_requests.py",
         "        and lease.client_id == message.client_id\n",
         "",
         (_LEASES,),
     ),
     Mutant(
-        "an unknown lease is told so with every keepalive",
+        "an unknown lease gets a notice for every keepalive",
         "driver/core/lease_requests.py",
         "            self._foreign.move_to_end(message.lease_id)\n            return\n",
         "            self._foreign.move_to_end(message.lease_id)\n",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests import language
@@ -25,6 +27,7 @@ PLANTED = {
         'raise ValueError("nobody has attached to it")\n',
         'help = f"printed when somebody asks for {name}"\n',
         "# Anyone can open the file.\n",
+        "def test_C_001_a_lease_that_nobody_keeps_ends() -> None: ...\n",
     ],
     "is no": [
         'log.warning("%s is no directory", path)\n',
@@ -62,6 +65,7 @@ def test_every_rule_has_planted_examples() -> None:
         '"""Return the owner. There is no second one, and it is no longer open."""\n',
         '"""Lease times.\n\nWhat happens next? The driver sends a notice.\n"""\n',
         "tell = says = desk = 1\n",
+        "def nobody_says() -> None: ...\n",
         'words = {"whoever", "desk"}\n',
         "# The field `nobody` is set by `says`.\n",
         '"""Act on each event; threads act as one."""\n',
@@ -85,17 +89,20 @@ def test_a_finding_names_its_line_and_its_remedy() -> None:
     assert str(finding).startswith("cli/a.py:7: programs do not speak: 'says' (programs print")
 
 
-def test_no_area_has_more_findings_than_its_limit_and_a_clean_area_has_none() -> None:
-    found = language.findings(language.tracked_files())
-    assert language.over_the_limit(found) == {}
-    areas = {language.area_of(finding.path) for finding in found}
-    assert set(language.ALLOWED) <= areas, "clean areas: take their limit away"
+def test_the_repository_has_no_findings() -> None:
+    assert [str(finding) for finding in language.findings(language.tracked_files())] == []
 
 
-def test_one_finding_too_many_is_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = language.Text(1, "nobody and nobody")
-    found = list(findings_in(text, "cli/a.py"))
-    monkeypatch.setattr(language, "ALLOWED", {"cli": 2})
-    assert language.over_the_limit(found) == {}
-    monkeypatch.setattr(language, "ALLOWED", {"cli": 1, "docs": 9})
-    assert language.over_the_limit(found) == {"cli": 2}
+def test_a_finding_ends_the_command_with_status_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli" / "a.py").write_text("# Nobody comes.\n")
+    (tmp_path / "clip.py").write_text("# It works.\n")
+    monkeypatch.setattr(language, "ROOT", tmp_path)
+    monkeypatch.setattr(language, "tracked_files", lambda: ["cli/a.py", "clip.py"])
+    for arguments, status in ([], 1), (["./cli/"], 1), (["cli/a.py"], 1), (["clip.py"], 0):
+        monkeypatch.setattr("sys.argv", ["language.py", *arguments])
+        assert language.main() == status
+        printed = capsys.readouterr().out
+        assert ("cli/a.py:1: nobody: 'Nobody'" in printed) == bool(status)

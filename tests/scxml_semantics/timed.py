@@ -70,7 +70,7 @@ class Ended(Timed):
 
 
 class Cancelled(Timed):
-    """A delayed event that is not wanted any more: its state is left (208)."""
+    """A delayed event that is cancelled: its state is left (208)."""
 
     S0, S1 = State(), State()
     begin = on_initial(ROOT, target=S0)

@@ -40,7 +40,7 @@ class Finding:
 
 @dataclass
 class Result:
-    """What a campaign came to."""
+    """The result of a campaign."""
 
     figures: Figures = field(default_factory=Figures)
     findings: list[Finding] = field(default_factory=list)
@@ -54,7 +54,7 @@ def campaign(
     processes: int | None = None,
     on_finding: Callable[[Finding], object] = lambda _: None,
 ) -> Result:
-    """Run the seeds; after a few findings, each told when it is made, the rest is left out."""
+    """Run the seeds; after a few findings, each reported at once, the rest is left out."""
     started = time.monotonic()
     result = Result(processes=processes or os.cpu_count() or 1)
     for figures, findings in _outcomes(list(seeds), steps, result.processes):

@@ -1,4 +1,4 @@
-"""What two worlds must have in common to count as the same state.
+"""The part that two worlds must have in common to count as the same state.
 
 Times are relative to now, epochs counted in their order, leases and requests counted back from the
 next one: two worlds that differ only in when and how often something happened before go on alike.

@@ -61,16 +61,16 @@ MOVES = {
 """One letter each, so that a path is a word."""
 
 _LIMITS = {"p": 2, "q": 1, "x": 1, "y": 1, "k": 1, "v": 1, "e": 1, "s": 1, "K": 1, "R": 1}
-"""How often in one path; the others as often as there is room."""
+"""The number of times in one path; the others as often as there is room."""
 
 _RECOVER_EVERY = 100
 SERVING = "12cd12cd"
-"""Everybody has asked and heard: one producer serves, the other backs off, the consumer reads."""
+"""All have asked and have answers: a producer serves, the other backs off, the consumer reads."""
 
 
 @dataclass(frozen=True)
 class Root:
-    """Where an exploration begins, and how deep it goes."""
+    """The beginning of an exploration, and its depth."""
 
     name: str
     path: str
@@ -82,15 +82,15 @@ class Root:
 
 
 QUICK = (
-    Root("nobody has attached", "", 4),
+    Root("none has attached", "", 4),
     Root("all serve, wait or read", SERVING, 3),
-    Root("nobody has attached; one message a turn", "12c", 3, fragment_limit=1),
+    Root("none has attached; one message a turn", "12c", 3, fragment_limit=1),
 )
 
 
 @dataclass
 class Exploration:
-    """What was found from one root."""
+    """The findings from one root."""
 
     root: Root
     states: int = 0

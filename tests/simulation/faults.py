@@ -1,4 +1,4 @@
-"""What may go wrong in a world, by the names of `schedule.FAULTS`, and how each is put right."""
+"""The faults of a world, by the names of `schedule.FAULTS`, and the repair of each."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Faulty:
         self.clock.advance((50 + a % 2000) * MS)
 
     def wall_clock(self, a: int, b: int) -> None:
-        """Somebody sets the clock, to and fro."""
+        """Set the clock, to and fro."""
         self.clock.step_realtime((a - 32768) * 100 * MS * (1 + b % 3))
 
     # -- network
@@ -134,7 +134,7 @@ class Faulty:
         self._disturb(a, b, all_ if b & 256 else some)
 
     def not_connected(self, a: int, b: int) -> None:
-        """Publications find nobody."""
+        """Leave publications without a subscriber."""
         self._disturb(a, b, Faults(offer_result=OfferResult.NOT_CONNECTED))
 
     def delay(self, a: int, b: int) -> None:
@@ -143,7 +143,7 @@ class Faulty:
         self._disturb(a, b, Faults(max_delay_ns=most, reorder=0.3))
 
     def reorder(self, a: int, b: int) -> None:
-        """Publishers overtake each other, and a new subscription hears old messages."""
+        """Let publishers overtake each other, and a new subscription get old messages."""
         self._disturb(a, b, Faults(reorder=0.5, stale_fragments=True))
 
     def disconnect(self, a: int, b: int) -> None:
@@ -165,7 +165,7 @@ class Faulty:
             self._join(process)
 
     def cut(self, a: int, _: int) -> None:
-        """A process hears nobody and nobody hears it."""
+        """Cut a process off in both directions."""
         process = self.processes[a % len(self.processes)]
         transport = self._transport(process)
         if transport is not None and not process.is_cut_off:
@@ -188,14 +188,14 @@ class Faulty:
         self._stranger = stranger.add_publication(CHANNEL, 1000)
 
     def garbage(self, a: int, b: int) -> None:
-        """Somebody sends nonsense: noise, or a message cut short or with a bit turned."""
+        """Send nonsense: noise, or a message cut short or with a bit turned."""
         noise = (a * 2654435761 + b).to_bytes(8, "little") * (b % 9)
         if b % 3 and self.traffic.requests:
             message = bytearray(self.traffic.requests[a % len(self.traffic.requests)])
             if b % 3 == 1:
                 noise = bytes(message[: (b >> 3) % len(message)])
             else:
-                # Not in the fields that say whose it is: that would be another client's request.
+                # Not in the fields with the sender's ids: that would be another client's request.
                 message[(b >> 3) % 8] ^= 1 << a % 8
                 noise = bytes(message)
         self._stranger.offer(noise)
@@ -224,7 +224,7 @@ class Faulty:
             self.driver.store.faults.slow_ns = (10, 100, 500)[a % 3] * MS
 
     def unforeseen(self, a: int, _: int) -> None:
-        """The store raises what nobody expects."""
+        """Have the store raise an unforeseen exception."""
         if self.driver.driver is not None:
             operation = ("provision", "retire", "collect", "refresh_activity")[a % 4]
             self.driver.store.faults.crash = {operation}
@@ -244,13 +244,13 @@ class Faulty:
             faults.crash = set()
 
     def delete_files(self, a: int, _: int) -> None:
-        """Somebody deletes the region files of a stream; what is mapped stays."""
+        """Delete the region files of a stream; mappings stay."""
         stream_id = (STREAM, OTHER_STREAM, 20000)[a % 3]
         for key in [k for k in self.disk.files if k[0] == stream_id]:
             self.disk.files[key].clear()
 
     def _replace_deleted_files(self) -> None:
-        """What an operator does about it: new attaches need a new epoch (D-186)."""
+        """Do as an operator would: new attaches need a new epoch (D-186)."""
         driver = self.driver.driver
         for stream in driver._lifecycle.streams if driver is not None else ():
             if stream.epoch is not None and not self.disk.files[stream.stream_id, stream.epoch]:

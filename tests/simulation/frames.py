@@ -1,4 +1,4 @@
-"""What was published, to compare with what is received."""
+"""The published frames, to compare with the received ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FrameBook:
         self.count: Counter[str] = Counter()
 
     def contents(self, size: int) -> npt.NDArray[Any]:
-        """A frame never made before; every element tells which one it is."""
+        """A frame never made before; every element is its number."""
         number = self._next
         self._next += 1
         return np.full(_SIZES[size % len(_SIZES)], number, np.uint32)

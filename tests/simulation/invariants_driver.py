@@ -49,7 +49,7 @@ class InvariantError(AssertionError):
 
 @dataclass
 class History:
-    """What is remembered of all drivers on one disk."""
+    """The record of all drivers on one disk."""
 
     last_epoch: dict[int, int] = field(default_factory=dict)
 

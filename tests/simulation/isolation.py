@@ -1,9 +1,9 @@
-"""What the real code takes from the operating system, replaced for the length of a run.
+"""The real code's use of the operating system, replaced for the length of a run.
 
 Chance (client ids, correlation ids, jitter) comes from the seed, region files are bytes in this
-process, and nobody sleeps at a doorbell, since a simulated consumer never sleeps. Everything above
-those few names is the code that ships: mapping, for instance, still goes through `map_region` with
-its superblock checks, only the file underneath is not one.
+process, and no thread sleeps at a doorbell, since a simulated consumer never sleeps. Everything
+above those few names is the code that ships: mapping, for instance, still goes through
+`map_region` with its superblock checks, only the file underneath is not one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Steady(random.Random):
 
 
 def _no_bell(*_: object, **__: object) -> NoReturn:
-    raise OSError("nobody sleeps in a simulation")
+    raise OSError("no thread sleeps in a simulation")
 
 
 class Files:

@@ -38,7 +38,7 @@ class MemoryDisk(SimulatedDisk):
 
 
 class MemoryMapping:
-    """What `client.shm.mapping.Mapping` is, of bytes instead of a file."""
+    """Like `protocol.shm.mapping.Mapping`, of bytes instead of a file."""
 
     __slots__ = ("__weakref__", "_data", "_held", "buffer", "closed", "length", "words", "writable")
 
@@ -78,7 +78,7 @@ class MemoryStore(SimulatedStore):
     def __init__(self, disk: MemoryDisk, *args: Any, pid: int) -> None:
         super().__init__(disk, *args)
         self.raised = 0
-        """How many exceptions that nobody foresees were raised."""
+        """The number of unforeseen exceptions that were raised."""
         self._pid = pid
 
     def _called(self, operation: str, stream_id: int = 0, epoch: int = 0) -> None:

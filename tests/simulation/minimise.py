@@ -1,6 +1,6 @@
 """Making a failing run small: fewest steps that still break the same rule (delta debugging).
 
-Any subset of the steps of a run is a run, so steps can simply be left out. What remains is a list
+Any subset of the steps of a run is a run, so steps can simply be left out. The result is a list
 of step numbers, to be replayed with `--only`.
 """
 

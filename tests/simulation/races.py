@@ -1,6 +1,6 @@
 """Two processes in the middle of one operation, as two processors would be.
 
-What a producer and a consumer share besides payloads are commit words, one load or store each. So
+Besides payloads a producer and a consumer share commit words, one load or store each. So
 whatever order their accesses fall into, it is one of those made here: the other side acts as a
 whole right before or right after one access of this side.
 """

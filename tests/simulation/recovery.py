@@ -50,7 +50,7 @@ def recover(world: World) -> int:
 
 
 def _round(world: World) -> None:
-    """Everybody gets a turn, and some time passes."""
+    """Give each process a turn, and let some time pass."""
     if world.driver.driver is None:
         world.revive_driver(0, 0)
     for _ in range(_TURNS):
@@ -64,7 +64,7 @@ def _round(world: World) -> None:
 
 
 def _ailing(world: World) -> list[str]:
-    """Who is not well: consumers without a mapping, streams without their producer."""
+    """Return the consumers without a mapping and the streams without their producer."""
     driver = world.driver.driver
     if driver is None or driver.state != "Serving.Running.Normal":
         conditions = sorted(driver._lifecycle.conditions) if driver is not None else []
@@ -132,7 +132,7 @@ def _see_frames_flow(world: World) -> None:
 
 
 def _publish_everywhere(world: World) -> Counter[int]:
-    """A frame from each producer, which everybody receives; how many by stream."""
+    """Publish a frame from each producer, which all receive; return their number by stream."""
     published: Counter[int] = Counter()
     for member in world.producers:
         if member.handle._attachment.is_ready and world.publish_from(member, 2):
@@ -155,7 +155,7 @@ def _frames_ok(member: Member) -> int:
 
 
 def shut_down(world: World) -> None:
-    """Everybody leaves in order; nothing is left (CI-10, I-24)."""
+    """Have all leave in order; nothing is left (CI-10, I-24)."""
     for process in world.processes:
         client = process.client
         assert client is not None

@@ -18,7 +18,7 @@ __all__ = ["Failure", "Figures", "run_seed", "run_steps"]
 
 @dataclass
 class Figures:
-    """What happened in a number of runs."""
+    """The figures of a number of runs."""
 
     seeds: int = 0
     steps: int = 0
@@ -47,7 +47,7 @@ class Failure:
 
     @property
     def kind(self) -> str:
-        """Which rule, or which exception: what minimising must keep."""
+        """The rule or the exception, which minimising must keep."""
         text = str(self.error)
         return f"{type(self.error).__name__} {text.split(':')[0]}"
 

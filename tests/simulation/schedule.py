@@ -1,4 +1,4 @@
-"""What a seed stands for: who takes part, what may go wrong, and every step in order.
+"""The meaning of a seed: the processes, the possible faults, and every step in order.
 
 A step is a name and two numbers, drawn without looking at the world. A step that makes no sense
 when its turn comes does nothing. So any subset of the steps of a run is a run as well, which is
@@ -84,7 +84,7 @@ _WORK = {
     "calm_network": 0.6,
     "heal_store": 0.6,
 }
-"""What happens in any world, and how often relative to each other."""
+"""The steps of any world, and how often relative to each other."""
 
 FAULTS = {
     "crash": 0.35,
@@ -115,7 +115,7 @@ FAULTS = {
     "revoke": 0.4,
     "reprovision": 0.2,
 }
-"""What may go wrong, by name, and how often when it is part of a world."""
+"""The faults by name, and how often each comes when it is part of a world."""
 
 _UDP_ONLY = frozenset({"loss"})
 

@@ -22,7 +22,7 @@ def test_every_rule_holds_in_every_order(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_exploration_is_repeatable() -> None:
-    root = Root("nobody has attached", "", 2)
+    root = Root("none has attached", "", 2)
     first, second = explore(root), explore(root)
     assert first.by_depth == second.by_depth
     assert first.transitions == second.transitions

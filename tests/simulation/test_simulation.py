@@ -65,7 +65,7 @@ def test_two_seeds_give_two_runs() -> None:
 
 
 class _OnlyCommitted:
-    """Commit words of a producer that never says that it is writing."""
+    """Commit words of a producer that never marks a slot as being written."""
 
     def __init__(self, words: memoryview) -> None:
         self._words = words
@@ -107,7 +107,7 @@ class _NoPublisher:
 
 
 def _ends_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that expires is not told of."""
+    """A lease expires without a notice."""
     real: Callable[..., Any] = LeaseLifecycle._end
 
     def end(self: Any, counter: str, reason: Any, text: str) -> None:

@@ -1,8 +1,8 @@
 """Everything on the wire: the trace of a run, and what has to hold for messages themselves.
 
-CI-5: every lease that a process is told of is used, given back or ended. CI-6: the descriptors of
-one producer in one epoch rise. C-021, C-053: once its end was heard of, a lease is neither used nor
-kept alive.
+CI-5: every lease that a process gets is used, given back or ended. CI-6: the descriptors of
+one producer in one epoch rise. C-021, C-053: after the notice of its end a lease is neither used
+nor kept alive.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Traffic:
         self.requests: deque[bytes] = deque(maxlen=_REPLAYED)
         """The latest messages of clients to the driver, for replays."""
         self.fuse = 0
-        """How many events the process that has the turn will live to see; 0 for any number."""
+        """The number of events until the process that has the turn is killed; 0 for never."""
         self._digest = hashlib.blake2b(digest_size=16)
         self._tell = tell
         self._asked: dict[str, dict[int, int]] = {}  # process, correlation id: when
@@ -72,7 +72,7 @@ class Traffic:
         self._digest.update(text)
 
     def forget(self, process: str) -> None:
-        """A process is gone; it owes nobody anything."""
+        """Forget a process that is gone; it has no duties."""
         for table in (self._asked, self._told, self._settled, self._heard):
             table.pop(process, None)
 
@@ -149,7 +149,7 @@ class Traffic:
             return
         if isinstance(answer, ShmAttachResponse):
             if answer.correlation_id in asked:
-                # Once: requests can be heard twice (D-103), second answers are ignored (C-015).
+                # Once: requests can arrive twice (D-103), second answers are ignored (C-015).
                 newer = len(asked) - list(asked).index(answer.correlation_id) - 1
                 in_time = time_ns - asked.pop(answer.correlation_id) <= _REMEMBERED_NS
                 if answer.code is ResponseCode.OK and in_time and newer < _REMEMBERED:
@@ -171,7 +171,7 @@ class Traffic:
         self._settled.setdefault(process, set()).add(lease_id)
 
     def check_leases(self, process: ClientProcess) -> None:
-        """CI-5 and C-053, after a turn: whose end was heard of, that lease is not used."""
+        """CI-5 and C-053, after a turn: a lease is not used after the notice of its end."""
         heard = self._heard.get(process.name)
         if heard and process.client is not None:
             for attachment in process.client._conductor.attachments:
@@ -191,7 +191,7 @@ class Traffic:
 
 
 def states_of(process: ClientProcess) -> bytes:
-    """Where the machines of a process are, for the digest."""
+    """Return the states of a process's machines, for the digest."""
     if process.client is None:
         return b"-"
     return " ".join(

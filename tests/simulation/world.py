@@ -41,7 +41,7 @@ _HELD_FRAMES = 3
 
 
 class World(Faulty):
-    """`scenario` says who is there; `tell` is given a line for each thing that happens."""
+    """A world of the processes in `scenario`; `tell` gets a line for each thing that happens."""
 
     def __init__(
         self, scenario: Scenario, disk: MemoryDisk, tell: Callable[[str], None] | None = None
@@ -139,7 +139,7 @@ class World(Faulty):
         self.clock.advance((1 + a % 20) * MS // 2)
 
     def next_timer(self, _: int, __: int) -> None:
-        """Time passes until the next timer of anybody is due."""
+        """Let time pass until the next timer of any process is due."""
         now = self.clock.monotonic_ns()
         dues: list[int] = []
         if self.driver.driver is not None and self.driver.driver.next_due_ns is not None:

@@ -50,7 +50,7 @@ class Level(msgspec.Struct, frozen=True):
         )
 
     def growth_since(self, first: Level) -> list[str]:
-        """What is not back at the first level."""
+        """Return the figures that are not back at the first level."""
         grown = []
         if self.descriptors > first.descriptors:
             grown.append(f"{first.descriptors} open files became {self.descriptors}")
@@ -65,7 +65,7 @@ class Level(msgspec.Struct, frozen=True):
 
 
 def levels(deployment: Deployment) -> dict[str, Level]:
-    """What each process that is spared, and the daemon, holds when nothing happens."""
+    """Return the holdings of each spared process, and of the daemon, when nothing happens."""
     settle(deployment)
     samples: dict[str, list[Holdings]] = {}
     for _ in range(_SAMPLES):
@@ -79,7 +79,7 @@ def levels(deployment: Deployment) -> dict[str, Level]:
 def soak(
     seconds: float, seed: int, *, first_level_s: float = _FIRST_LEVEL_S, storm_s: float = _STORM_S
 ) -> tuple[Outcome, list[str]]:
-    """The outcome, and lines that tell first and last level of each process."""
+    """The outcome, and lines with the first and last level of each process."""
     deployment = Deployment(seed, consumers=3, rate_hz=60.0)
     recoveries: list[float] = []
     lines: list[str] = []

@@ -39,7 +39,7 @@ BATCH_S = 0.002
 
 
 class Outcome(msgspec.Struct):
-    """What a flood came to."""
+    """The outcome of a flood."""
 
     sent: int
     sending_s: float
@@ -97,8 +97,8 @@ def flood(
     """Send `seconds * rate` messages in small batches, at most `rate` a second.
 
     Returns how many were sent, how many offers were refused, and the time it took. An offer that is
-    refused because the driver is behind is made again; whoever cannot keep up takes longer, and at
-    most twice as long.
+    refused because the driver is behind is made again; a driver that cannot keep up takes longer,
+    and at most twice as long.
     """
     offer, count = client.offer_once, len(corpus)
     total = int(seconds * rate)

@@ -1,4 +1,4 @@
-"""What the soak of clients calls growth (`make soak-clients` is the soak)."""
+"""Growth, as the soak of clients judges it (`make soak-clients` is the soak)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def test_W_081_no_torn_frame_is_accepted_from_a_producer_at_full_speed(payload_b
 
 @pytest.mark.process
 def test_a_commit_before_the_payload_is_caught() -> None:
-    """Without the order of W-081 the soak sees frames that are not what they say."""
+    """Without the order of W-081 the soak sees frames whose content does not fit their number."""
     outcome = caught("commit-first")
     assert outcome.torn + outcome.mistaken > 0
 

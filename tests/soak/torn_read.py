@@ -72,7 +72,7 @@ BREAKS = ("none", "commit-first", "struct")
 
 
 class Outcome(msgspec.Struct):
-    """What the consumer saw."""
+    """The counts of the consumer."""
 
     read: int = 0
     accepted: int = 0
@@ -97,7 +97,7 @@ def produce(
     stop: Event,
     produced: object,
 ) -> None:
-    """Write frames without a pause until told to stop (W-081)."""
+    """Write frames without a pause until `stop` is set (W-081)."""
     stream = map_stream(geometry, allowed_base_dirs=AllowedBaseDirs.of([base]), writable=True)
     ring, words = stream.header.buffer, stream.header.words
     stride = geometry.pools[0].stride_bytes

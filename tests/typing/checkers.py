@@ -1,4 +1,4 @@
-"""What mypy and pyright report for a program that uses an installed Tensor Pool."""
+"""The reports of mypy and pyright for a program that uses an installed Tensor Pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What type checkers make of programs that use the client."""
+"""The reports of type checkers for programs that use the client."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def load(tmp_path: Path, toml: str = "", **arguments: object) -> LoadedConfig:
 
 
 def load_exactly(tmp_path: Path, toml: str, **arguments: object) -> LoadedConfig:
-    """Load `toml` as it is; base_dir is below `tmp_path` unless the file or environment says."""
+    """Load `toml` as it is; base_dir is below `tmp_path` unless the file or environment has it."""
     path = tmp_path / "driver.toml"
     path.write_text(toml)
     arguments.setdefault("environ", {})

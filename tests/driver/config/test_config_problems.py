@@ -1,4 +1,4 @@
-"""What may be wrong with a configuration, and how it is said."""
+"""The problems of a configuration, and their texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where values come from: overrides, environment, file, default."""
+"""The sources of values: overrides, environment, file, default."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_D_110_account_names_are_made_fit_for_a_path(name: str, component: str) 
 def test_W_016_the_user_is_the_account_of_the_effective_uid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """W-016: not what the environment says."""
+    """W-016: not the name in the environment."""
     for variable in ("USER", "LOGNAME", "LNAME", "USERNAME"):
         monkeypatch.setenv(variable, "somebody-else")
     assert user_name() == pwd.getpwuid(os.geteuid()).pw_name

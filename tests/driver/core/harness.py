@@ -149,7 +149,7 @@ class Rig:
     # -- the loop
 
     def cycle(self, cycles: int = 1) -> None:
-        """Duty cycles with no time between them; what the driver says is heard after each."""
+        """Run duty cycles with no time between them; poll the driver's messages after each."""
         for _ in range(cycles):
             self.driver.do_work()
             self.listen()
@@ -168,7 +168,7 @@ class Rig:
             self.settle()
 
     def listen(self) -> None:
-        """Hear what has been said on the driver's streams."""
+        """Poll the messages on the driver's streams."""
         for ear in self.ears:
             while ear.poll(self._hear, 1000):
                 pass

@@ -36,7 +36,7 @@ class EpochDirectory:
 
 @dataclass
 class SimulatedDisk:
-    """What is on disk, and who holds the lock."""
+    """The files on disk, and the owner of the lock."""
 
     capacity_bytes: int = 1 << 40
     epochs: dict[int, dict[int, EpochDirectory]] = field(default_factory=dict)
@@ -49,14 +49,14 @@ class SimulatedDisk:
 
 @dataclass
 class StoreFaults:
-    """What goes wrong until it is set back."""
+    """Faults that stay until they are set back."""
 
     permission: bool = False
     """Provisioning fails with a permission error."""
     slow_ns: int = 0
     """Provisioning takes this long."""
     crash: set[str] = field(default_factory=set)
-    """Operations that raise an exception nobody foresees."""
+    """Operations that raise an unforeseen exception."""
     collect_error: bool = False
     """Collection passes end with an OSError."""
 

@@ -1,4 +1,4 @@
-"""When the driver announces pools, and what it says then (§13)."""
+"""The driver's announces of pools: their times and their contents (§13)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def drain(rig: Rig) -> None:
 
 
 def close_stream(rig: Rig) -> None:
-    """What no request can bring about while the driver runs: a stream that is draining."""
+    """Drain a stream, which no request does while the driver runs."""
     rig.stream().dispatch("DriverDraining")
 
 

@@ -108,7 +108,7 @@ class Scene:
         self._enter(state)
         assert where(self.machine) == state.split(",")[0]
         self.recorder.forget()
-        # Whatever the way here posted, the table is about what one event does.
+        # The table is about the effects of one event, not about those of the way here.
         self.now = self.recorder.time.now
 
     def _enter(self, state: str) -> None:
@@ -212,7 +212,7 @@ REFRESH = [
     ("refresh_activity", OTHER_STREAM),
     ANNOUNCE,
 ]
-# What Running does in Normal; Degraded changes none of it (D-050).
+# Running's behaviours in Normal; Degraded changes none of them (D-050).
 RUNNING: dict[str, tuple[str | None, list[Any]]] = {
     "Tick": (None, ["flush"]),
     "AttachRequest": (None, [RESPONSE, ANNOUNCE]),
@@ -306,7 +306,7 @@ TABLE: dict[str, dict[str, tuple[str | None, list[Any]]]] = {
     },
 }
 TABLE[DRAINING_EMPTY] = TABLE[DRAINING] | {
-    # No lease: nothing to detach, revoke or greet, no stream that anybody made an epoch for.
+    # No lease: nothing to detach, revoke or greet, no stream that has an epoch.
     "DetachRequest": (None, [DETACH_RESPONSE]),
     "Keepalive": (None, [NOTICE]),  # of a lease that this driver never gave
     "ConsumerHello": (None, []),

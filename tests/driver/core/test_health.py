@@ -1,4 +1,4 @@
-"""What degrades the driver, and what that changes: nothing (§3.4)."""
+"""The causes of Degraded, which changes nothing else (§3.4)."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def test_D_174_grant_that_cannot_be_delivered_is_revoked() -> None:
     rig.say(rig.request(client_id=1, role=Role.PRODUCER, desired_node_id=77))
     rig.settle()
     assert rig.metrics["leases_active"] == 1
-    # Kept alive by nobody: its client has not heard of it, and the answer gets too old first.
+    # Not kept alive: its client has no answer yet, and the answer gets too old first.
     rig.run(2 * SECOND)
     lease = rig.snapshot().leases[0]
     for _ in range(5):

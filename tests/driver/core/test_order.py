@@ -1,4 +1,4 @@
-"""The order in which the driver says things (§7)."""
+"""The order of the driver's messages (§7)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ BLOCKED = Faults(offer_result=OfferResult.BACK_PRESSURED)
 
 
 class FakePublication:
-    """Answers every offer with what it is told to."""
+    """A publication that answers every offer with a given result."""
 
     channel = "aeron:ipc"
     session_id = 1

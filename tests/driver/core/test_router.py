@@ -1,4 +1,4 @@
-"""What happens to each message that arrives on the control stream (§4)."""
+"""The effect of each message that arrives on the control stream (§4)."""
 
 from __future__ import annotations
 

@@ -444,7 +444,7 @@ def test_D_014_timers_follow_the_poll_and_posted_events_come_last() -> None:
         "AnnounceTimerFired",
         "ShutdownTimeout",
     ]
-    # Besides the attach there were the echoes of what the driver said at the first grant.
+    # Besides the attach there were the echoes of the driver's messages at the first grant.
     assert work >= 4
 
 

@@ -39,7 +39,7 @@ CONSUMER = 22
 
 
 def make(recorder: Recorder, state: str) -> StreamLifecycle:
-    """A stream in the given state, with one consumer unless told otherwise."""
+    """A stream in the given state, by default with one consumer."""
     stream = StreamLifecycle(
         recorder.services, STREAM, recorder.config.profiles["camera"], dynamic=True
     )
@@ -134,7 +134,7 @@ TABLE: dict[tuple[str, str], tuple[str, list[str]]] = {
     (CLOSED, "DriverShutdown"): (CLOSED, []),
     (CLOSED, "DriverDraining"): (CLOSED, []),
 }
-# What READY and INIT do without leases is the same but for Close.
+# READY and INIT do the same without leases but for Close.
 for (_state, _event), _outcome in list(TABLE.items()):
     if _state in (INIT, READY):
         TABLE.setdefault((f"{_state}, without leases", _event), _outcome)

@@ -179,12 +179,12 @@ def test_D_182_a_media_driver_is_embedded_and_cleaned_up(daemons: Daemons, mode:
 
 
 def test_D_102_a_killed_driver_starts_again_with_higher_epochs(daemons: Daemons) -> None:
-    """D-102, D-003, D-084, D-095: the client of the old instance is told that its lease is void."""
+    """D-102, D-003, D-084, D-095: the client of the old instance gets the notice of its end."""
     first = daemons.start(settings={"policies.announce_period_ms": 100}).ready()
     client = daemons.client(first)
     before = {stream_id: client.attach(stream_id, stream_id) for stream_id in (10000, 10001)}
     # A driver that is killed before the end of the poll in which it answered has not yet stored
-    # how far it read, and the next one hears those requests again (D-103). Its timers, hence the
+    # how far it read, and the next one gets those requests again (D-103). Its timers, hence the
     # periodic announces, come after the poll; the first announce belongs to the attach.
     for _ in range(2):
         answered_ns = time.monotonic_ns()

@@ -69,7 +69,7 @@ def connect(driver: EmbeddedDriver, clients: list[HandClient]) -> HandClient:
 
 
 def session(client: HandClient) -> list[tuple[Any, ...]]:
-    """A scripted session, and what the driver said in it apart from ids and times."""
+    """Run a scripted session; return the driver's messages without ids and times."""
     producer = client.attach(10000, 1)
     client.attach(10000, 2)
     client.attach(4711, 3)
@@ -140,7 +140,7 @@ def test_C_133_one_thread_may_poll_driver_and_client(
 def test_C_132_its_endpoint_is_an_ordinary_channel(
     config: DriverConfig, clients: list[HandClient]
 ) -> None:
-    """C-130, C-132: what `client_config` says is enough to attach from anywhere."""
+    """C-130, C-132: `client_config` is enough to attach from anywhere."""
     with EmbeddedDriver(config) as driver:
         told = driver.client_config(attach_timeout=1.5)
         assert told.control_channel == config.driver.control_channel

@@ -19,7 +19,7 @@ from tests.driver.files.epoch_tree import namespace_dir
 
 
 def state_of(directory: Path) -> list[tuple[str, int, int, int]]:
-    """What a second start must not change about any file."""
+    """Return all about each file that a second start must not change."""
     found = []
     for path in sorted(directory.rglob("*")):
         status = path.lstat()

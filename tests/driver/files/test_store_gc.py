@@ -1,4 +1,4 @@
-"""Which epochs are collected, when, and what removal leaves alone."""
+"""The epochs that are collected, the times, and the files that removal leaves alone."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ def test_D_127_what_disappears_meanwhile_is_no_error(
 def test_a_shortage_spares_nothing_of_a_stream_without_a_current_epoch(
     stores: Stores, clock: SimulatedClock
 ) -> None:
-    """D-126: its last epoch is of use to nobody; its number is not forgotten (D-165)."""
+    """D-126: its last epoch is of no use any more; its number is not forgotten (D-165)."""
     from tests.driver.config.configs import SMALL_BYTES
 
     store = stores.open()
@@ -381,7 +381,7 @@ def test_D_100_a_discarded_start_leaves_nothing(stores: Stores) -> None:
 def test_D_104_deleted_epochs_still_count_for_the_next_number(
     stores: Stores, clock: SimulatedClock, dead: int, alive: int
 ) -> None:
-    """D-100, D-104: everything goes, whoever owns it, but the highest number is remembered."""
+    """D-100, D-104: everything goes, of any owner, but the highest number is remembered."""
     plant_epoch(stores.base_dir, 10000, 1, pid=dead, activity_ns=old(clock))
     plant_epoch(stores.base_dir, 10000, 2**62, pid=alive, activity_ns=clock.monotonic_ns())
     plant_epoch(stores.base_dir, 777, 3, pid=dead, activity_ns=old(clock))

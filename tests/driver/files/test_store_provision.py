@@ -52,7 +52,7 @@ def namespace_dir(stores: Stores) -> Path:
 
 
 def open_files_and_mappings(directory: Path) -> tuple[int, int]:
-    """How many descriptors and mappings of this process lead below `directory`."""
+    """Count the descriptors and mappings of this process below `directory`."""
     descriptors = 0
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
@@ -558,7 +558,7 @@ def test_D_005_slots_and_payloads_are_never_touched_after_provisioning(stores: S
 
 
 def test_deleted_files_do_not_hurt_the_driver(stores: Stores) -> None:
-    """D-186: somebody deletes region files, or cuts them to nothing."""
+    """D-186: region files are deleted, or cut to nothing."""
     store = stores.open()
     header, *pools = paths_of(store.provision(10000, SMALL, 7))
     os.truncate(pools[0], 0)

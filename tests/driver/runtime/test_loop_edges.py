@@ -86,9 +86,9 @@ class ScriptedDriver:
         self.cycles = cycles
         self.work = work
         self.asked_in: set[int] = set()
-        """In which cycles, counted down, somebody asks for something."""
+        """The cycles, counted down, in which a request comes."""
         self.input_ns: int | None = None
-        """When something comes."""
+        """The time at which input comes."""
         self.did: list[str] = []
 
     @property
@@ -110,7 +110,7 @@ class ScriptedDriver:
         self.clock.advance(round(seconds * 1e9))
 
     def run(self) -> list[int]:
-        """When the loop took whole cycles, in ms; a sleep takes as long as it says."""
+        """Return the times of the whole cycles in ms; a sleep takes exactly its time."""
         times: list[int] = []
         backoff = IdleBackoff(self._sleep, lambda: self.did.append("yield"))
         run_driver(self, self.clock, LoopCalls(), times.append, backoff)  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ class ScriptedDriver:
 
 
 def test_an_idle_loop_looks_often_and_takes_a_whole_cycle_now_and_then() -> None:
-    """D-193: what nobody tells (a lost transport, free space) is still noticed."""
+    """D-193: a lost transport or free space, which no message reports, is still noticed."""
     driver = ScriptedDriver(cycles=4)
     assert driver.run()[:3] == [0, 50, 100]
     assert driver.did.count("sleep") >= 150
@@ -152,7 +152,7 @@ def test_a_backlog_is_offered_again_after_every_wait() -> None:
 
 
 def test_only_requests_bring_an_idle_loop_back_to_spinning() -> None:
-    """D-193: the driver's own announces, which it hears as well, keep nobody awake."""
+    """D-193: the driver's own announces, which it receives as well, do not keep it awake."""
 
     def first_wait_of_the_second_cycle(asked_in: set[int]) -> str:
         driver = ScriptedDriver(cycles=3, work=1)

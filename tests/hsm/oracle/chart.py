@@ -1,6 +1,6 @@
 """A statechart as plain data: what the generator draws and all engines are built from.
 
-Every behaviour has a label. What running it does is not code but a script of `Step`s kept in
+Every behaviour has a label. Its content is not code but a script of `Step`s kept in
 `Chart.scripts`, so that the reference interpreter, the engine under test and python-statemachine
 run the very same behaviours.
 """
@@ -46,7 +46,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an imperative handler does: nothing, or one in-handler call.
+    """The content of an imperative handler: nothing, or one in-handler call.
 
     `when` names a flag bit: while that flag is clear the handler declines before doing anything.
     `wrong` answers None, which the framework must refuse. `after` is the label of a behaviour that
@@ -63,7 +63,7 @@ class Plan:
     after: str | None = None
 
     def targets(self) -> tuple[str, ...]:
-        """What the declaration has to list in `targets=`."""
+        """The states that the declaration has to list in `targets=`."""
         if self.what == "choose":
             named = [branch.target for branch in self.branches] + [self.otherwise[0]]
         elif self.what in ("go", "recall"):

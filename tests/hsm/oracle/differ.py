@@ -18,7 +18,7 @@ from tests.hsm.oracle.minimise import Case, describe, minimise
 from tests.hsm.oracle.python_statemachine import DIFFERENCES, statechart_of
 from tests.hsm.oracle.runs import essence, run_engine, run_reference, run_statemachine
 
-# What all three engines mean the same by.
+# The features that mean the same in all three engines.
 COMMON: Features = EVERYTHING.without([difference.feature for difference in DIFFERENCES])
 
 

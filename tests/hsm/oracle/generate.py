@@ -46,7 +46,7 @@ class SeededPicker:
 
 @dataclass(frozen=True)
 class Features:
-    """What a generated chart may contain. A name that is off never appears in the chart."""
+    """The features that a generated chart may have. One that is off never appears in the chart."""
 
     terminate: bool = True
     final: bool = True
@@ -159,7 +159,7 @@ class Generator:
             kinds: list[Kind] = ["state"] * 10
             kinds += ["final"] * (2 * self.features.final) + ["terminate"] * self.features.terminate
             kind = self.one(kinds) if number else "state"
-            # A chart whose states all lie at the top says little: prefer the youngest homes.
+            # A chart whose states all lie at the top tests little: prefer the youngest homes.
             parent = self.one(homes[-3:] if self.chance(60) else homes)
             defer: tuple[str, ...] = ()
             if kind == "state" and self.features.deferral and self.chance(15):
@@ -457,7 +457,7 @@ def draw_chart(pick: Picker, features: Features = EVERYTHING) -> Chart:
 
 
 def draw_sequence(pick: Picker, features: Features = EVERYTHING) -> tuple[Op, ...]:
-    """Some operations; a machine that has stopped is reset by whoever runs them."""
+    """Draw some operations; the caller resets a machine that has stopped."""
     operations = []
     for _ in range(pick.integer(3, 9)):
         roll = pick.integer(0, 99)

@@ -41,7 +41,7 @@ type Leaf = str | tuple[str, tuple[Leaf | None, ...]]
 
 @dataclass
 class Selection:
-    """What the regions of a state have selected for one event. H-252"""
+    """The selections of a state's regions for one event. H-252"""
 
     owner: str
     entry: int
@@ -408,7 +408,7 @@ class Reference:
         return "UNHANDLED" if rule.plan.what == "decline" else "HANDLED"
 
     def passed(self, rule: Rule) -> tuple[object, ...]:
-        """What the functions of a rule are called with. H-063"""
+        """Return the arguments for the functions of a rule. H-063"""
         if rule.event is None or rule.after is not None:
             return ()
         return (self.arg, self.event) if rule.event == ANY else (self.arg,)
@@ -547,7 +547,7 @@ class Reference:
             self.trace("choice_end", leaf, target)
 
     def remember(self, leaf: str) -> Leaf | None:
-        """What history keeps of a leaf and of what is active in its regions. H-120 H-257"""
+        """Return the part that history keeps of a leaf and of its active regions. H-120 H-257"""
         if self.kind(leaf) in ("final", "region"):
             return None
         if self.regions(leaf):

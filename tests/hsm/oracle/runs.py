@@ -16,7 +16,7 @@ from tests.hsm.oracle.world import FUEL, World
 
 
 class Record(NamedTuple):
-    """What one operation did, and the machine after it."""
+    """The outcome of one operation, and the machine after it."""
 
     outcome: str
     phase: str
@@ -201,7 +201,7 @@ class _Tracer:
 
 
 def essence(records: Sequence[Record]) -> list[tuple[str, str, int, tuple[str, ...]]]:
-    """What python-statemachine can be compared in: phase, leaf, flags, and the behaviours in order.
+    """The part to compare with python-statemachine: phase, leaf, flags, behaviours in order.
 
     Guards are left out because that engine asks them as often as it likes, and with them what a
     behaviour could see of the machine, because there it sees something else.

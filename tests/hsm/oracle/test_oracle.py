@@ -4,7 +4,7 @@ Every entry, exit, effect, guard, handler and their order, what each of them see
 the outcome, phase, leaf, memory and queues must agree after every operation. The checks carry out
 H-080,
 H-081, H-101, H-110, H-120, H-121, H-122, H-134, H-140, H-150, H-161, H-162, H-199, H-201, H-212 on
-charts that nobody wrote; every one of these has tests of its own with charts that somebody did.
+generated charts; every one of these has tests of its own with charts written by hand.
 """
 
 from __future__ import annotations

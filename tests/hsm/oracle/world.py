@@ -1,4 +1,4 @@
-"""What the behaviours of a chart act on, the same for every engine: flags, fuel and a log."""
+"""The world of a chart's behaviours, the same for every engine: flags, fuel and a log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.hsm.oracle.chart import Chart
 FUEL = 12
 
 
-class Boom(Exception):  # noqa: N818 - it is no error that anybody would handle
+class Boom(Exception):  # noqa: N818 - not an error to be handled
     """The exception that a behaviour raises on purpose."""
 
 

@@ -47,12 +47,12 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
 
 
 def test_generated_pages_are_fresh() -> None:
-    """When this fails: python docs/hsm/generate.py"""
+    """Mend a failure with: python docs/hsm/generate.py"""
     assert _load(REPOSITORY / "docs" / "hsm" / "generate.py").stale() == []
 
 
 def test_diagrams_are_fresh() -> None:
-    """When this fails: make diagrams"""
+    """Mend a failure with: make diagrams"""
     gallery = _load(REPOSITORY / "diagrams" / "generate.py")
     assert gallery.stale(gallery.machine_classes()) == []
 

@@ -1,4 +1,4 @@
-"""The examples do what they say."""
+"""The examples do what their texts promise."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The cases of the W3C SCXML test suite that speak about structure, as charts of our own.
 
-The suite tests history (387, 388, 579, 580) and `done.state` events (372); what each one asks for
-is said in the test. Where SCXML and UML part, the test says which way we go.
+The suite tests history (387, 388, 579, 580) and `done.state` events (372); each test has the
+requirement in its docstring. Where SCXML and UML part, the test names our choice.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def test_388_the_last_visit_is_the_one_remembered() -> None:
 
 
 class DefaultContent(Machine):
-    """Says what runs, and when, on the way into a state by its history."""
+    """Logs the behaviours in their order on the way into a state by its history."""
 
     Out = State()
     P = State()

@@ -116,7 +116,7 @@ def create_stream(
 
 
 def open_descriptors() -> int:
-    """How many descriptors this process has open.
+    """Count the descriptors that this process has open.
 
     Deleted semaphores are left out: those of other tests go when the garbage collector comes by.
     """

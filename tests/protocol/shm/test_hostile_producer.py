@@ -154,7 +154,7 @@ def test_W_030_links_swapped_in_at_full_speed_never_lead_outside(
 ) -> None:
     """W-030, W-220: another process swaps the file for a link to a perfect forgery, over and over.
 
-    Whatever moment is hit, either the real file is mapped or the region is refused.
+    At any moment, either the real file is mapped or the region is refused.
     """
     stream.close()
     forged = tmp_path / "forged.ring"

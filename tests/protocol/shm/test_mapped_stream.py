@@ -269,7 +269,7 @@ class TestRevalidation:
         mapped.retire()
 
     def test_a_file_that_was_shortened(self, stream: Stream) -> None:
-        """W-223: seen from the length, before anybody touches the missing part."""
+        """W-223: seen from the length, before the missing part is touched."""
         mapped = stream.map()
         os.truncate(stream.pool_path(), 4096)
         assert mapped.revalidate(stream.geometry, FRESH) is Revalidation.SUPERBLOCK

@@ -1,4 +1,4 @@
-"""What a mapping survives: held views, forks, files that are shortened under it."""
+"""A mapping survives held views, forks, and files that are shortened under it."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ def test_a_sigbus_sent_by_somebody_keeps_its_default(file: Path) -> None:
 
 @pytest.mark.process
 def test_C_045_a_forked_child_neither_shares_nor_crashes(file: Path) -> None:
-    """C-045, C-114: the child reads zeros, writes reach nobody, and its cleanup harms nobody."""
+    """C-045, C-114: the child reads zeros; its writes and its cleanup do not reach the parent."""
     script = f"""
         import gc, os
         from pathlib import Path

@@ -421,7 +421,7 @@ def test_W_017_any_file_name_in_an_allowed_directory_maps(stream: Stream) -> Non
 
 
 def test_W_221_nothing_switches_the_checks_off() -> None:
-    """Every option of the mapping functions makes them stricter or says what for; none skips."""
+    """Every option of the mapping functions makes them stricter or names a purpose; none skips."""
     options = set(inspect.signature(map_region).parameters)
     assert options == {
         "uri",

@@ -19,7 +19,7 @@ SECOND = 1_000_000_000
 WINDOW_NS = 3 * SECOND
 PARTS = ("tensorpool-test", "default", str(STREAM_ID))
 
-# Its clock is what the test says: the first stamp is an argument, each further one a line of input.
+# Its clock is set by the test: the first stamp is an argument, each further one a line of input.
 PRODUCER = f"""
 import os, sys
 from pathlib import Path
@@ -65,7 +65,7 @@ class Producer:
         assert self._said() == "refreshed"
 
     def refusal(self) -> str:
-        """What a refused producer said last."""
+        """The last text of a refused producer."""
         _, text = self.process.communicate(timeout=30)
         assert self.process.returncode == 1
         return text.strip()

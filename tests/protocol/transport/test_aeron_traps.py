@@ -1,6 +1,6 @@
 """The uses of pyaeron that end a process or lie, and that the transport keeps callers away from.
 
-What may kill a process is tried in one of its own.
+A call that may kill its process is tried in a process of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What both transports promise: the same tests on the in-memory network and on real Aeron."""
+"""The promises of both transports: the same tests on the in-memory network and on real Aeron."""
 
 from __future__ import annotations
 

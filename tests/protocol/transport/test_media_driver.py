@@ -1,4 +1,4 @@
-"""Finding, embedding and leaving a media driver's directory: nobody else's is ever deleted."""
+"""Finding, embedding and leaving a media driver's directory: no other one is ever deleted."""
 
 from __future__ import annotations
 

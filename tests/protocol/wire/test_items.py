@@ -268,7 +268,7 @@ def test_M_040_a_sentinel_passed_as_a_value_is_refused(
     name: str, field: str, code: str, null: int
 ) -> None:
     if null == 0:
-        return  # a trace id of 0 says "no trace" in the API as on the wire
+        return  # a trace id of 0 means "no trace" in the API as on the wire
     values = {f: getattr(SAMPLES[KINDS[name]], f) for f in KINDS[name].__struct_fields__}
     with pytest.raises(ValueError, match=rf"{name}\.{field} = {null}"):
         wire.encode(KINDS[name](**{**values, field: null}))

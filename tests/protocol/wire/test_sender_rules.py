@@ -1,4 +1,4 @@
-"""What `encode` refuses, and what it makes fit."""
+"""The values that `encode` refuses, and those that it makes fit."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Browser:
 
     @classmethod
     def start(cls) -> Browser:
-        """Start one with an empty profile; BrowserMissingError says how to get it."""
+        """Start one with an empty profile; BrowserMissingError has the remedy."""
         browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
         chromedriver = shutil.which("chromedriver")
         if browser is None or chromedriver is None:

@@ -28,7 +28,7 @@ INTERVAL_MS = 400
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """One headless browser for all tests; it fails where there is none, and says what to do."""
+    """One headless browser for all tests; it fails where there is none, with the remedy."""
     browser = Browser.start()
     yield browser
     browser.close()

@@ -1,4 +1,4 @@
-"""The page's events without a browser: what is told, to whom, and for how long."""
+"""The page's events without a browser: their contents, their receivers and their end."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ScriptedReporter:
 
 
 class RecordingViewer(Viewer):
-    """What the hub asks of its viewer."""
+    """A viewer that records the hub's requests."""
 
     def __init__(self) -> None:
         self.heard: Callable[[dict[str, object]], None] | None = None
@@ -112,7 +112,7 @@ class Scene:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits that nobody has to sit through."""
+    """Make the hub's waits short."""
     for name in ("_POLL_S", "_REPORT_S", "_REPORT_SOON_S", "_LINGER_S"):
         monkeypatch.setattr(hub_module, name, 0.001)
 
@@ -242,7 +242,7 @@ def test_of_each_stream_only_the_newest_frame_waits_and_only_for_who_asked() -> 
 
 @pytest.mark.parametrize("state", ["Serving.Draining", "Stopped"])
 def test_a_driver_that_stops_is_not_kept_by_the_viewer(state: str) -> None:
-    """Only streams that somebody writes are looked at, and none in a driver that drains."""
+    """Only streams with a producer are looked at, and none in a driver that drains."""
 
     async def scenario() -> None:
         scene = Scene(report_of("Serving.Running.Degraded", stream(7, 70), stream(8, None)))

@@ -1,4 +1,4 @@
-"""What the page's timeline is told, from the real driver on a simulated clock."""
+"""The entries of the page's timeline, from the real driver on a simulated clock."""
 
 from __future__ import annotations
 

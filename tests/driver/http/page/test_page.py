@@ -1,4 +1,4 @@
-"""The page's files and URLs: what is served, to whom, and what browsers are told about it."""
+"""The page's files and URLs: contents, permitted readers and headers for browsers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
     for path in STATIC.rglob("*.*"):
         text = path.read_text()
         addresses = set(re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}[^\s\"')]*", text))
-        names = ("http://www.w3.org/", "//www.w3.org/")  # names of formats, which nobody fetches
+        names = ("http://www.w3.org/", "//www.w3.org/")  # names of formats, never fetched
         assert [a for a in addresses if not a.startswith(names)] == [], path
 
 
@@ -163,7 +163,7 @@ def test_the_kernel_knows_whose_connection_it_is(
         ends = (mine.getsockname()[:2], mine.getpeername()[:2])
         assert peer.is_same_user(*ends)
         assert peer._uid_of(*ends) == peer.os.geteuid()
-        # Somebody else's, unless that is root, who can read everything anyway.
+        # Another user's, unless that is root, who can read everything anyway.
         monkeypatch.setattr(peer, "_uid_of", lambda *_: peer.os.geteuid() + 1)
         assert not peer.is_same_user(*ends)
         monkeypatch.setattr(peer, "_uid_of", lambda *_: 0)

@@ -112,7 +112,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 
 def run(viewer: ViewerProcess, enough: Callable[[list[dict[str, Any]]], bool]) -> list[Any]:
-    """What it says until that is enough."""
+    """Return its output until that is enough."""
 
     async def until_enough() -> list[dict[str, Any]]:
         heard: list[dict[str, Any]] = []
