@@ -56,8 +56,8 @@ A notice (`ShmLeaseRevoked`) ends a lease for good. The driver sends it before t
 | --- | --- | --- | --- | --- |
 | DETACHED | Its client detached. | Has ended. | Consumers of a producer that left unmap and wait for the next epoch. | `test_D_090_producer_detach` |
 | EXPIRED | No keepalive for a whole lease. | Stops at once, unmaps, attaches anew. | As above. | `test_D_090_expiry_of_producer_and_consumer` |
-| REVOKED | An operator revoked it, or its stream was provisioned anew. | Stops at once, unmaps, attaches anew. | As above. | `test_D_089_revoking_by_hand_tells_the_client_and_ends_the_lease` |
-| REVOKED, `unknown lease` | A keepalive of a lease that an earlier driver granted. | Attaches anew. | Nothing. | `test_D_084_client_of_an_earlier_driver_is_told_once` |
+| REVOKED | An operator revoked it, or its stream was provisioned anew. | Stops at once, unmaps, attaches anew. | As above. | `test_D_089_revoking_by_hand_notifies_the_client_and_ends_the_lease` |
+| REVOKED, `unknown lease` | A keepalive of a lease that an earlier driver granted. | Attaches anew. | Nothing. | `test_D_084_client_of_an_earlier_driver_gets_one_notice` |
 | none: `ShmDriverShutdown` | The driver stops. It ends every lease. | Stops at once, unmaps, attaches anew after `reattach_after_shutdown`. | The same. | `test_C_057_a_driver_shutdown_ends_every_lease_and_all_come_back` |
 
 [Duties of a client](../how-to/duties.md) has the part of the client in each case.

@@ -29,7 +29,7 @@ def run(world: World, ms: int) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.3, 3, 8, 10, 20])
-def test_B_140_a_partition_of_any_length_ends_as_the_table_says(seconds: float) -> None:
+def test_B_140_a_partition_of_any_length_ends_as_in_the_table(seconds: float) -> None:
     """B-140, B-091, B-053, B-082, row 5 of section 16.2; infos come every 200 ms here."""
     world = World(3)
     run(world, 1000)

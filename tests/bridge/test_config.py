@@ -97,7 +97,7 @@ def test_B_021_a_place_becomes_a_channel_and_a_channel_keeps_its_own_values() ->
     assert "|rcv-wnd=131072|cc=static|" in bridge.settings.receive[0].channel
 
 
-def test_B_022_a_window_that_the_host_does_not_allow_is_cut_and_told(
+def test_B_022_a_window_that_the_host_does_not_allow_is_cut_and_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(channels, "receive_buffer_limit", lambda: 200_000)

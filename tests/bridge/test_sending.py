@@ -254,7 +254,7 @@ def test_B_044_a_frame_that_cannot_be_sent_is_counted_and_the_next_one_goes(
     bench.require_sum()
 
 
-def test_B_044_in_headers_mode_the_payload_is_empty_and_the_slot_says_so() -> None:
+def test_B_044_in_headers_mode_the_payload_is_empty_and_marked_so_in_the_slot() -> None:
     """B-044, B-002: the length in the copy is 0; type and shape stay."""
     bench = SendingBench({"headers_only": True}).start()
     bench.publish(1000)

@@ -40,7 +40,7 @@ def test_a_frame_with_a_foreign_byte_proves_nothing(where: int) -> None:
 @pytest.mark.parametrize(
     "array", [np.zeros(400, np.uint64), np.zeros(4, np.uint64), np.zeros((8, 8), np.uint64)]
 )
-def test_zeros_are_no_frame(array: np.ndarray) -> None:
+def test_zeros_are_not_a_frame(array: np.ndarray) -> None:
     assert prove(array) is None
 
 

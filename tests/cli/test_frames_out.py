@@ -42,7 +42,7 @@ def test_hz_ends_with_ctrl_c_in_order(pool: DriverProcess, camera: Command) -> N
     assert "Traceback" not in outcome.stderr
 
 
-def test_echo_once_tells_shape_type_and_statistics(pool: DriverProcess, camera: Command) -> None:
+def test_echo_once_prints_shape_type_and_statistics(pool: DriverProcess, camera: Command) -> None:
     outcome = pool.run("echo", "10000", "--once", "--json")
     assert outcome.status == 0, outcome
     (line,) = outcome.json_lines
@@ -60,7 +60,7 @@ def test_echo_counts_lines_for_people(pool: DriverProcess, camera: Command) -> N
     assert "uint8 40x60x3" in outcome.stdout
 
 
-def test_echo_of_a_stream_that_does_not_exist_says_why_it_waits(pool: DriverProcess) -> None:
+def test_echo_of_a_stream_that_does_not_exist_prints_why_it_waits(pool: DriverProcess) -> None:
     outcome = pool.run("echo", "9999", "--once", "--idle", "0.5")
     assert outcome.status == 1
     waiting, refused = outcome.stderr.splitlines()

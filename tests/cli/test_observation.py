@@ -70,7 +70,9 @@ def test_a_grant_is_known_from_request_and_response(observation: Observation) ->
     assert texts(observation) == ["stream 7: lease 99 granted to producer 41"]
 
 
-def test_a_response_whose_request_was_not_heard_is_an_event_too(observation: Observation) -> None:
+def test_a_response_whose_request_was_not_received_is_an_event_too(
+    observation: Observation,
+) -> None:
     observation.hear(ShmAttachResponse(5, ResponseCode.OK, lease_id=99, stream_id=7), 0)
     observation.hear(
         ShmAttachResponse(6, ResponseCode.REJECTED, error_message="stream draining"), 0
@@ -101,7 +103,7 @@ def test_a_lease_that_was_granted_before_is_known_from_its_keepalive(
     assert observation.leases == {}
 
 
-def test_a_notice_ends_a_lease_and_says_why(observation: Observation) -> None:
+def test_a_notice_ends_a_lease_and_has_the_reason(observation: Observation) -> None:
     observation.hear(keepalive(99, Role.CONSUMER), 0)
     notice = ShmLeaseRevoked(1, 99, 7, 42, Role.CONSUMER, LeaseRevokeReason.EXPIRED)
     observation.hear(notice, 1)
@@ -134,7 +136,7 @@ def test_the_end_of_the_driver_ends_all_leases(observation: Observation) -> None
     assert (overview.driver.shutdown, overview.driver.responds) == (None, True)
 
 
-def test_an_overview_of_what_was_heard_knows_consumers_and_their_drops(
+def test_an_overview_of_received_messages_has_consumers_and_their_drops(
     observation: Observation,
 ) -> None:
     observation.hear(announce(3, producer_id=41), 0)
@@ -203,7 +205,7 @@ def test_any_array_can_be_shown(shape: tuple[int, ...], dtype: type, shown: tupl
     assert (picture.shape, picture.dtype) == (shown, np.uint8)
 
 
-def test_values_that_are_no_numbers_do_not_disturb_a_picture() -> None:
+def test_values_that_are_not_numbers_do_not_disturb_a_picture() -> None:
     array = np.array([[np.nan, 1.0], [np.inf, 2.0]])
     assert picture_of(array).tolist() == [[0, 127], [0, 255]]
     assert picture_of(np.full((2, 2), 7.0)).tolist() == [[0, 0], [0, 0]]

@@ -11,7 +11,7 @@ from tests.cli.pools import Command, DriverProcess, run, until
 pytestmark = pytest.mark.process
 
 
-def test_status_of_a_driver_with_a_page_tells_its_state(pool: DriverProcess) -> None:
+def test_status_of_a_driver_with_a_page_prints_its_state(pool: DriverProcess) -> None:
     outcome = pool.run("status", "--json", "--http", pool.http)
     assert outcome.status == 0, outcome
     assert outcome.json["driver"]["state"] == "Serving.Running.Normal"
@@ -19,7 +19,7 @@ def test_status_of_a_driver_with_a_page_tells_its_state(pool: DriverProcess) -> 
     assert {stream["stream_id"] for stream in outcome.json["streams"]} == {10000, 10001}
 
 
-def test_status_without_a_page_asks_the_driver_and_says_what_it_cannot_know(
+def test_status_without_a_page_asks_the_driver_and_names_the_missing_facts(
     pool: DriverProcess,
 ) -> None:
     outcome = pool.run("status")
@@ -28,7 +28,7 @@ def test_status_without_a_page_asks_the_driver_and_says_what_it_cannot_know(
     assert "not known: states of the driver" in outcome.stdout
 
 
-def test_status_is_1_when_nobody_answers(pool: DriverProcess) -> None:
+def test_status_is_1_without_an_answer(pool: DriverProcess) -> None:
     arguments = ("--control-stream-id", "1999", "--timeout", "0.2", "--observe", "0.1")
     outcome = pool.run("status", *arguments)
 
@@ -49,7 +49,7 @@ def test_a_page_that_was_asked_for_and_is_not_there_is_an_error(pool: DriverProc
     assert "http://127.0.0.1:9/status.json" in outcome.stderr
 
 
-def test_streams_tell_producer_rate_and_name_from_the_wire_alone(
+def test_streams_prints_producer_rate_and_name_from_the_wire_alone(
     pool: DriverProcess, camera: Command
 ) -> None:
     outcome = pool.run("streams", "--json", "--observe", "2.5")
@@ -101,7 +101,7 @@ def test_watch_shows_driver_streams_leases_and_what_changes(
     assert "stream 10000: lease" in shown
 
 
-def test_watch_shows_the_transitions_that_the_driver_tells(
+def test_watch_shows_the_transitions_that_the_driver_sends(
     pool: DriverProcess, camera: Command
 ) -> None:
     assert pool.run("echo", "10000", "--once").status == 0

@@ -12,7 +12,7 @@ from tests.cli.pools import Command, DriverProcess, run
 pytestmark = pytest.mark.process
 
 
-def test_frames_that_nobody_received_are_said(pool: DriverProcess, picture: Path) -> None:
+def test_frames_without_a_receiver_are_reported(pool: DriverProcess, picture: Path) -> None:
     outcome = pool.run("publish", "20010", str(picture), "--linger", "0")
     assert outcome.status == 0, outcome
     assert "published 1 frame (7.03 KiB) to stream 20010" in outcome.stdout
@@ -28,7 +28,7 @@ def test_a_frame_that_fits_no_slot_is_refused_with_the_setting_to_change(
     assert outcome.stderr.count("\n") == 1
 
 
-def test_a_file_that_cannot_be_read_is_wrong_usage_before_anybody_is_asked(
+def test_a_file_that_cannot_be_read_is_wrong_usage_before_any_request(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "broken.png").write_bytes(b"nonsense")
@@ -45,7 +45,7 @@ def test_a_second_producer_is_refused(pool: DriverProcess, camera: Command, pict
     assert "producer already attached" in outcome.stderr
 
 
-def test_waiting_for_a_consumer_ends_with_ctrl_c_and_says_130(
+def test_waiting_for_a_consumer_ends_with_ctrl_c_and_status_130(
     pool: DriverProcess, picture: Path
 ) -> None:
     with pool.running("publish", "20011", str(picture), "--wait", "1") as command:

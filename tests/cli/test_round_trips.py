@@ -148,7 +148,7 @@ def test_a_recording_is_an_ordinary_mcap_file(recording: Path) -> None:
         assert metadata["tensorpool.recording.end"] == {"frames": str(FRAMES), "lost": "0"}
 
 
-def test_replay_info_says_what_is_in_a_recording(recording: Path) -> None:
+def test_replay_info_prints_the_contents_of_a_recording(recording: Path) -> None:
     outcome = run("replay", str(recording), "--info", "--json")
     assert outcome.status == 0, outcome
     assert outcome.json["frames"] == FRAMES

@@ -38,7 +38,7 @@ def test_bench_ends_with_ctrl_c_and_leaves_nothing() -> None:
 
 
 @pytest.mark.process
-def test_inspect_tells_geometry_owner_and_newest_slots(
+def test_inspect_prints_geometry_owner_and_newest_slots(
     pool: DriverProcess, camera: Command
 ) -> None:
     uris = pool.streams()[10000]["uris"]
@@ -82,7 +82,7 @@ def test_inspect_of_a_damaged_region_is_1_and_names_the_field(
 
 
 @pytest.mark.parametrize("target", ["/nowhere", "shm:file?path=relative", "shm:http://x"])
-def test_inspect_of_what_is_no_region_is_one_line(target: str) -> None:
+def test_inspect_of_a_file_that_is_not_a_region_is_one_line(target: str) -> None:
     outcome = run("shm", "inspect", target)
     assert outcome.status in (1, 2)
     assert outcome.stderr.count("\n") == 1
@@ -145,7 +145,7 @@ def test_shutdown_needs_the_token_and_gc_removes_what_the_driver_left(
     assert list(driver.namespace_dir.glob("10000/*")) == []
 
 
-def test_shutdown_without_a_token_says_where_it_comes_from() -> None:
+def test_shutdown_without_a_token_prints_where_it_comes_from() -> None:
     outcome = run("shutdown")
     assert outcome.status == 1
     assert "policies.shutdown_token" in outcome.stderr
@@ -188,7 +188,7 @@ def test_config_check_names_every_problem(tmp_path: Path) -> None:
     assert "driver.media_driver" in outcome.stderr
 
 
-def test_config_show_tells_values_and_sources_but_not_the_token() -> None:
+def test_config_show_prints_values_and_sources_but_not_the_token() -> None:
     arguments = ("--set", "policies.shutdown_token=hush", "--set", "driver.fragment_limit=7")
     text = run("config", "show", *arguments)
     assert text.status == 0, text

@@ -37,7 +37,7 @@ def test_C_030_blocking_attach_returns_a_ready_handle(world: World) -> None:
     assert consumer.poll_ready()
 
 
-def test_C_030_begin_attach_returns_at_once_and_poll_ready_tells(world: World) -> None:
+def test_C_030_begin_attach_returns_at_once_and_poll_ready_reports(world: World) -> None:
     client = world.client()
     at = world.clock.monotonic_ns()
     handles = [client.begin_attach_producer(STREAM), client.begin_attach_consumer(STREAM)]
@@ -90,7 +90,7 @@ def test_C_031_without_retry_refused_every_refusal_raises_at_once(world: World) 
     assert len(world.driver.attach_requests) == 1
 
 
-def test_C_031_silence_is_a_timeout_that_says_what_to_do(world: World) -> None:
+def test_C_031_silence_is_a_timeout_with_a_remedy(world: World) -> None:
     world.driver.silent = True
     with pytest.raises(AttachTimeoutError, match=r"attach timed out.*is `tensor-pool driver`"):
         world.client().consumer(STREAM, attach_timeout=5)

@@ -103,7 +103,7 @@ def test_C_004_every_value_can_be_set_and_read_back() -> None:
     assert {name: getattr(config, name) for name in changes} == changes
 
 
-def test_C_004_a_base_directory_that_does_not_exist_says_what_to_do(world: World) -> None:
+def test_C_004_the_error_for_a_missing_base_directory_has_a_remedy(world: World) -> None:
     config = ClientConfig(allowed_base_dirs=("/dev/shm/tp-none-such",))
     with pytest.raises(ConfigError, match="start `tensor-pool driver` first"):
         Client(config, transport=world.network.transport("x"))

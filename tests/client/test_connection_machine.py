@@ -149,7 +149,7 @@ HARMLESS_ANYWHERE = (E.ATTACH_REQUESTED, E.LEASE_REVOKED)
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("event", list(E), ids=lambda e: e.name)
-def test_C_020_every_state_takes_every_event_as_the_table_says(state: str, event: E) -> None:
+def test_C_020_every_state_takes_every_event_as_in_the_table(state: str, event: E) -> None:
     """C-020, C-003: the machine alone, on recording ports and a clock that stands."""
     machine, port = into(state)
     machine.dispatch(event, ARGUMENTS.get(event))

@@ -67,7 +67,7 @@ def test_W_009_streams_of_one_client_share_its_connections(pool: PoolWorld) -> N
     assert [b - a for a, b in itertools.pairwise(counted)] == [10, 10]
 
 
-def test_W_009_the_next_driver_is_heard_by_its_own_session(pool: PoolWorld) -> None:
+def test_W_009_the_next_driver_is_received_by_its_own_session(pool: PoolWorld) -> None:
     consumer = pool.client().consumer(LEFT, publish_mode=PublishMode.EXISTING_OR_CREATE)
     pool.run(0.5)
     before = consumer._client._conductor._endpoints._of_drivers.keys()  # type: ignore[union-attr]
@@ -82,7 +82,7 @@ def test_W_009_the_next_driver_is_heard_by_its_own_session(pool: PoolWorld) -> N
     assert after != before
 
 
-def test_W_009_a_driver_without_a_beacon_is_heard_among_the_clients(tmp_path: Path) -> None:
+def test_W_009_a_driver_without_a_beacon_is_received_among_the_clients(tmp_path: Path) -> None:
     """As one of another implementation."""
     world = World(tmp_path)
     producer, consumer = world.pair()

@@ -110,7 +110,7 @@ def test_a_killed_producer_is_replaced_and_consumers_go_on(deployment: Deploymen
 
 
 @pytest.mark.parametrize("orderly", [True, False], ids=["SIGTERM", "SIGKILL"])
-def test_a_restarted_daemon_takes_everybody_back(deployment: Deployment, orderly: bool) -> None:
+def test_a_restarted_daemon_takes_all_clients_back(deployment: Deployment, orderly: bool) -> None:
     """C-057, C-058, C-059, W-210: the media driver goes and comes back with it."""
     daemon = deployment.daemon()
     consumer = deployment.worker("consumer")
@@ -184,7 +184,7 @@ def test_C_116_a_process_that_just_ends_returns_its_lease(deployment: Deployment
         assert time.monotonic() - at < PATIENCE_S
 
 
-def test_without_a_daemon_the_error_says_what_to_do(deployment: Deployment) -> None:
+def test_without_a_daemon_the_error_has_a_remedy(deployment: Deployment) -> None:
     """C-031, C-036: a media driver alone does not answer."""
     with pytest.raises(TransportError, match="start the tensor-pool driver"):
         connect(**deployment.endpoints)

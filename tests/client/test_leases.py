@@ -245,7 +245,7 @@ def test_C_057_a_driver_shutdown_ends_every_lease_and_all_come_back(world: World
     assert producer.metrics()["lease_losses_driver_shutdown"] == 1
 
 
-def test_C_058_a_driver_that_says_nothing_is_lost_within_the_timeout(world: World) -> None:
+def test_C_058_a_silent_driver_is_lost_within_the_timeout(world: World) -> None:
     """C-058, CI-1: unmapped within the liveness timeout plus one cycle."""
     producer, consumer = world.pair()
     heard = world.clock.monotonic_ns()
@@ -314,7 +314,7 @@ def test_C_060_close_detaches_unmaps_and_is_final(world: World) -> None:
     assert list(consumer) == []
 
 
-def test_C_060_a_detach_that_nobody_answers_is_given_up(world: World) -> None:
+def test_C_060_a_detach_without_an_answer_is_given_up(world: World) -> None:
     consumer = world.client(detach_timeout=0.1).consumer(STREAM)
     world.driver.silent = True
     at = world.clock.monotonic_ns()

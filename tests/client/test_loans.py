@@ -89,7 +89,7 @@ def test_a_typed_loan_is_aborted_by_an_exception(world: World) -> None:
     assert frame.seq == 1
 
 
-def test_a_typed_loan_without_a_lease_can_be_filled_and_says_not_active(world: World) -> None:
+def test_a_typed_loan_without_a_lease_can_be_filled_and_raises_not_active(world: World) -> None:
     """A program need not ask before each frame: the loan is ordinary memory then."""
     producer, _ = world.pair()
     world.driver.silent = True
@@ -205,7 +205,7 @@ def test_C_077_a_loan_of_an_earlier_mapping_is_not_taken_for_one_with_its_sequen
     assert frame.copy().tolist() == [5] * 4
 
 
-def test_C_051_a_loan_filled_past_the_lease_reaches_nobody(world: World) -> None:
+def test_C_051_a_loan_filled_past_the_lease_reaches_no_consumer(world: World) -> None:
     """C-051: the deadline counts at the commit, whenever the loan was taken."""
     producer, _ = world.pair()
     loan = producer.loan((4,), np.uint8)
@@ -224,7 +224,7 @@ def test_C_077_a_finished_loan_is_stale(world: World) -> None:
     loan.abort()
 
 
-def test_a_typed_block_that_outlives_its_lease_says_not_active(world: World) -> None:
+def test_a_typed_block_that_outlives_its_lease_raises_not_active(world: World) -> None:
     producer, _ = world.pair()
     with producer.loan((4,), np.uint8) as loan:
         world.driver.revoke(world.driver.lease_of(producer.client_id))

@@ -74,7 +74,7 @@ def test_S_021_a_name_that_comes_late_is_waited_for(world: PoolWorld) -> None:
     assert world.clock.monotonic_ns() >= due_ns
 
 
-def test_S_021_an_unknown_name_is_told_with_what_there_is(world: PoolWorld) -> None:
+def test_S_021_an_unknown_name_is_reported_with_the_names_there_are(world: PoolWorld) -> None:
     pool = world.client()
     pool.producer(LEFT).set_metadata("camera/left", "")
     began_ns = world.clock.monotonic_ns()
@@ -310,7 +310,7 @@ def test_S_046_a_producer_that_is_there_is_named(world: PoolWorld) -> None:
     camera.close()
 
 
-def test_S_046_names_of_clients_are_no_metadata_of_a_stream(world: PoolWorld) -> None:
+def test_S_046_names_of_clients_are_not_metadata_of_a_stream(world: PoolWorld) -> None:
     viewer = world.client().consumer(LEFT, publish_mode=CREATE)
     world.run(0.05)
     naming = world.network.transport("x").add_publication(

@@ -158,7 +158,7 @@ def test_C_090_an_announced_frame_does_not_outlive_its_mapping(world: World) -> 
     assert (consumer.epoch, consumer.nslots, consumer.largest_frame_bytes) == (0, 0, 0)
 
 
-def test_C_090_a_consumer_tells_of_its_source(world: World) -> None:
+def test_C_090_a_consumer_reports_its_source(world: World) -> None:
     producer, consumer = world.pair()
     world.run(1.5)
     assert consumer.epoch == world.driver.streams[STREAM].epoch
@@ -169,7 +169,7 @@ def test_C_090_a_consumer_tells_of_its_source(world: World) -> None:
     assert not consumer.has_producer
 
 
-def test_C_090_a_tethered_consumer_says_so_in_its_channel(world: World) -> None:
+def test_C_090_a_tethered_consumer_has_that_in_its_channel(world: World) -> None:
     _, loose = world.pair()
     held = world.client().consumer(STREAM, tether=True)
     channels = [c._receiver.subscription for c in (loose, held)]

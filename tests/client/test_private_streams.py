@@ -213,7 +213,7 @@ def test_W_167_repeated_configs_and_hellos_reopen_nothing(world: World) -> None:
     assert producer.metrics()["private_streams_opened"] == 1
 
 
-def test_W_166_a_consumer_that_withdraws_moves_back_before_it_says_so(world: World) -> None:
+def test_W_166_a_consumer_that_withdraws_moves_back_before_its_hello(world: World) -> None:
     """C-083, W-166."""
     producer, consumer = world.pair(descriptor_channel=IPC)
     assign(world, consumer.client_id)
@@ -286,7 +286,7 @@ def test_W_132_a_failing_map_goes_to_the_fallback_where_there_is_one(world: Worl
 # The producer's side
 
 
-def test_C_083_a_producer_publishes_where_the_driver_says_and_answers_no_hello(
+def test_C_083_a_producer_publishes_where_the_driver_assigns_and_answers_no_hello(
     world: World,
 ) -> None:
     """C-083, W-162, W-165: every frame to the shared stream and to each private one."""

@@ -53,7 +53,7 @@ def into(state: str) -> tuple[ProducerMachine, RoleRecorder]:
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("event", list(E), ids=lambda e: e.name)
-def test_C_022_every_state_takes_every_event_as_the_table_says(state: str, event: E) -> None:
+def test_C_022_every_state_takes_every_event_as_in_the_table(state: str, event: E) -> None:
     machine, port = into(state)
     machine.dispatch(event, ARGUMENTS.get(event))
     expected = TABLE.get((state, event))

@@ -349,7 +349,7 @@ def test_rows_12_to_21_an_invalid_slot_drops_the_frame_only(
     assert source.consumer._attachment.machine.mapping is mapping
 
 
-def test_W_104_late_frames_are_no_gaps_and_the_sum_holds(source: Source) -> None:
+def test_W_104_late_frames_are_not_gaps_and_the_sum_holds(source: Source) -> None:
     seq = source.write()
     source.poke_slot(seq, 0, u(2 * seq, 8))
     source.tell(seq)

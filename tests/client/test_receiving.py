@@ -74,7 +74,7 @@ def test_C_090_wait_gives_up_at_the_timeout(world: World) -> None:
     assert world.clock.monotonic_ns() == at
 
 
-def test_C_092_a_frame_says_what_it_is(world: World) -> None:
+def test_C_092_a_frame_has_its_description(world: World) -> None:
     producer, consumer = world.pair()
     array = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
     now = world.clock.monotonic_ns()

@@ -111,7 +111,7 @@ def test_W_165_the_shared_stream_carries_the_descriptors_too(wide: World) -> Non
     assert [m.seq for m in heard if isinstance(m, FrameDescriptor)] == frames(consumer) == [0]
 
 
-def test_W_164_a_producer_that_serves_the_shared_stream_only_is_heard_there(wide: World) -> None:
+def test_W_164_a_producer_that_serves_the_shared_stream_only_is_received_there(wide: World) -> None:
     """As one of another implementation; the consumer comes back when the assigned one is served."""
     producer, consumer = wide.pair()
     book = producer._attachment.consumers

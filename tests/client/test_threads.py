@@ -105,7 +105,7 @@ def test_C_111_remaps_under_a_publishing_thread_raise_nothing(live: LiveWorld) -
     assert producer.metrics()["attaches"] >= 5
 
 
-def test_C_112_two_threads_in_one_handle_are_told(live: LiveWorld) -> None:
+def test_C_112_two_threads_in_one_handle_are_an_error(live: LiveWorld) -> None:
     consumer = live.client().consumer(STREAM)
     entered = threading.Event()
     thread = threading.Thread(
@@ -299,7 +299,7 @@ def test_C_116_leaving_the_interpreter_returns_every_lease_once(world: World) ->
 # Waiting
 
 
-def test_a_client_that_was_closed_says_so(world: World) -> None:
+def test_a_client_that_was_closed_raises_that(world: World) -> None:
     client = world.client()
     producer = client.producer(STREAM)
     client.close()

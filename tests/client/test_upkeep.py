@@ -328,7 +328,7 @@ def test_C_122_the_counters_have_the_documented_names(world: World) -> None:
     assert sum(name.startswith("lease_losses_") for name in producer.metrics()) == 10
 
 
-def test_C_121_background_trouble_is_told_by_callbacks_state_and_errors(world: World) -> None:
+def test_C_121_background_trouble_is_reported_by_callbacks_state_and_errors(world: World) -> None:
     """C-121, C-022, C-024."""
     told: list[Any] = []
 

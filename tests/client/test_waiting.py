@@ -104,7 +104,7 @@ def test_a_bell_that_cannot_be_rung_is_reported_on_both_sides(
     assert missing.endswith("Permission denied")
 
 
-def test_a_consumer_without_a_bell_hears_all_the_same(live: LiveWorld) -> None:
+def test_a_consumer_without_a_bell_gets_frames_all_the_same(live: LiveWorld) -> None:
     consumer = live.client().consumer(STREAM)
     consumer._attachment.bell.close()
     consumer._attachment.bell = None

@@ -52,7 +52,9 @@ def test_medians_and_ratios_are_shown(publish: ModuleType, saved: dict[str, obje
     assert "| Tensor Pool | 8.0 µs |" in publish.latency_table(figures)
 
 
-def test_where_others_are_faster_is_said(publish: ModuleType, saved: dict[str, object]) -> None:
+def test_the_page_names_where_others_are_faster(
+    publish: ModuleType, saved: dict[str, object]
+) -> None:
     assert "pyzmq (ipc) at 64 B." in publish.losses(publish.Figures(saved))
 
 

@@ -29,7 +29,7 @@ def _has_something_to_run(page: Path) -> bool:
     "page", [p for p in PAGES if _has_something_to_run(p)], ids=lambda page: page.stem
 )
 @pytest.mark.timeout(180)
-def test_every_snippet_of_a_page_runs_and_prints_what_the_page_says(
+def test_every_snippet_of_a_page_runs_and_prints_what_the_page_shows(
     page: Path, deployment: None, tmp_path: Path
 ) -> None:
     shown = snippets(page)

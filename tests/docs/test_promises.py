@@ -27,13 +27,13 @@ NO_TORN_FRAME = (
 )
 ACCOUNTED = (
     "test_C_091_every_sequence_is_accounted_for_once",
-    "test_W_104_late_frames_are_no_gaps_and_the_sum_holds",
+    "test_W_104_late_frames_are_not_gaps_and_the_sum_holds",
     "test_C_107_every_frame_is_received_or_counted",
 )
 IN_PLACE = ("test_C_092_arrays_and_payload_are_shared_memory_and_read_only",)
 LOAN = ("test_C_075_a_raw_loan_is_shared_memory_and_counts_when_committed",)
 RESTART = (
-    "test_a_restarted_daemon_takes_everybody_back",
+    "test_a_restarted_daemon_takes_all_clients_back",
     "test_a_killed_driver_comes_back_and_clients_go_on_without_being_restarted",
 )
 STREAM_WIDE = ("test_C_098_consumers_read_the_stream_wide_one_and_none_the_shared_one",)
@@ -99,7 +99,7 @@ PROMISES: dict[str, dict[str, tuple[str, ...]]] = {
         "reads it only where the driver assigns nothing, or the producer does not know the assigned"
         " stream": (
             "test_C_098_without_an_answer_the_shared_stream_is_read",
-            "test_W_164_a_producer_that_serves_the_shared_stream_only_is_heard_there",
+            "test_W_164_a_producer_that_serves_the_shared_stream_only_is_received_there",
         ),
         "A consumer with a rate limit can have a stream of its own": (
             "test_C_083_a_private_reader_has_its_own_publication_beside_the_wide_one",
@@ -112,7 +112,7 @@ PROMISES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "let the producer wait": ("test_C_084_a_producer_waits_for_its_consumers",),
         "each handle belongs to one thread at a time": (
-            "test_C_112_two_threads_in_one_handle_are_told",
+            "test_C_112_two_threads_in_one_handle_are_an_error",
         ),
         "a wait that is cancelled takes no frame": ASYNC,
     },

@@ -70,7 +70,7 @@ def _help_of_driver() -> set[str]:
 
 
 @pytest.mark.process
-def test_the_page_on_embedding_does_what_it_says(deployment: None, tmp_path: Path) -> None:
+def test_the_page_on_embedding_does_what_it_promises(deployment: None, tmp_path: Path) -> None:
     """C-130, C-131: a client of the library on an embedded driver."""
     page = DOCS / "how-to" / "embed-the-driver.md"
     runnable = [one for one in snippets(page) if one.language in ("python", "output")]

@@ -63,7 +63,7 @@ def test_H_270_cycles_that_can_end_are_legal_and_found_by_lint() -> None:
     assert found == [("completion-loop", "A"), ("completion-loop", "C")]
 
 
-def test_H_270_a_chain_that_ends_is_no_finding() -> None:
+def test_H_270_a_chain_that_ends_is_not_a_finding() -> None:
     class Chain(Machine):
         A = State()
         B = State()
@@ -162,7 +162,7 @@ def test_H_271_a_step_ends_after_max_steps_and_what_is_queued_stays() -> None:
     assert machine.count == 10_002
 
 
-def test_H_271_as_many_as_allowed_are_no_error() -> None:
+def test_H_271_as_many_as_allowed_are_not_an_error() -> None:
     machine = Posting(rounds=10_000)
     assert machine.dispatch("x") is HANDLED
     assert machine.count == 10_001

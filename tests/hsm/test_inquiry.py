@@ -39,7 +39,7 @@ def test_H_260_events_are_all_declared_ones_in_document_order() -> None:
 
 @pytest.mark.parametrize("foo", [0, 1])
 @pytest.mark.parametrize("leaf", ["s11", "s211"])
-def test_H_260_can_says_what_dispatch_would_find_for_all_rows_of_the_table(
+def test_H_260_can_returns_what_dispatch_would_find_for_all_rows_of_the_table(
     leaf: str, foo: int
 ) -> None:
     """H-090: handlers that decline count as able; the others agree with dispatch."""

@@ -224,7 +224,7 @@ def test_H_195_two_machines_of_a_class_in_two_threads() -> None:
     assert all(log == logs[0] for log in logs)
 
 
-def test_H_195_the_documentation_says_who_may_drive_a_machine() -> None:
+def test_H_195_the_documentation_names_the_threads_that_may_drive_a_machine() -> None:
     assert "thread" in (Machine.__doc__ or "")
 
 
@@ -358,7 +358,7 @@ def test_H_197_one_dispatch_allocates_next_to_nothing(cycle: tuple[str, ...]) ->
     assert max(peaks) < 512
 
 
-def test_H_197_a_class_that_nobody_uses_is_collected() -> None:
+def test_H_197_a_class_without_users_is_collected() -> None:
     def define() -> weakref.ref[type]:
         class Local(SixStates):
             Own = State()

@@ -495,7 +495,7 @@ def test_H_197_regions_retain_no_memory() -> None:
     assert sys.getallocatedblocks() - before < 100
 
 
-def test_H_258_a_strict_machine_knows_the_events_of_all_regions() -> None:
+def test_H_258_a_strict_machine_has_the_events_of_all_regions() -> None:
     """H-261"""
 
     class Strict(Plain, strict=True):

@@ -238,7 +238,7 @@ WRONG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("value", WRONG.values(), ids=WRONG)
-def test_H_222_what_is_no_snapshot_changes_nothing(value: Any) -> None:
+def test_H_222_a_value_that_is_not_a_snapshot_changes_nothing(value: Any) -> None:
     machine = kept("later")
     before = machine.snapshot()
     with pytest.raises(ValueError, match="no snapshot of Kept"):

@@ -229,7 +229,7 @@ def test_H_171_partial_observer_and_own_hook() -> None:
     assert Traced().observer is None
 
 
-def test_H_171_several_observers_are_told_in_order() -> None:
+def test_H_171_several_observers_are_called_in_order() -> None:
     order: list[Any] = []
 
     class Entries:
@@ -269,7 +269,7 @@ def test_H_177_tracing_changes_nothing() -> None:
         assert plain.snapshot() == observed.snapshot()
 
 
-def test_H_178_hooks_that_nobody_overrides_are_not_called() -> None:
+def test_H_178_hooks_that_are_not_overridden_are_not_called() -> None:
     machine = Traced()
     called: set[str] = set()
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_make_says_how_to_get_python_when_none_is_new_enough(tmp_path: Path) -> None:
+def test_make_prints_how_to_get_python_when_none_is_new_enough(tmp_path: Path) -> None:
     """With only tools on PATH and no Python >= 3.12, make explains and stops."""
     (tmp_path / "bin").mkdir()
     for name in ("python3.12", "python3.13", "python3.14", "python3", "python"):

@@ -1,10 +1,10 @@
 """W3C tests of `<invoke>`: machines that own other machines.
 
-The translation is the same everywhere. A child is a machine that knows its parent. An entry handler
-makes it, which starts it; the exit handler of the same state stops it (H-264). Both send to the
-queue of the parent, as `send` does. A parent takes events only from the children that it owns. A
-child that has completed is reported by the event `done.invoke`. Every event of a child carries the
-child itself, where SCXML has an id.
+The translation is the same everywhere. A child is a machine with a reference to its parent. An
+entry handler makes it, which starts it; the exit handler of the same state stops it (H-264). Both
+send to the queue of the parent, as `send` does. A parent takes events only from the children that
+it owns. A child that has completed is reported by the event `done.invoke`. Every event of a child
+carries the child itself, where SCXML has an id.
 """
 
 from __future__ import annotations
@@ -311,7 +311,7 @@ class DoneOfTheChild(One):
 
 @invokes(225)
 class TwoChildren(One):
-    """The events of two children of one class can be told apart."""
+    """The events of two children of one class are distinguished."""
 
     @on_entry(One.S0)
     def start_child(self) -> None:

@@ -24,7 +24,7 @@ def test_one_file_or_map_more_or_a_fifth_more_memory_is_growth(last: Level, comp
     assert last.growth_since(FIRST) == [complaint]
 
 
-def test_the_same_or_less_is_no_growth() -> None:
+def test_the_same_or_less_is_not_growth() -> None:
     assert FIRST.growth_since(FIRST) == []
     assert Level(6, 299, 51_000).growth_since(FIRST) == []
 

@@ -196,7 +196,7 @@ def test_nothing_survives_a_demo_that_is_killed(start):
     assert demo.leftovers() == []
 
 
-def test_a_driver_that_dies_is_a_failure_told_in_one_line(start):
+def test_a_driver_that_dies_is_a_failure_reported_in_one_line(start):
     demo = start("--duration", 20)
     demo.read_until("consumer-2: mapped")
     (driver,) = [pid for pid, command in demo.processes().items() if "driver --config" in command]

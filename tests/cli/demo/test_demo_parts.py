@@ -70,7 +70,7 @@ def test_children_are_asked_to_end_and_killed_when_they_do_not():
 
 
 @pytest.mark.process
-def test_a_child_hears_what_it_is_told_and_is_heard_on_both_streams():
+def test_a_child_gets_its_input_and_both_its_outputs_are_read():
     lines = queue.SimpleQueue()
     code = "import sys; line = input(); print('out', line); print('err', line, file=sys.stderr)"
     child = Child("echo", [sys.executable, "-c", code], lines)
@@ -267,7 +267,7 @@ def test_the_ring_is_as_long_as_memory_allows(monkeypatch, free_mib, slots):
         stage.clear()
 
 
-def test_too_little_shared_memory_is_said_before_anything_is_made(monkeypatch):
+def test_too_little_shared_memory_is_reported_before_anything_is_made(monkeypatch):
     class Status:
         f_bavail, f_frsize = 10 << 8, 4096
 

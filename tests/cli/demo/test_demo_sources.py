@@ -111,7 +111,7 @@ def test_a_video_is_its_frames(tmp_path):
     assert [round(a.mean() / 128) for a in arrays(loaded)] == [0, 1, 2]
 
 
-def test_what_does_not_fit_into_memory_is_left_out_and_said(tmp_path, monkeypatch):
+def test_frames_that_do_not_fit_into_memory_are_left_out_and_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "MAX_SOURCE_BYTES", 3000)
     np.save(tmp_path / "a.npy", picture(1, (5, 10, 100)))
     loaded = load_pictures(tmp_path / "a.npy")
@@ -221,7 +221,7 @@ def through_a_file(tmp_path):
         through_a_file,
     ],
 )
-def test_what_cannot_be_streamed_is_said_in_one_line_that_names_it(tmp_path, case):
+def test_input_that_cannot_be_streamed_is_named_in_one_line(tmp_path, case):
     path = case(tmp_path)
     with pytest.raises(InputError) as caught:
         load_pictures(path)

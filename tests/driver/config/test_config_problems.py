@@ -419,7 +419,7 @@ def test_dynamic_streams_without_a_range_are_warned_about(tmp_path: Path) -> Non
     assert "without driver.stream_id_range" in warning
 
 
-def test_D_182_a_table_that_is_no_table(tmp_path: Path) -> None:
+def test_D_182_a_table_that_is_not_a_table(tmp_path: Path) -> None:
     assert problems(tmp_path, "driver = 5\n") == ["driver: expected table"]
 
 

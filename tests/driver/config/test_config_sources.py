@@ -225,7 +225,7 @@ def test_an_override_may_be_a_value_instead_of_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["novalue", "=1", ""])
-def test_an_override_that_is_no_assignment_is_a_problem(text: str) -> None:
+def test_an_override_that_is_not_an_assignment_is_a_problem(text: str) -> None:
     with pytest.raises(ConfigError, match="--set: expected key=value"):
         parse_override(text)
 

@@ -51,7 +51,7 @@ def test_W_016_a_uid_without_an_account_is_named_by_its_number(
     assert user_name() == "uid-3999999999"
 
 
-def test_W_015_region_files_lie_where_the_layout_says(
+def test_W_015_region_files_lie_where_the_layout_has_them(
     stores: Stores, clock: SimulatedClock
 ) -> None:
     """D-110, W-015: decimal numbers without padding."""

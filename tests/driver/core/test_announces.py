@@ -94,7 +94,7 @@ def test_D_151_collection_goes_on_while_retired_epochs_are_too_young() -> None:
     assert rig.store.collected == [(STREAM, lease.epoch)]
 
 
-def test_D_152_announce_says_what_an_attach_would_be_told() -> None:
+def test_D_152_announce_has_what_an_attach_would_return() -> None:
     """D-152, W-121, W-122: stamped with this host's monotonic clock at the time of sending."""
     rig = Rig()
     rig.granted(1, Role.PRODUCER)

@@ -83,7 +83,7 @@ def asker() -> Asker:
     return Asker(Rig())
 
 
-def test_S_032_every_stream_is_told_with_what_an_attach_would_return(asker: Asker) -> None:
+def test_S_032_every_stream_is_listed_with_what_an_attach_would_return(asker: Asker) -> None:
     rig = asker.rig
     granted = rig.granted(70, Role.PRODUCER)
     answer = asker.ask()
@@ -287,7 +287,7 @@ def test_S_035_the_driver_sends_nowhere_else(asker: Asker, address: dict[str, An
 
 
 @pytest.mark.parametrize("stream_id", [0, 2**31])
-def test_S_035_an_impossible_stream_on_the_control_channel_is_told(
+def test_S_035_an_impossible_stream_on_the_control_channel_is_reported(
     asker: Asker, stream_id: int
 ) -> None:
     answer = asker.ask(response_stream_id=stream_id)
@@ -335,7 +335,7 @@ def test_S_036_more_questions_than_the_limits_are_shed(asker: Asker) -> None:
     assert asker.found(client_id=1) == [STREAM, OTHER_STREAM]
 
 
-def test_S_180_an_answer_that_nobody_takes_is_dropped_with_its_age(asker: Asker) -> None:
+def test_S_180_an_answer_that_no_client_takes_is_dropped_with_its_age(asker: Asker) -> None:
     rig = asker.rig
     rig.network.set_faults(Faults(offer_result=OfferResult.BACK_PRESSURED), transport="driver")
     assert asker.ask() is None
@@ -347,7 +347,7 @@ def test_S_180_an_answer_that_nobody_takes_is_dropped_with_its_age(asker: Asker)
     assert rig.heard(DiscoveryResponse) == []
 
 
-def test_S_046_the_driver_knows_the_clients_that_have_leases_by_name(asker: Asker) -> None:
+def test_S_046_the_driver_has_the_names_of_clients_with_leases(asker: Asker) -> None:
     rig = asker.rig
     rig.granted(70, Role.PRODUCER)
     asker.send(ClientName("camera.py", 4711, "robot").announce(70))

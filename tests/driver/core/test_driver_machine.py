@@ -332,7 +332,7 @@ def without_epochs(log: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("state", STATES)
-def test_D_020_every_state_takes_every_event_as_the_table_says(state: str, event: str) -> None:
+def test_D_020_every_state_takes_every_event_as_in_the_table(state: str, event: str) -> None:
     """D-020, D-023, D-050, S-030"""
     scene = Scene(state)
     machine, recorder = scene.machine, scene.recorder

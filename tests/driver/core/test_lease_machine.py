@@ -94,9 +94,7 @@ def make(
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("state", STATES)
-def test_D_040_every_state_takes_every_event_as_the_table_says(
-    state: str, event: LeaseEvent
-) -> None:
+def test_D_040_every_state_takes_every_event_as_in_the_table(state: str, event: LeaseEvent) -> None:
     recorder = Recorder()
     lease, stream = make(recorder, state)
     arg = stream if event is LeaseEvent.ATTACH_OK else EVENTS[event]
@@ -182,7 +180,7 @@ def test_end_releases_node_id_and_private_streams() -> None:
     assert recorder.services.node_ids.active == frozenset()
 
 
-def test_D_042_closing_an_active_lease_says_nothing() -> None:
+def test_D_042_closing_an_active_lease_sends_nothing() -> None:
     recorder = Recorder()
     lease, _ = make(recorder, ACTIVE)
     lease.dispatch(LeaseEvent.CLOSE)

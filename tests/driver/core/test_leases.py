@@ -115,7 +115,7 @@ def foreign(lease_id: int) -> ShmLeaseKeepalive:
     return ShmLeaseKeepalive(lease_id, STREAM, 9, Role.PRODUCER, 0)
 
 
-def test_D_084_client_of_an_earlier_driver_is_told_once() -> None:
+def test_D_084_client_of_an_earlier_driver_gets_one_notice() -> None:
     """D-084, D-102, D-186"""
     rig = Rig()
     for _ in range(3):
@@ -272,7 +272,7 @@ def test_D_087_endless_flood_delays_expiry_by_no_more_than_another_lease() -> No
     assert rig.clock.monotonic_ns() > granted_ns + 2 * LEASE_NS
 
 
-def test_D_089_revoking_by_hand_tells_the_client_and_ends_the_lease() -> None:
+def test_D_089_revoking_by_hand_notifies_the_client_and_ends_the_lease() -> None:
     rig = Rig()
     lease = rig.granted(1)
     assert rig.driver.revoke_lease(lease.lease_id, "make room")

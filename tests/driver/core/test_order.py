@@ -95,7 +95,7 @@ def test_D_090_producer_end_without_provisioning_announces_nothing() -> None:
     assert said(rig, heard) == [LeaseRevokeReason.DETACHED, ShmDetachResponse]
 
 
-def test_D_090_shutdown_announces_once_more_and_says_goodbye() -> None:
+def test_D_090_shutdown_announces_once_more_and_sends_its_notice() -> None:
     """D-090, D-141, D-150"""
     rig = Rig()
     rig.granted(1)
@@ -128,7 +128,7 @@ def test_D_017_ends_and_announces_go_by_ascending_id() -> None:
     assert [a.stream_id for a in rig.heard(ShmPoolAnnounce, heard)][:3] == [7, 19, 30]
 
 
-def test_D_017_the_same_seed_says_the_same_bytes() -> None:
+def test_D_017_the_same_seed_sends_the_same_bytes() -> None:
     """D-017, D-004"""
 
     def session() -> list[Any]:
@@ -180,7 +180,7 @@ def test_D_091_other_streams_do_not_wait_for_the_notice() -> None:
     assert {a.stream_id for a in rig.heard(ShmPoolAnnounce, heard)} == {OTHER_STREAM}
 
 
-def test_D_091_on_one_stream_everything_stays_in_the_order_it_was_said() -> None:
+def test_D_091_on_one_stream_everything_stays_in_the_order_of_sending() -> None:
     rig = Rig()
     lease = rig.granted(1, Role.PRODUCER)
     rig.network.set_faults(BLOCKED, transport="driver")

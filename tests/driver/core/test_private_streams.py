@@ -48,7 +48,7 @@ def given_to(config: ConsumerConfig | None) -> tuple[str, int, str, int]:
     )
 
 
-def test_D_166_only_the_consumer_of_the_stream_is_heard() -> None:
+def test_D_166_only_the_consumer_of_the_stream_counts() -> None:
     rig = make_rig()
     assert ask(rig, REQUESTED, REQUESTED) is None  # before its attach
     lease = rig.granted(1)
@@ -150,7 +150,7 @@ def test_D_168_channel_and_number_must_be_usable(channel: str, number: int, gran
     ("asked", "told"),
     [(Mode.STREAM, Mode.STREAM), (Mode.RATE_LIMITED, Mode.RATE_LIMITED), (0, Mode.STREAM)],
 )
-def test_D_169_config_says_shm_and_the_mode_asked_for(asked: int, told: Mode) -> None:
+def test_D_169_config_has_shm_and_the_mode_asked_for(asked: int, told: Mode) -> None:
     rig = make_rig()
     rig.granted(1)
     config = ask(rig, REQUESTED, REQUESTED, mode=asked)
@@ -215,7 +215,7 @@ def test_D_168_a_producer_is_sent_the_streams_of_its_consumers_before_its_grant(
     assert isinstance(grant, ShmAttachResponse)
 
 
-def test_D_168_without_a_range_the_wide_stream_is_declined_and_no_producer_hears_of_it() -> None:
+def test_D_168_without_a_range_the_wide_stream_is_declined_and_no_producer_gets_a_message() -> None:
     rig = make_rig(descriptor_stream_id_range=None)
     rig.granted(1)
     assert given_to(ask(rig, WIDE, ABSENT[0])) == DECLINED

@@ -254,7 +254,7 @@ def test_D_174_answers_with_fresh_ones_before_them_do_not_get_lost() -> None:
     assert bench.posted == [(DriverEvent.REVOKE_LEASE, Revocation(6, UNDELIVERABLE))]
 
 
-def test_announce_to_nobody_in_a_shared_queue_is_dropped_and_does_not_block() -> None:
+def test_announce_without_a_subscriber_in_a_shared_queue_is_dropped_and_does_not_block() -> None:
     """D-171, D-172"""
     bench = Bench(shared=True)
     bench.control.accepts = 0
@@ -321,7 +321,7 @@ def test_D_176_a_stop_with_a_blocked_publication_ends() -> None:
     assert rig.metrics["shutdown_flush_drops"] >= 1
 
 
-def test_D_176_what_the_driver_has_not_heard_of_itself_does_not_block_its_goodbye() -> None:
+def test_D_176_an_echo_that_has_not_arrived_does_not_block_the_last_notice() -> None:
     rig = Rig(
         make_config(driver={"control_channel": "aeron:ipc?term-length=64k", "fragment_limit": 2})
     )
@@ -382,7 +382,7 @@ def test_D_066_attaches_are_shed_while_answers_cannot_be_delivered() -> None:
     assert rig.metrics["attach_response_drops"] == 0
 
 
-def test_D_177_nothing_is_said_on_the_qos_stream() -> None:
+def test_D_177_nothing_is_sent_on_the_qos_stream() -> None:
     rig = Rig(make_config(driver={"descriptor_stream_id_range": IdRange(31000, 31009)}))
     qos = rig.client.add_subscription("aeron:ipc?term-length=4m", 1200)
     rig.granted(1)

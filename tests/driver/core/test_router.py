@@ -478,7 +478,7 @@ def other_announce(stream_id: int, epoch: int) -> ShmPoolAnnounce:
     return ShmPoolAnnounce(stream_id, 1, epoch, 5, ClockDomain.MONOTONIC, 1, 8, 256, (pool,), uri)
 
 
-def test_D_006_announce_of_another_driver_is_counted_and_said_once(
+def test_D_006_announce_of_another_driver_is_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """D-006, D-186"""
@@ -623,7 +623,7 @@ def test_D_002_driver_uses_sessions_of_its_own() -> None:
     assert rig.mouth.session_id not in sessions
 
 
-def test_unknown_shutdown_is_heard_by_nobody() -> None:
+def test_unknown_shutdown_has_no_effect() -> None:
     """D-062"""
     rig = Rig()
     rig.say(ShmDriverShutdown(1, ShutdownReason.ERROR))

@@ -171,7 +171,7 @@ def test_D_140_tokens_are_shown_nowhere(caplog: pytest.LogCaptureFixture) -> Non
     assert "wrong guess" not in caplog.text
 
 
-def test_D_141_signals_give_normal_and_requests_what_they_say() -> None:
+def test_D_141_signals_give_normal_and_requests_their_own_reason() -> None:
     for arguments, expected in (
         ((), (ShutdownReason.NORMAL, "")),
         ((ShutdownReason.ERROR, "fire"), (ShutdownReason.ERROR, "fire")),
@@ -396,7 +396,7 @@ def test_attach_between_stop_and_close_is_refused() -> None:
     assert rig.heard(ShmAttachResponse)[-1].error_message == "driver draining"
 
 
-def test_a_broken_machine_is_said_and_still_closes() -> None:
+def test_a_broken_machine_is_logged_and_still_closes() -> None:
     """D-064"""
     rig = Rig()
 

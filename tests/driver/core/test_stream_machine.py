@@ -170,7 +170,7 @@ def data(stream: StreamLifecycle) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("state", STATES)
-def test_D_030_every_state_takes_every_event_as_the_table_says(state: str, event: str) -> None:
+def test_D_030_every_state_takes_every_event_as_in_the_table(state: str, event: str) -> None:
     """D-030, D-032, D-033"""
     recorder = Recorder()
     stream = make(recorder, state)

@@ -200,7 +200,7 @@ def test_a_plain_command_line_means_what_typer_reads(
 
 
 @pytest.mark.parametrize("line", NOT_PLAIN)
-def test_whatever_else_is_said_to_the_driver_is_left_to_typer(line: str) -> None:
+def test_all_other_arguments_of_the_driver_are_left_to_typer(line: str) -> None:
     assert command.plain_command(line.split()) is None
 
 
@@ -210,6 +210,6 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert result.stdout == f"tensor-pool {importlib.metadata.version('aeron-tensor-pool')}\n"
 
 
-def test_the_command_without_arguments_says_what_there_is() -> None:
+def test_the_command_without_arguments_lists_the_commands() -> None:
     result = runner.invoke(app, [])
     assert "driver" in result.output

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.process
 QUICK = {"policies.announce_period_ms": 50, "policies.lease_keepalive_interval_ms": 100}
 
 
-def test_D_192_one_line_on_stdout_says_that_the_driver_is_ready(daemons: Daemons) -> None:
+def test_D_192_one_line_on_stdout_when_the_driver_is_ready(daemons: Daemons) -> None:
     """D-192, D-194: and logs are JSON lines, one for each transition."""
     daemon = daemons.start(settings={"driver.instance_id": "lab-7"}).ready()
     client = daemons.client(daemon)
@@ -273,7 +273,7 @@ def test_a_full_file_system_degrades_the_driver_until_there_is_space(
     assert daemon.stop() == 0
 
 
-def test_D_119_memory_that_cannot_be_locked_is_told(daemons: Daemons) -> None:
+def test_D_119_memory_that_cannot_be_locked_is_reported(daemons: Daemons) -> None:
     """D-119: RLIMIT_MEMLOCK = 0, also without the capability that lifts it."""
 
     def forbid_locking() -> None:
@@ -298,7 +298,7 @@ def test_D_119_memory_that_cannot_be_locked_is_told(daemons: Daemons) -> None:
     assert "mlock failed" in at_startup.stderr
 
 
-def test_systemd_is_told_when_the_driver_is_ready_lives_and_stops(
+def test_systemd_is_notified_when_the_driver_is_ready_lives_and_stops(
     daemons: Daemons, tmp_path: Path
 ) -> None:
     """Issue: readiness and watchdog notices when NOTIFY_SOCKET is set."""

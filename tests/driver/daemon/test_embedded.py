@@ -98,7 +98,7 @@ def test_a_range_that_is_a_tuple_is_refused_with_the_remedy() -> None:
         DriverTable(stream_id_range=(1, 9))  # type: ignore[arg-type]
 
 
-def test_D_004_daemon_and_embedded_driver_say_the_same(
+def test_D_004_daemon_and_embedded_driver_send_the_same(
     config: DriverConfig, daemons: Daemons, clients: list[HandClient]
 ) -> None:
     """D-004, C-130: threaded too. No periodic announce falls into the session."""
@@ -199,7 +199,7 @@ def test_D_142_a_close_waits_for_clients_and_a_hard_one_does_not(
             call()
 
 
-def test_a_requested_shutdown_leaves_a_driver_that_says_so(config: DriverConfig) -> None:
+def test_a_requested_shutdown_leaves_a_driver_that_reports_it(config: DriverConfig) -> None:
     """D-141."""
     driver = EmbeddedDriver(config)
     assert driver.is_running
@@ -297,7 +297,7 @@ def test_D_100_a_failed_start_leaves_nothing_open(config: DriverConfig) -> None:
     EmbeddedDriver(other).close()
 
 
-def test_a_missing_media_driver_is_said(config: DriverConfig) -> None:
+def test_a_missing_media_driver_is_reported(config: DriverConfig) -> None:
     """D-182."""
     table = msgspec.structs.replace(
         config.driver, aeron_dir=unique_aeron_dir(), media_driver="external"

@@ -129,7 +129,7 @@ with connect(attach_timeout=5) as pool, pool.producer(10000) as camera:
     assert answer["status"] == 0
 
 
-def test_a_container_with_little_shared_memory_is_told_what_to_set() -> None:
+def test_a_container_with_little_shared_memory_gets_the_setting_as_a_remedy() -> None:
     """64 MiB is Docker's default: the driver starts, and a client reads the remedy."""
     answer = result_of(
         "64m",

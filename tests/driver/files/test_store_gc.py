@@ -155,7 +155,7 @@ def test_D_127_directories_with_other_names_are_left_alone(
     assert not (namespace_dir(stores.base_dir) / "10000" / "1").exists()
 
 
-def test_D_124_a_link_is_no_epoch_directory(
+def test_D_124_a_link_is_not_an_epoch_directory(
     stores: Stores, clock: SimulatedClock, tmp_path: Path, dead: int
 ) -> None:
     """D-124, D-127: neither as an epoch nor as a stream."""
@@ -171,7 +171,7 @@ def test_D_124_a_link_is_no_epoch_directory(
 
 
 @pytest.mark.parametrize("stamp", [0, 2**63], ids=["never stamped", "stamped in another boot"])
-def test_D_125_without_a_usable_stamp_the_directory_tells_the_age(
+def test_D_125_without_a_usable_stamp_the_directory_has_the_age(
     stores: Stores, clock: SimulatedClock, dead: int, stamp: int
 ) -> None:
     wall = clock.realtime_ns()
@@ -301,7 +301,7 @@ def test_D_127_one_obstacle_does_not_keep_other_epochs_from_being_collected(
     assert [epochs(stores.base_dir, s) for s in (10, 20, 30)] == [[3], [1, 3], [3]]
 
 
-def test_D_127_what_disappears_meanwhile_is_no_error(
+def test_D_127_a_file_that_disappears_meanwhile_is_not_an_error(
     stores: Stores, clock: SimulatedClock, dead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = plant_epoch(stores.base_dir, 10000, 1, pid=dead, activity_ns=old(clock))
@@ -413,7 +413,7 @@ def test_D_095_the_highest_epoch_is_the_highest_directory(
     assert store.highest_epoch(10000) == 2**62 + 1
 
 
-def test_whether_a_process_lives_is_told_without_harm() -> None:
+def test_a_process_is_found_alive_without_harm() -> None:
     """W-018: also of numbers that no process can have."""
     assert process_is_alive(os.getpid())
     assert process_is_alive(1)

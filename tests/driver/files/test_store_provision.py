@@ -296,7 +296,7 @@ def test_D_114_a_magic_is_never_seen_with_wrong_fields(
 
 
 @pytest.mark.parametrize("reuse", [False, True])
-def test_D_121_what_is_no_regular_file_is_refused(stores: Stores, reuse: bool) -> None:
+def test_D_121_a_file_that_is_not_regular_is_refused(stores: Stores, reuse: bool) -> None:
     store = stores.open(policies={"reuse_existing_shm": reuse})
     epoch_dir = namespace_dir(stores) / "10000" / "7"
     epoch_dir.mkdir(parents=True)
@@ -569,7 +569,7 @@ def test_deleted_files_do_not_hurt_the_driver(stores: Stores) -> None:
     store.refresh_activity(10000, 8, 6)
 
 
-def test_D_113_lack_of_space_is_told_in_bytes_and_leaves_nothing(
+def test_D_113_lack_of_space_is_reported_in_bytes_and_leaves_nothing(
     stores: Stores, small_tmpfs: Callable[[int], Path]
 ) -> None:
     """D-113."""

@@ -216,7 +216,7 @@ def test_the_index_names_the_pages(report: DriverReport) -> None:
     assert "/status.json" in text
 
 
-def test_an_address_in_use_is_said(free_port: int) -> None:
+def test_an_address_in_use_is_reported(free_port: int) -> None:
     with listen(f"127.0.0.1:{free_port}"), pytest.raises(HttpUnavailableError, match="in use"):
         listen(f"127.0.0.1:{free_port}")
 

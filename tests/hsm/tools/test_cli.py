@@ -24,7 +24,7 @@ def test_diagram_prints_each_format(format_: str, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == render(Everything, format_)  # type: ignore[arg-type]
 
 
-def test_diagram_is_mermaid_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+def test_diagram_is_mermaid_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagram", EVERYTHING]) == 0
     assert capsys.readouterr().out == render(Everything, "mermaid")
 
@@ -57,7 +57,7 @@ def test_scxml_is_exported_and_imported(tmp_path: Path, capsys: pytest.CaptureFi
         (["scxml", "import", "no-such-file.scxml"], "no-such-file.scxml"),
     ],
 )
-def test_what_cannot_be_done_is_said_without_a_traceback(
+def test_failures_are_reported_without_a_traceback(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2

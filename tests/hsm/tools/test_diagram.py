@@ -85,7 +85,7 @@ def test_a_box_lists_entry_exit_internal_events_and_deferrals(outline: Outline) 
     assert outline.root.lines == ("exit of any other state / leave",)
 
 
-def test_final_and_terminate_are_told_apart(outline: Outline) -> None:
+def test_final_and_terminate_are_distinguished(outline: Outline) -> None:
     assert outline.node("Done").kind == "final"
     assert outline.node("Dead").kind == "terminate"
     assert outline.node("Empty").kind == "composite"
@@ -162,7 +162,7 @@ def test_svg_is_a_picture_that_names_its_source() -> None:
     assert any("resume" in str(text) for text in texts)
 
 
-def test_without_graphviz_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_graphviz_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(RendererMissingError, match="pip install graphviz-pure"):
         render(Everything, "svg")
@@ -184,7 +184,7 @@ def test_an_unknown_format_is_refused() -> None:
         render(Everything, "gif")  # type: ignore[arg-type]
 
 
-def test_names_that_are_no_plain_words_are_drawn() -> None:
+def test_names_that_are_not_plain_words_are_drawn() -> None:
     class Odd(Machine):
         a = State('<"end">: \\ & more')
         b = State("end")

@@ -25,7 +25,7 @@ def _load(path: Path) -> ModuleType:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_snippet_of_a_page_runs_and_prints_what_the_page_says(
+def test_every_snippet_of_a_page_runs_and_prints_what_the_page_shows(
     page: Path, tmp_path: Path
 ) -> None:
     runnable = [s for s in snippets(page) if s.language in ("python", "output", "console")]

@@ -169,7 +169,7 @@ def test_pongs_keep_the_connection_and_three_silent_pings_lose_it(
     assert client.current is client.Lost
 
 
-def test_closing_says_goodbye_and_one_may_connect_again(
+def test_closing_sends_the_last_message_and_one_may_connect_again(
     client: HandshakeClient, sent: list[Message]
 ) -> None:
     client.receive(Welcome(1, 4))

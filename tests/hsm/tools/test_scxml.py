@@ -508,7 +508,7 @@ def test_import_leaves_the_given_functions_as_they_are() -> None:
     second().dispatch("brick")
 
 
-def test_states_may_have_names_that_are_no_attribute_names() -> None:
+def test_states_may_have_names_that_are_not_attribute_names() -> None:
     imported = import_scxml(
         _with("<state id='dispatch'><transition event='x' target='a-b'/></state><state id='a-b'/>")
     )

@@ -290,7 +290,7 @@ def test_faulthandler_and_the_guard_work_together(file: Path, when: str) -> None
 
 
 @pytest.mark.process
-def test_a_sigbus_sent_by_somebody_keeps_its_default(file: Path) -> None:
+def test_a_sigbus_sent_by_a_process_keeps_its_default(file: Path) -> None:
     script = f"""
         import os, signal
         from pathlib import Path

@@ -246,7 +246,7 @@ def test_W_045_required_huge_pages_on_a_normal_file_system(good: Path, base: Pat
     assert by_uri.seen == "not on a huge page file system"
 
 
-def test_W_045_a_file_system_that_cannot_be_told_is_refused(
+def test_W_045_a_file_system_that_cannot_be_determined_is_refused(
     good: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(fd: int) -> tuple[int, int]:
@@ -285,7 +285,7 @@ def test_W_045_the_mount_is_hugetlbfs_with_a_page_size(
     assert opened.map_bytes == 2 << 20, "W-046: mappings of huge pages have whole pages"
 
 
-def test_W_045_the_real_file_system_is_told_by_its_magic(base: Path) -> None:
+def test_W_045_the_real_file_system_is_recognised_by_its_magic(base: Path) -> None:
     fd = os.open(base, os.O_RDONLY)
     try:
         magic, block_bytes = libc.filesystem_of(fd)

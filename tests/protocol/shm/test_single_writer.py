@@ -134,7 +134,7 @@ def test_only_the_newest_epoch_counts_and_its_number_not_its_name_decides(base: 
     require(base, now_ns=2 * SECOND)
 
 
-def test_what_is_missing_or_unreadable_is_no_objection(base: Path) -> None:
+def test_a_missing_or_unreadable_region_is_not_an_objection(base: Path) -> None:
     """W-213"""
     require(base / "nowhere", now_ns=SECOND)
     require(base, now_ns=SECOND)
@@ -165,7 +165,7 @@ def test_a_stream_directory_behind_a_link_is_not_looked_into(base: Path) -> None
 
 
 @pytest.mark.parametrize("pid", [0, 2**64 - 1], ids=["none", "impossible"])
-def test_a_pid_that_cannot_live_is_no_objection(base: Path, pid: int) -> None:
+def test_a_pid_that_cannot_live_is_not_an_objection(base: Path, pid: int) -> None:
     """W-213"""
     create_stream(base, now_ns=SECOND, pid=pid).close()
     require(base, now_ns=SECOND)

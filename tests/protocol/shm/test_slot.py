@@ -78,7 +78,7 @@ def test_W_061_nothing_of_an_earlier_frame_is_left() -> None:
     assert written(slot)[8:] == V7[8:]
 
 
-def test_slots_and_payloads_lie_where_the_format_says() -> None:
+def test_slots_and_payloads_lie_where_the_format_has_them() -> None:
     """W-010, W-050, W-090."""
     assert SLOT_IMAGE.size == 248
     assert HEADER_IMAGE_BYTES == 196

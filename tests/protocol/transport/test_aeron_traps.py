@@ -62,7 +62,7 @@ def until(condition, seconds=20.0):
         time.sleep(0.002)
 
 
-def test_a_killed_media_driver_is_told_and_does_not_end_the_process():
+def test_a_killed_media_driver_is_reported_and_does_not_end_the_process():
     """Trap 1. The bare binding calls exit(1) here."""
     out = run(
         """
@@ -96,7 +96,7 @@ def test_a_killed_media_driver_is_told_and_does_not_end_the_process():
     assert out == ["alive", "False"]
 
 
-def test_a_media_driver_that_is_shut_down_is_told():
+def test_a_media_driver_that_is_shut_down_is_reported():
     out = run(
         """
         driver = MediaDriverProcess()
@@ -136,7 +136,7 @@ def test_a_stall_longer_than_the_liveness_timeout_does_not_end_the_process():
     assert (process.returncode, out) == (0, "alive\n"), err
 
 
-def test_no_media_driver_is_said_at_once_with_what_to_do(tmp_path):
+def test_no_media_driver_is_reported_at_once_with_a_remedy(tmp_path):
     with pytest.raises(TransportError, match=r"no media driver is running in .*; start the"):
         AeronTransport.connect(str(tmp_path / "none"))
 
@@ -343,6 +343,6 @@ def test_a_media_driver_process_ends_with_its_owner():
     owner.communicate()
 
 
-def test_a_media_driver_process_that_cannot_start_says_why(media_driver):
+def test_a_media_driver_process_that_cannot_start_prints_why(media_driver):
     with pytest.raises(TransportError, match="already active"):
         MediaDriverProcess(media_driver.directory)

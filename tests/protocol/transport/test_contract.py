@@ -25,7 +25,7 @@ def test_bytearrays_and_empty_messages_travel_too(world):
     assert world.receive(subscription, 2) == [b"first", b""]
 
 
-def test_W_003_each_publisher_is_heard_in_order(world):
+def test_W_003_each_publisher_is_received_in_order(world):
     subscription = world.transport("receiver").add_subscription(world.channel, world.stream_id)
     publications = [
         world.transport(name).add_publication(world.channel, world.stream_id) for name in "ab"
@@ -39,7 +39,7 @@ def test_W_003_each_publisher_is_heard_in_order(world):
         assert [m[1] for m in received if m[0] == name] == list(range(50))
 
 
-def test_W_004_without_a_subscriber_an_offer_says_not_connected(world):
+def test_W_004_without_a_subscriber_an_offer_returns_not_connected(world):
     publication = world.transport("sender").add_publication(world.channel, world.stream_id)
     assert publication.offer(b"x") is OfferResult.NOT_CONNECTED
     assert not publication.is_connected

@@ -120,7 +120,7 @@ def test_what_is_not_a_directory_is_left_alone(directory, tmp_path, kind):
     os.unlink(directory)
 
 
-def test_a_directory_that_somebody_else_has_put_in_our_place_is_not_removed(directory):
+def test_a_directory_of_another_process_in_our_place_is_not_removed(directory):
     driver = EmbeddedMediaDriver(directory)
     moved = directory + "-moved"
     os.rename(directory, moved)

@@ -69,7 +69,7 @@ EVERYTHING = Faults(
 )
 
 
-def test_the_same_seed_tells_the_same_story_byte_for_byte():
+def test_the_same_seed_gives_the_same_run_byte_for_byte():
     assert story(7, EVERYTHING) == story(7, EVERYTHING)
     assert story(7, EVERYTHING) != story(8, EVERYTHING)
 
@@ -142,7 +142,7 @@ def test_W_003_reordering_mixes_publishers_but_never_one_publishers_messages(net
         stale_fragments=st.booleans(),
     ),
 )
-def test_W_003_under_any_faults_one_publisher_is_heard_in_order(seed, faults):
+def test_W_003_under_any_faults_one_publisher_is_received_in_order(seed, faults):
     journal = story(seed, faults)
     accepted = {(event.session_id, event.message) for event in journal if event.kind == "accepted"}
     heard = {}
@@ -279,7 +279,7 @@ def test_a_killed_process_can_start_again_under_its_name(network, clock):
     assert drain(subscription) == [b"back"]
 
 
-def test_the_loss_of_the_media_driver_closes_every_transport_and_says_so(network):
+def test_the_loss_of_the_media_driver_closes_every_transport_and_is_reported(network):
     publication, subscription = pair(network)
     network.lose_media_driver()
     for transport in (publication.transport, subscription.transport):

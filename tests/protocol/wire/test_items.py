@@ -189,7 +189,7 @@ def test_M_032_a_sender_refuses_text_that_is_not_ascii() -> None:
     assert wire.decode(wire.encode(message)) == message
 
 
-def test_M_033_var_data_before_the_wanted_item_is_stepped_over() -> None:
+def test_M_033_var_data_before_the_requested_item_is_stepped_over() -> None:
     message = SAMPLES[wire.ConsumerHello]
     decoded = wire.decode(wire.encode(message))
     assert isinstance(decoded, wire.ConsumerHello)
@@ -354,7 +354,7 @@ def test_M_043_raw_enums_that_are_listed_are_still_enums() -> None:
     assert hello.supports_shm is True
 
 
-def test_M_061_dtype_12_is_no_member() -> None:
+def test_M_061_dtype_12_is_not_a_member() -> None:
     """M-061: retired; a reader of a slot has to drop it as unknown."""
     assert 12 not in {member.value for member in wire.Dtype}
     raw = bytearray(184)

@@ -103,7 +103,7 @@ def test_M_050_row_5_the_block_runs_past_the_buffer(name: str) -> None:
 
 
 @ALL
-def test_M_050_row_6_the_block_is_smaller_than_the_schema_says(name: str) -> None:
+def test_M_050_row_6_the_block_is_smaller_than_in_the_schema(name: str) -> None:
     for smaller in (0, block_length(name) - 1):
         raw = with_header(sample(name), block_length=smaller)
         assert rejection(raw) is WireProblem.MALFORMED
@@ -122,7 +122,7 @@ GROUPED = {"ShmPoolAnnounce": (35, 10), "ShmAttachResponse": (54, 10), "DataSour
 
 
 @pytest.mark.parametrize(("name", "shape"), GROUPED.items())
-def test_M_050_row_8_group_entries_smaller_than_the_schema_says(
+def test_M_050_row_8_group_entries_smaller_than_in_the_schema(
     name: str, shape: tuple[int, int]
 ) -> None:
     block, entry = shape

@@ -44,7 +44,7 @@ def test_M_100_an_announce_names_at_least_one_pool() -> None:
         ({"payload_pools": (wire.PayloadPool(1, 4, 64, URI),)}, "pool 1 has 4 slots"),
     ],
 )
-def test_M_100_an_announce_says_what_receivers_need(changes: dict[str, Any], text: str) -> None:
+def test_M_100_an_announce_has_what_receivers_need(changes: dict[str, Any], text: str) -> None:
     refuse(change(ANNOUNCE, **changes), text)
 
 
@@ -205,7 +205,7 @@ def test_M_204_an_error_message_always_goes_out() -> None:
         {"payload_pools": (wire.PayloadPool(1, 8, 4096, ""),)},
     ],
 )
-def test_M_220_an_ok_response_says_everything(changes: dict[str, Any]) -> None:
+def test_M_220_an_ok_response_has_everything(changes: dict[str, Any]) -> None:
     refuse(change(RESPONSE, **changes), "ShmAttachResponse")
 
 
@@ -224,7 +224,7 @@ def test_M_221_a_refusal_carries_no_regions(code: wire.ResponseCode) -> None:
     refuse(change(refusal, header_region_uri=URI), "refusal")
 
 
-def test_M_222_an_unknown_code_is_rejected_but_tells_whose_response_it_was() -> None:
+def test_M_222_an_unknown_code_is_rejected_but_names_the_request() -> None:
     raw = bytearray(wire.encode(RESPONSE))
     raw[16:20] = (9).to_bytes(4, "little")
     with pytest.raises(wire.WireError) as caught:

@@ -141,7 +141,7 @@ async def next_event(events: AsyncIterator[bytes], kind: str) -> dict[str, Any]:
     raise AssertionError(f"no {kind} came")
 
 
-def test_a_page_first_hears_what_happened_before_it_came() -> None:
+def test_a_page_first_gets_the_events_from_before_it_came() -> None:
     async def scenario() -> None:
         scene = Scene(report_of())
         note(scene.feed, "earlier")
@@ -202,7 +202,7 @@ def test_a_report_that_costs_the_loop_much_is_asked_for_less_often(
     run(scenario())
 
 
-def test_a_page_that_does_not_keep_up_is_let_go_and_holds_up_nobody(
+def test_a_page_that_does_not_keep_up_is_let_go_and_holds_up_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hub_module, "_BACKLOG", 8)
@@ -258,7 +258,7 @@ def test_a_driver_that_stops_is_not_kept_by_the_viewer(state: str) -> None:
     run(scenario())
 
 
-def test_a_loop_that_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_that_hangs_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "_PATIENCE_S", 0.001)
 
     async def scenario() -> None:

@@ -30,7 +30,7 @@ def last_number(feed: TransitionFeed) -> int:
     return feed.since(0)[-1].number
 
 
-def test_a_grant_and_its_end_by_silence_are_told_with_the_epochs(feed: TransitionFeed) -> None:
+def test_a_grant_and_its_end_by_silence_are_shown_with_the_epochs(feed: TransitionFeed) -> None:
     rig = Rig(observer=feed)
     started = last_number(feed)
     answer = rig.granted(7, Role.PRODUCER)
@@ -66,7 +66,7 @@ def test_a_grant_and_its_end_by_silence_are_told_with_the_epochs(feed: Transitio
     ]
 
 
-def test_returned_and_revoked_leases_are_told_apart(feed: TransitionFeed) -> None:
+def test_returned_and_revoked_leases_differ(feed: TransitionFeed) -> None:
     rig = Rig(observer=feed)
     rig.granted(1, Role.PRODUCER)
     returned, revoked = rig.granted(2), rig.granted(3)
@@ -80,7 +80,7 @@ def test_returned_and_revoked_leases_are_told_apart(feed: TransitionFeed) -> Non
     ]
 
 
-def test_a_refusal_is_told_with_its_reason_and_nothing_else_of_the_attempt(
+def test_a_refusal_is_shown_with_its_reason_and_nothing_else_of_the_attempt(
     feed: TransitionFeed,
 ) -> None:
     rig = Rig(observer=feed)
@@ -92,7 +92,7 @@ def test_a_refusal_is_told_with_its_reason_and_nothing_else_of_the_attempt(
     ]
 
 
-def test_keepalives_and_ticks_are_not_told(feed: TransitionFeed) -> None:
+def test_keepalives_and_ticks_are_not_shown(feed: TransitionFeed) -> None:
     rig = Rig(observer=feed)
     lease = rig.granted(1, Role.PRODUCER)
     before = last_number(feed)
@@ -103,7 +103,7 @@ def test_keepalives_and_ticks_are_not_told(feed: TransitionFeed) -> None:
     assert feed.since(before) == []
 
 
-def test_the_driver_itself_is_told_until_it_stops(feed: TransitionFeed) -> None:
+def test_the_driver_itself_is_shown_until_it_stops(feed: TransitionFeed) -> None:
     rig = Rig(observer=feed)
     rig.driver.close()
     assert [text for kind, machine, text in told(feed) if machine == "driver"] == [
@@ -148,7 +148,7 @@ def test_the_feed_can_be_read_while_it_is_written(feed: TransitionFeed) -> None:
     assert errors == []
 
 
-def test_the_log_and_the_page_are_told_alike(
+def test_the_log_and_the_page_get_the_same(
     feed: TransitionFeed, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

@@ -74,7 +74,7 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
     assert hosts == {f"127.0.0.1:{site.port}"}
 
 
-def test_frames_are_looked_at_only_while_somebody_looks(
+def test_frames_are_read_only_while_a_page_shows_them(
     browser: Browser, site: Site, eventually: Callable[..., None]
 ) -> None:
     site.start_client("producer")

@@ -63,7 +63,7 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/static/page.js", "/static/none", "/none", "/frames"])
-def test_browsers_are_told_to_keep_the_page_to_itself(path: str) -> None:
+def test_browsers_are_asked_to_keep_the_page_to_itself(path: str) -> None:
     headers = client().get(path).headers
     policy = dict(
         directive.strip().split(" ", 1)
@@ -152,7 +152,7 @@ def test_too_many_pages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_the_kernel_knows_whose_connection_it_is(
+def test_the_kernel_has_the_owner_of_a_connection(
     monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -130,7 +130,7 @@ ECHO = "for line in sys.stdin: print(json.dumps({'got': json.loads(line)}), flus
 
 
 @pytest.mark.process
-def test_the_process_is_told_its_configuration_and_the_streams(
+def test_the_process_gets_its_configuration_and_the_streams(
     stand_in: Callable[[str], None],
 ) -> None:
     stand_in(ECHO)
@@ -160,7 +160,7 @@ def test_a_process_that_does_not_end_is_killed(
 
 
 @pytest.mark.process
-def test_a_process_that_cannot_be_started_is_said_and_tried_again(
+def test_a_process_that_cannot_be_started_is_reported_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(viewer_process, "_RESTART_S", 0.0)
