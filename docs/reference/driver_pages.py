@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tensor_pool.driver.config.keys import SETTINGS, Setting
+from tensor_pool.driver.http.prometheus import STREAM_METRICS
 from tensor_pool.driver.runtime.metrics import GAUGES, METRIC_HELP, METRIC_NAMES
 
 TYPES = {
@@ -107,13 +108,28 @@ With `driver.http_address = "127.0.0.1:9464"` the driver serves
   names. Lease ids and epochs are strings there, since they do not fit into a double.
 
 The address must be a loopback one, and only requests that name a loopback host are answered. The
-pages need the `http` extra: `pip install -e '.[http]'` in a clone. Nothing is computed without
-a request. If the driver's loop does not answer within 2 s, the pages answer 503.
+pages need the `http` extra: `pip install -e '.[http]'` in a clone. The driver's own figures are
+computed on request only. If the driver's loop does not answer within 2 s, the pages answer 503.
 
 Counters only grow while a driver runs.
 
 | name | kind | meaning |
 | --- | --- | --- |
+"""
+
+
+STREAMS = """
+## Streams
+
+Under these names with `tensor_pool_stream_` in front and, for counters, `_total` behind; in
+`/status.json` under `traffic`. They are measured once a second, from the reports of producers and
+consumers and from the headers of the newest frames.
+
+[A dashboard for Grafana](../how-to/grafana-dashboard.json) shows them: import the file and choose a
+Prometheus data source that scrapes `/metrics`. A test compares the names in it with the driver's.
+
+| name | kind | labels | meaning |
+| --- | --- | --- | --- |
 """
 
 
@@ -128,7 +144,11 @@ def metrics_page() -> str:
         f"| `{name}` | {'gauge' if name in GAUGES else 'counter'} | {METRIC_HELP[name]} |\n"
         for name in METRIC_NAMES
     )
-    return METRICS + "".join(rows)
+    streams = (
+        f"| `{name}` | {kind} | {', '.join(('stream_id', *labels))} | {text} |\n"
+        for name, (kind, labels, text) in STREAM_METRICS.items()
+    )
+    return METRICS + "".join(rows) + STREAMS + "".join(streams)
 
 
 def pages() -> dict[Path, str]:

@@ -7,7 +7,7 @@ people, at `/`, is in `page/`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from .page.hub import Hub
 from .page.routes import SecurityHeaders, page_routes
 from .page.viewer_process import Viewer
 from .prometheus import CONTENT_TYPE, metrics_page
+from .traffic import StreamTraffic
 
 __all__ = ["Reporter", "create_app"]
 
@@ -43,8 +44,15 @@ class Reporter(Protocol):
     def request_report(self) -> Future[DriverReport]: ...
 
 
-def create_app(reporter: Reporter, hub: Hub | None = None) -> Starlette:
-    """The application; without a hub its page shows reports only, no history and no frames."""
+def create_app(
+    reporter: Reporter,
+    hub: Hub | None = None,
+    traffic: Callable[[], tuple[StreamTraffic, ...]] = tuple,
+) -> Starlette:
+    """The application; without a hub its page shows reports only, no history and no frames.
+
+    `traffic` returns what was measured of each stream (D-197).
+    """
     if hub is None:
         hub = Hub(reporter, TransitionFeed(), Viewer())
 
@@ -58,10 +66,11 @@ def create_app(reporter: Reporter, hub: Hub | None = None) -> Starlette:
 
     async def metrics(_request: Request) -> Response:
         report = await answer(reporter.request_metrics())
-        return Response(metrics_page(report), media_type=CONTENT_TYPE)
+        return Response(metrics_page(report, traffic()), media_type=CONTENT_TYPE)
 
     async def status(_request: Request) -> Response:
         document = status_document(await answer(reporter.request_report()))
+        document["traffic"] = traffic()
         document["events"] = hub.latest_records(_EVENTS_IN_STATUS)
         return Response(msgspec.json.encode(document), media_type="application/json")
 

@@ -105,13 +105,16 @@ def serve_http(
 
     from .app import create_app
     from .connections import ACCEPTED_AT_ONCE, BoundedProtocol
+    from .meter import Meter
     from .page.hub import Hub
     from .page.viewer_process import ViewerProcess
 
     reporter = _LoopReporter(assembly, calls)
-    viewer = ViewerProcess(client_config_for(assembly.config, assembly.aeron_dir))
+    client_config = client_config_for(assembly.config, assembly.aeron_dir)
+    viewer = ViewerProcess(client_config)
+    meter = Meter(client_config)
     hub = Hub(reporter, assembly.feed, viewer, shows_frames=assembly.config.driver.http_images)
-    app = create_app(reporter, hub)
+    app = create_app(reporter, hub, meter.figures)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -130,6 +133,7 @@ def serve_http(
         target=server.run, kwargs={"sockets": listeners}, name="driver-http", daemon=True
     )
     thread.start()
+    meter.start()
     for listener in listeners:
         if listener.family == socket.AF_UNIX:
             _log.info("pages on the Unix socket %s", listener.getsockname())
@@ -141,5 +145,6 @@ def serve_http(
         hub.close_soon()  # open pages would keep the server waiting
         server.should_exit = True
         thread.join(_STOP_TIMEOUT_S)
+        meter.close()
 
     return stop
