@@ -6,6 +6,7 @@ import functools
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tensor_pool.protocol.errors import ClosedError, ConcurrentUseError, ForkedP
 from tensor_pool.protocol.wire import ShmDetachRequest
 from tests.client.live_world import LiveWorld, until
 from tests.client.world import STREAM, World
+from tests.fresh_process import in_fresh_process
 
 DATA = np.arange(4, dtype=np.uint8)
 
@@ -237,8 +239,13 @@ def test_C_113_a_conductor_thread_logs_and_goes_on(
     assert producer.publish(DATA)
 
 
-def test_C_114_a_forked_child_cannot_use_what_the_parent_opened(world: World) -> None:
+def test_C_114_a_forked_child_cannot_use_what_the_parent_opened(base: Path) -> None:
     """C-114: nothing is sent, closing is harmless, the parent is unaffected."""
+    in_fresh_process(_use_in_a_forked_child, base)
+
+
+def _use_in_a_forked_child(base: Path) -> None:
+    world = World(base)
     producer, consumer = world.pair()
     producer.publish(DATA)
     frame = consumer.poll()

@@ -23,6 +23,7 @@ from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
 from tests.chaos.processes import Child
 from tests.driver.garbage import garbage_corpus
+from tests.fresh_process import as_user
 
 __all__ = ["LONG", "SHORT", "FieldTest"]
 
@@ -150,14 +151,7 @@ class FieldTest:
         """A5: tries to get at regions and messages, and to put files in their places."""
         if os.geteuid():
             return
-        child = os.fork()
-        if child == 0:
-            os.setgroups([])
-            os.setgid(_NOBODY)
-            os.setuid(_NOBODY)
-            os._exit(self._got_in())
-        got_in = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if got_in:
+        if got_in := as_user(_NOBODY, _got_in, self.root):
             self.problems.append(f"another user got in, {got_in}")
 
     def idle_connections(self) -> None:
@@ -310,21 +304,6 @@ class FieldTest:
         if not self.recording.exists() or not self.recording.stat().st_size:
             self.problems.append("nothing was recorded")
 
-    def _got_in(self) -> int:
-        """In a process of another user: the number of what it could do."""
-        regions = [p for p in self.root.rglob("*") if p.suffix in (".ring", ".pool")]
-        tries: list[Callable[[], object]] = [
-            lambda: regions[0].open("r+b"),
-            lambda: (self.root / "regions" / "mine").mkdir(),
-            lambda: (self.root / "aeron" / "cnc.dat").open("r+b"),
-            lambda: socket.socket(socket.AF_UNIX).connect(str(self.root / "pages.sock")),
-        ]
-        for number, attempt in enumerate(tries, 1):
-            with contextlib.suppress(OSError, IndexError):
-                attempt()
-                return number
-        return 0
-
     def _close(self) -> None:
         for child in self._all():
             child.kill()
@@ -350,3 +329,19 @@ LONG = (
     "killed_driver",
     "killed_camera",
 )
+
+
+def _got_in(root: Path) -> int:
+    """Return the number of the first thing that this process could do, 0 for none."""
+    regions = [p for p in root.rglob("*") if p.suffix in (".ring", ".pool")]
+    tries: list[Callable[[], object]] = [
+        lambda: regions[0].open("r+b"),
+        lambda: (root / "regions" / "mine").mkdir(),
+        lambda: (root / "aeron" / "cnc.dat").open("r+b"),
+        lambda: socket.socket(socket.AF_UNIX).connect(str(root / "pages.sock")),
+    ]
+    for number, attempt in enumerate(tries, 1):
+        with contextlib.suppress(OSError, IndexError):
+            attempt()
+            return number
+    return 0

@@ -24,6 +24,7 @@ from tensor_pool.protocol.wire import (
 )
 from tests.driver.core.harness import MS, OTHER_STREAM, SECOND, STREAM, Rig, make_config
 from tests.driver.core.simulated_store import SimulatedDisk
+from tests.fresh_process import in_fresh_process
 
 NORMAL, DRAINING, STOPPED = "Serving.Running.Normal", "Serving.Draining", "Stopped"
 TOKEN = {"shutdown_token": "open sesame"}
@@ -349,6 +350,10 @@ def test_D_190_shutdown_may_be_requested_from_any_thread() -> None:
 
 
 def test_D_190_a_forked_child_cannot_use_the_driver() -> None:
+    in_fresh_process(_use_the_driver_in_a_forked_child)
+
+
+def _use_the_driver_in_a_forked_child() -> None:
     rig = Rig()
     read_end, write_end = os.pipe()
     child = os.fork()

@@ -35,6 +35,7 @@ from tensor_pool.protocol.wire import (
 from tests.driver.config.configs import small_config
 from tests.driver.conftest import Daemons
 from tests.driver.daemons import CHANNEL, HandClient, until
+from tests.fresh_process import in_fresh_process
 
 pytestmark = pytest.mark.process
 
@@ -255,9 +256,12 @@ def test_D_181_a_configuration_made_by_hand_is_judged_by_the_same_rules(
     assert list(shm_dir.iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_D_190_a_forked_child_cannot_use_the_driver_of_its_parent(config: DriverConfig) -> None:
     """D-190: nor does it hang, or take anything away from the parent."""
+    in_fresh_process(_use_the_embedded_driver_in_a_forked_child, config)
+
+
+def _use_the_embedded_driver_in_a_forked_child(config: DriverConfig) -> None:
     with EmbeddedDriver(config) as driver:
         read_end, write_end = os.pipe()
         child = os.fork()

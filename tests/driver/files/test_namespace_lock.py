@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tensor_pool.driver.core.ports import DriverLockedError
+from tensor_pool.protocol.clock import SimulatedClock
 from tensor_pool.protocol.errors import TensorPoolError
 from tests.driver.config.configs import SMALL
 from tests.driver.conftest import Stores
 from tests.driver.files.epoch_tree import namespace_dir
+from tests.fresh_process import in_fresh_process
 
 
 def state_of(directory: Path) -> list[tuple[str, int, int, int]]:
@@ -85,11 +87,14 @@ def test_D_003_a_killed_driver_leaves_no_lock(stores: Stores) -> None:
     stores.open()
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_D_003_a_forked_child_does_not_keep_the_lock_of_its_parent(stores: Stores) -> None:
+def test_D_003_a_forked_child_does_not_keep_the_lock_of_its_parent(shm_dir: Path) -> None:
     """D-003: a child of an embedding application may live on when the parent has been killed."""
-    store = stores.open()
-    lock_file = namespace_dir(stores.base_dir) / ".driver.lock"
+    in_fresh_process(_fork_beside_a_lock, shm_dir)
+
+
+def _fork_beside_a_lock(base_dir: Path) -> None:
+    store = Stores(base_dir, SimulatedClock()).open()
+    lock_file = namespace_dir(base_dir) / ".driver.lock"
     inode = lock_file.stat().st_ino
     read_end, write_end = os.pipe()
     child = os.fork()

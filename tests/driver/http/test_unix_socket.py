@@ -16,6 +16,7 @@ from tensor_pool.driver.http.page.peer import is_same_user
 from tensor_pool.driver.http.server import HttpUnavailableError
 from tensor_pool.driver.http.unix_socket import listen_on_path
 from tests.driver.conftest import Daemons
+from tests.fresh_process import as_user
 
 NOBODY = 65534
 
@@ -37,17 +38,6 @@ def connects(path: Path) -> bool:
     return True
 
 
-def as_another_user(path: Path) -> bool:
-    """Return whether a process of another user can connect."""
-    child = os.fork()
-    if child == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-        os._exit(int(connects(path)))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-
-
 def test_D_195_the_socket_is_its_users_alone_and_goes_with_the_driver(path: Path) -> None:
     umask = os.umask(0)
     try:
@@ -56,7 +46,7 @@ def test_D_195_the_socket_is_its_users_alone_and_goes_with_the_driver(path: Path
             assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o600, os.geteuid())
             assert connects(path)
             if os.geteuid() == 0:
-                assert not as_another_user(path)
+                assert not as_user(NOBODY, connects, path)
     finally:
         os.umask(umask)
     assert not path.exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from tensor_pool.protocol.shm.geometry import RegionGeometry
 from tensor_pool.protocol.shm.ownership import ownership_problem, uid_of_directory_name
 from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs, open_region
 from tensor_pool.protocol.shm.uri import format_region_uri
+from tests.fresh_process import as_user
 
 REGION = RegionGeometry(10_000, 7, 4)
 OTHER_UID = 5001
@@ -38,6 +39,13 @@ def region_below(base: Path, user: str) -> Path:
             path.chmod(0o770 if path.is_dir() else 0o660)
     directory.chmod(0o770)
     return file
+
+
+def squat(base: Path) -> None:
+    """Make the directory of another user, open for every user."""
+    os.umask(0)
+    region_below(base, f"uid-{OTHER_UID}")
+    (base / f"tensorpool-uid-{OTHER_UID}").chmod(0o777)
 
 
 def open_it(base: Path, file: Path) -> None:
@@ -82,19 +90,6 @@ class TestWithTwoUsers:
         for path in (file, *list(file.parents)[:4]):
             os.chown(path, uid, uid)
 
-    def _as_user(self, uid: int, action: Callable[[], None]) -> int:
-        pid = os.fork()
-        if pid == 0:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-            try:
-                action()
-            except BaseException:  # noqa: BLE001 - the status is all that the parent reads
-                os._exit(1)
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
     @pytest.mark.parametrize("depth", range(5))
     def test_D_115_whatever_belongs_to_another_user_is_refused(
         self, base: Path, depth: int
@@ -110,20 +105,15 @@ class TestWithTwoUsers:
     def test_D_115_a_squatter_gets_neither_regions_nor_frames(self, base: Path) -> None:
         """D-115: the attacker makes the victim's directory first, then puts files there."""
         user = base / f"tensorpool-uid-{OTHER_UID}"
-
-        def squat() -> None:
-            os.umask(0)
-            region_below(base, f"uid-{OTHER_UID}")
-            user.chmod(0o777)
-
-        assert self._as_user(5002, squat) == 0
+        as_user(5002, squat, base)
         file = user / "default" / "10000" / "7" / "header.ring"
         file.chmod(0o666)
         for path in file.parents[:4]:
             path.chmod(0o777)
         with pytest.raises(ShmValidationError):
             open_it(base, file)
-        assert self._as_user(OTHER_UID, lambda: open_it(base, file)) == 1
+        with pytest.raises(ShmValidationError):
+            as_user(OTHER_UID, open_it, base, file)
 
 
 def test_the_owner_of_a_directory_is_in_its_name() -> None:
