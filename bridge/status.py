@@ -220,7 +220,7 @@ def _in(bridge: Bridge, incoming: Incoming, receiver: Receiver) -> InStatus:
         timestamps=str(receiver.entry.timestamps),
         clock_offset_ns=receiver.clocks.offset_ns,
         clock_spread_ns=receiver.clocks.spread_ns,
-        drops={name: counted[name] for name in DROPPED_THERE if counted[name]},
+        drops={name: counted[name] for name in (*DROPPED_THERE, "frames_lost") if counted[name]},
         sender_frames_sent=info.frames_sent if info is not None else 0,
         sender_frames_dropped=info.frames_dropped if info is not None else 0,
         counters=counted,

@@ -125,9 +125,9 @@ class Incoming:
         for receiver in entries:
             owner = receiver.owner
             if owner is not None and owner.session == session_id:
-                receiver.on_chunk(chunk)
+                receiver.on_chunk(session_id, chunk)
                 return
-        entries[0].on_foreign_chunk(chunk)
+        entries[0].on_foreign_chunk(session_id, chunk)
 
     def _on_other(self, session_id: int, session: _Session, message: memoryview) -> None:
         try:

@@ -28,6 +28,7 @@ DROPPED_THERE: Final = (
 RECEIVER_COUNTERS: Final = (
     *("chunks_received", "bytes_received", "frames_delivered"),
     *DROPPED_THERE,
+    *("frames_lost", "frames_before"),
     *("chunks_ignored", "foreign_chunks", "not_ready_chunks", "stale_epoch_chunks"),
     *("infos_received", "loops_refused", "local_lease_losses", "inbound_unhandled"),
 )

@@ -19,6 +19,7 @@ from tensor_pool.protocol.wire import DataSourceAnnounce, DataSourceMeta
 from tensor_pool.protocol.wire.in_place import NULL_U32
 
 from ..settings import BridgeSettings, CrcPolicy, ReceiveStream, SequencePolicy
+from .accounts import Account
 from .chunks import Chunk
 from .clocks import ClockWindow
 from .events import BegunFrame, InboundEvent, SeenInfo
@@ -68,6 +69,7 @@ class Receiver:
         """The latest epoch that was produced here, and the hosts that its frames have come by."""
         self.owner: SeenInfo | None = None  # the latest info of the session that owns the entry
         self.clocks = ClockWindow(entry.timestamps, clock_synced=settings.clock_synced)
+        self._account = Account(self.counters)
         self._settings = settings
         self._pool = pool
         self._clock = clock
@@ -130,6 +132,7 @@ class Receiver:
     def on_info(self, seen: SeenInfo) -> None:
         """A valid info of a session that may own the entry."""
         self.counters.inc("infos_received")
+        self._account.on_info(seen)
         self.machine.dispatch(InboundEvent.INFO, seen)
 
     def on_session_gone(self, session: int) -> None:
@@ -158,12 +161,15 @@ class Receiver:
             self._meta = message
         self._publish_metadata()
 
-    def on_foreign_chunk(self, chunk: Chunk) -> None:
+    def on_foreign_chunk(self, session: int, chunk: Chunk) -> None:
         """A chunk of a session that does not own the entry (row 3)."""
+        if self.owner is None:
+            self._account.on_chunk(session, chunk)
         self._refuse_chunk(chunk, "foreign_chunks")
 
-    def on_chunk(self, chunk: Chunk) -> None:
+    def on_chunk(self, session: int, chunk: Chunk) -> None:
         """Rows 4 to 9 of B-070, for a chunk of the owner."""
+        self._account.on_chunk(session, chunk)
         count = self.counters.inc
         count("chunks_received")
         count("bytes_received", len(chunk.payload))

@@ -61,6 +61,7 @@ class SimNetwork:
         self._image_ended = False
         self._next_session = 1
         self.on_offer: Callable[[int, bytes], object] = lambda session, message: None
+        self.on_arrival: Callable[[int, bytes], object] = lambda session, message: None
 
     def host(self) -> SimHostNet:
         return SimHostNet(self)
@@ -212,6 +213,7 @@ class _Subscription:
                 message = image.messages.popleft().message
                 image.nbytes -= len(message)
                 taken += 1
+                self._network.on_arrival(session, message)
                 handler(session, memoryview(message))
         return taken
 

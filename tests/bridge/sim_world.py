@@ -72,6 +72,7 @@ class World:
             self.clock, self.dice, loss=self.faults.loss, duplication=self.faults.duplication
         )
         self.network.on_offer = self._on_offer
+        self.network.on_arrival = self._on_arrival
         self.pool_a = SimPool(self.dice)
         self.source = SimSource(self.dice, race_rate=self.faults.overwritten)
         self.pool_a.sources[STREAM] = self.source
@@ -108,6 +109,8 @@ class World:
         self.published = 0
         self.totals: Counter[str] = Counter()  # of bridges that were killed
         self._epochs = 7
+        self._begun: set[tuple[int, int]] = set()  # session, seq of first chunks that arrived
+        self._whole: set[tuple[int, int]] = set()  # of frames that arrived first to last chunk
         self._last_far: dict[int, int] = {}  # far epoch -> last seq
         self._source_of_far: dict[int, int] = {}  # far epoch -> source epoch
         self._infos_of_session: dict[int, set[int]] = {}
@@ -182,6 +185,9 @@ class World:
         self._keep_totals(bridge)
         (self.net_a if name == "a" else self.net_b).close()
         (self.pool_a if name == "a" else self.pool_b).forget()
+        if name == "b":  # its counts go with it
+            self._begun.clear()
+            self._whole.clear()
         setattr(self, name, None)
 
     def _revive(self, name: str) -> None:
@@ -212,6 +218,15 @@ class World:
         elif isinstance(decoded, BridgeFrameChunk):
             known = self._infos_of_session.get(session, set())
             assert decoded.epoch in known, f"BI-6: a chunk of epoch {decoded.epoch} before its info"
+
+    def _on_arrival(self, session: int, message: bytes) -> None:
+        decoded = decode(message)
+        if isinstance(decoded, BridgeFrameChunk):
+            frame = (session, decoded.seq)
+            if decoded.chunk_index == 0:
+                self._begun.add(frame)
+            if decoded.chunk_index + 1 == decoded.chunk_count and frame in self._begun:
+                self._whole.add(frame)
 
     def _on_commit(self, sink: SimSink, seq: int, payload: bytes, header: FrameHeader) -> None:
         number = header.trace_id
@@ -270,6 +285,17 @@ class World:
             assert sent == totals["frames_delivered"] + dropped, f"BI-9: {dict(totals)}"
         else:
             assert sent >= totals["frames_delivered"], f"BI-9: {dict(totals)}"
+
+    def check_account_there(self) -> Counter[str]:
+        """B-005 as the receiver that runs now sees it, whatever was lost; the sender has run
+        through. Returns its counters."""
+        counted = Counter(self.receiver.counters.snapshot())
+        sent = self.sender.counters["frames_sent"]
+        accounted = counted["frames_before"] + len(self._whole) + counted["frames_lost"]
+        assert sent == accounted, f"B-005: {sent} sent, {dict(counted)}"
+        seen = counted["frames_delivered"] + sum(counted[name] for name in DROPPED_THERE)
+        assert seen >= len(self._whole), "B-005: a frame that came whole has no counter"
+        return counted
 
     def _keep_totals(self, bridge: Bridge) -> None:
         self.totals += self._counts(bridge)

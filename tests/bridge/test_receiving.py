@@ -277,6 +277,34 @@ def test_B_121_a_stream_that_becomes_a_circle_is_let_go() -> None:
     assert not bench.delivered
 
 
+def test_B_005_frames_that_did_not_come_are_counted_by_infos() -> None:
+    """B-005: a bridge that starts in the middle of a session, loses an image, and sees its sender
+    restart. Only a frame that came from its first chunk to its last counts as one that came."""
+
+    def counted() -> tuple[int, int]:
+        counters = bench.receiver.counters
+        return counters["frames_before"], counters["frames_lost"]
+
+    bench = Bench()
+    bench.feed(encode(chunks(5, PAYLOAD)[-1], checked=False))  # the rest of a frame
+    deliver(bench, 6)
+    bench.feed(info(frames_sent=40))
+    assert counted() == (39, 0)  # frame 6 came before the info, and is `frames_unwanted`
+    deliver(bench, 7)
+    bench.feed(info(frames_sent=41))
+    assert counted() == (39, 0)
+    bench.feed(encode(chunks(9, PAYLOAD)[-1], checked=False))
+    bench.feed(info(frames_sent=44))
+    assert counted() == (39, 3)
+    deliver(bench, 10)  # of the run that is over now; its sender had counted it
+    bench.feed(info(frames_sent=2), session=2)
+    assert counted() == (41, 3)
+    for _ in range(3):  # no number is trusted
+        bench.feed(info(frames_sent=(1 << 64) - 1), session=2)
+        bench.feed(info(frames_sent=0), session=2)
+    assert max(counted()) < 1 << 63
+
+
 def test_B_104_metadata_is_published_with_its_origin() -> None:
     """B-104, B-032: of the owner only, the version kept."""
     bench = Bench()

@@ -50,6 +50,34 @@ def test_B_005_without_loss_on_the_way_every_frame_is_accounted_for(seed: int) -
     assert len(world.delivered) > 100
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_B_005_a_receiver_accounts_for_every_frame_from_its_first_info_on(seed: int) -> None:
+    """B-005: kills of the receiving bridge, partitions that end images, leases that are lost. The
+    frames before the first info of a restarted bridge are those that its predecessor got, or that
+    were lost with it; from there on each frame is delivered, dropped or lost."""
+    world = World(seed, Faults(cut=0.001, restart_b=0.001, lease_loss=0.001, loss=0.001))
+    world.run(3000, frames_per_step=0.5)
+    world.settle()
+    counted = world.check_account_there()
+    delivered_before = len(world.delivered) - counted["frames_delivered"]
+    assert counted["frames_before"] >= delivered_before > 0
+    world.run(500, frames_per_step=0.5)
+    world.network.cut()
+    world.step(20_000)
+    world.settle()
+    world.check_account_there()
+
+
+def test_B_005_nothing_is_lost_or_before_where_the_network_loses_nothing() -> None:
+    """B-005: a sender that restarts begins a new account."""
+    world = World(1, Faults(restart_a=0.003))
+    world.run(2000, frames_per_step=0.5)
+    world.settle()
+    counted = world.receiver.counters
+    assert counted["frames_before"] == 0
+    assert world.totals["frames_sent"] > 100
+
+
 def plant(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     """Break one rule of the bridge."""
     if bug == "the commit word is not looked at again":
