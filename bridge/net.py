@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
-import shutil
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tensor_pool.protocol.transport.aeron import (
 )
 from tensor_pool.protocol.transport.media_driver import (
     EmbeddedMediaDriver,
-    is_media_driver_active,
+    remove_abandoned,
     unique_aeron_dir,
 )
 from tensor_pool.protocol.transport.reassembly import WHOLE_MESSAGE, Reassembly
@@ -37,9 +37,9 @@ def sweep_abandoned(folder: Path = _SHARED_MEMORY) -> list[Path]:
     """Remove the media driver directories of this user's bridges that were killed (B-024)."""
     removed = []
     for path in folder.glob(f"aeron-{getpass.getuser()}-{_LABEL}-*"):
-        if not is_media_driver_active(str(path)):
-            shutil.rmtree(path, ignore_errors=True)
-            removed.append(path)
+        with contextlib.suppress(OSError, TransportError):
+            if remove_abandoned(str(path)):
+                removed.append(path)
     return removed
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "default_aeron_dir",
     "is_media_driver_active",
     "open_media_driver",
+    "remove_abandoned",
     "unique_aeron_dir",
 ]
 
@@ -133,6 +134,24 @@ def open_media_driver(
         return EmbeddedMediaDriver(directory)
     except MediaDriverActiveError:  # another process was quicker
         return ExternalMediaDriver(directory)
+
+
+def remove_abandoned(directory: str) -> bool:
+    """Remove what a dead media driver left; False if there is none, or one lives or is started.
+
+    Raises TransportError if the directory holds anything else, OSError if it cannot be removed.
+    """
+    if not os.path.isdir(directory):
+        return False
+    path = f"{directory}.lock"
+    descriptor = _try_lock_file(path)
+    if descriptor is None:  # a media driver that is being started has no heartbeat yet
+        return False
+    with _held(descriptor, path):
+        if is_media_driver_active(directory):
+            return False
+        _remove_leftovers(directory)
+    return True
 
 
 class MediaDriverActiveError(TransportError):
@@ -290,6 +309,12 @@ def _locked(directory: str) -> Iterator[None]:
                 " choose another aeron_dir"
             )
         time.sleep(0.02)
+    with _held(descriptor, path):
+        yield
+
+
+@contextlib.contextmanager
+def _held(descriptor: int, path: str) -> Iterator[None]:
     try:
         yield
     finally:

@@ -114,6 +114,24 @@ class Host:
                 raise LabError(f"{self.name}: no {text!r} in {output}:\n{self.text(output)}")
             time.sleep(0.02)
 
+    def wait_for_lines(self, output: str, count: int, timeout: float = 60) -> None:
+        """Wait until a program has printed so many lines. Raises LabError at the timeout."""
+        deadline = time.monotonic() + timeout
+        while self.text(output).count("\n") < count:
+            if time.monotonic() > deadline:
+                lines = self.text(output).count("\n")
+                raise LabError(f"{self.name}: {lines} lines of {count} in {output}")
+            time.sleep(0.02)
+
+    def narrow(self, mbit_s: int) -> None:
+        """Let only so much out of this host."""
+        rate = ("rate", f"{mbit_s}mbit", "burst", "64kb", "limit", "8mb")
+        self._tc("add", "dev", "eth", "root", "tbf", *rate)
+
+    def widen(self) -> None:
+        """End `narrow`."""
+        self._tc("del", "dev", "eth", "root")
+
     def link_down(self) -> None:
         """Cut the host off."""
         _ip("-n", self.namespace, "link", "set", "eth", "down")
@@ -121,6 +139,9 @@ class Host:
     def link_up(self) -> None:
         """Join it again."""
         _ip("-n", self.namespace, "link", "set", "eth", "up")
+
+    def _tc(self, *arguments: str) -> None:
+        _call("tc", "-n", self.namespace, "qdisc", *arguments)
 
     def close(self) -> None:
         """End its programs, first in order, then at once."""
@@ -236,6 +257,10 @@ def _innermost(pid: int) -> int:
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    _call("ip", *arguments)
+
+
+def _call(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LabError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+        raise LabError(f"{' '.join(command)}: {done.stderr.strip()}")

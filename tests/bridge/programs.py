@@ -1,8 +1,13 @@
 """Programs that run on hosts of the lab: `python -m tests.bridge.programs WHAT ...`.
 
 publish STREAM COUNT HZ SHAPE DTYPE SEED GO   prints `SEQ SHA256` for each frame
-burst STREAM COUNT HZ GO                      the same without hashes, for high rates
+publish_all GO STREAM:COUNT:HZ:SHAPE:DTYPE..  prints `STREAM SEQ SHA256` for each frame
+burst STREAM COUNT HZ GO                      as publish, without hashes, for high rates
 consume STREAM                                prints `SEQ SHA256 EPOCH` for each frame
+consume_all STREAM...                         prints `STREAM SEQ SHA256` for each frame
+observe                                       prints the longest queues of the host's bridges,
+                                              and the growth of their memory in KiB
+media_driver DIRECTORY                        an Aeron media driver
 
 Producers wait for the file GO before they publish, and for the file GO.end before they leave.
 Consumers end at SIGTERM; they print the ages of frames in ms, and their gaps.
@@ -10,7 +15,9 @@ Consumers end at SIGTERM; they print the ages of frames in ms, and their gaps.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import signal
 import sys
 import time
@@ -18,9 +25,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tensor_pool.bridge.status_socket import bridges_here
 from tensor_pool.client import FrameOverwrittenError, Producer, connect
+from tensor_pool.protocol.transport.media_driver import EmbeddedMediaDriver
 
 _LONGEST_WAIT_S = 120.0
+_WARM_FRAMES = 20
+"""Frames after which a bridge has everything that it needs; its memory is measured from there."""
 
 
 def publish(stream: str, count: str, hz: str, shape: str, dtype: str, seed: str, go: str) -> None:
@@ -34,12 +45,35 @@ def publish(stream: str, count: str, hz: str, shape: str, dtype: str, seed: str,
             started = time.monotonic()
             frame = dice.integers(0, 255, dims).astype(dtype)
             result = producer.publish(frame, trace_id=number + 1)
-            digest = hashlib.sha256(repr(dims).encode() + frame.tobytes()).hexdigest()
-            print(result.seq, digest, flush=True)
+            print(result.seq, _digest(dims, frame), flush=True)
             time.sleep(max(0.0, 1 / float(hz) - (time.monotonic() - started)))
             if Path(go + ".end").exists():
                 break
         _finish(producer, go)
+
+
+def publish_all(go: str, *specs: str) -> None:
+    """Publish random frames on several streams, each at a rate of its own."""
+    with contextlib.ExitStack() as opened:
+        pool = opened.enter_context(connect())
+        dice = np.random.default_rng(3)
+        due: list[tuple[float, int, int]] = []
+        kinds = [spec.split(":") for spec in specs]
+        producers = [opened.enter_context(pool.producer(int(kind[0]))) for kind in kinds]
+        _await(Path(go))
+        started = time.monotonic()
+        for index, (_, count, hz, _, _) in enumerate(kinds):
+            due += [(started + n / float(hz), n, index) for n in range(int(count))]
+        for at, number, index in sorted(due):
+            time.sleep(max(0.0, at - time.monotonic()))
+            stream, _, _, shape, dtype = kinds[index]
+            dims = tuple(map(int, shape.split("x")))
+            frame = dice.integers(0, 255, dims, np.uint8).astype(dtype)
+            result = producers[index].publish(frame, trace_id=number + 1)
+            print(stream, result.seq, _digest(dims, frame), flush=True)
+        backpressured = [p.metrics()["descriptor_backpressured"] for p in producers]
+        print("counters", sum(backpressured), flush=True)
+        _await(Path(go + ".end"))
 
 
 def burst(stream: str, count: str, hz: str, go: str) -> None:
@@ -58,8 +92,7 @@ def burst(stream: str, count: str, hz: str, go: str) -> None:
 
 def consume(stream: str) -> None:
     """Print every frame until SIGTERM."""
-    ended: list[int] = []
-    signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+    ended = _until_terminated()
     named = False
     ages_ms: list[float] = []
     with connect() as pool, pool.consumer(int(stream), attach_timeout=60) as consumer:
@@ -78,10 +111,82 @@ def consume(stream: str) -> None:
                 array = frame.copy()
             except FrameOverwrittenError:
                 continue
-            digest = hashlib.sha256(repr(frame.shape).encode() + array.tobytes()).hexdigest()
-            print(frame.seq, digest, frame.epoch, flush=True)
+            print(frame.seq, _digest(frame.shape, array), frame.epoch, flush=True)
         print(f"ages {min(ages_ms):.1f} {max(ages_ms):.1f}", flush=True)
         print("gaps", consumer.metrics()["drops_gap"], flush=True)
+
+
+def consume_all(*streams: str) -> None:
+    """Print the frames of several streams until SIGTERM, without metadata and ages."""
+    ended = _until_terminated()
+    with contextlib.ExitStack() as opened:
+        pool = opened.enter_context(connect())
+        consumers = [
+            opened.enter_context(pool.consumer(int(stream), attach_timeout=60))
+            for stream in streams
+        ]
+        print("ready", flush=True)
+        while not ended:
+            for stream, consumer in zip(streams, consumers, strict=True):
+                for _ in range(64):
+                    frame = consumer.receive(0.001)
+                    if frame is None:
+                        break
+                    with contextlib.suppress(FrameOverwrittenError):
+                        digest = _digest(frame.shape, frame.copy())
+                        print(stream, frame.seq, digest, flush=True)
+        print("gaps", *(consumer.metrics()["drops_gap"] for consumer in consumers), flush=True)
+
+
+def observe() -> None:
+    """Watch every bridge of this host until SIGTERM."""
+    ended = _until_terminated()
+    queues: dict[str, int] = {}
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    while not ended:
+        for bridge in bridges_here():
+            for out in bridge.outgoing:
+                queues[out.label] = max(queues.get(out.label, 0), out.queue_frames)
+            delivered = sum(entry.counters["frames_delivered"] for entry in bridge.incoming)
+            sent = sum(out.counters["frames_sent"] for out in bridge.outgoing)
+            if delivered + sent > _WARM_FRAMES:
+                last[bridge.pid] = _private_kib(bridge.pid)
+                first.setdefault(bridge.pid, last[bridge.pid])
+        if last and "warm" not in queues:
+            queues["warm"] = 0
+            print("warm", flush=True)
+        time.sleep(0.05)
+    growth = {pid: last[pid] - first[pid] for pid in last}
+    print("observed", json.dumps({"queues": queues, "growth_kib": growth}), flush=True)
+
+
+def media_driver(directory: str) -> None:
+    """Run until SIGTERM."""
+    ended = _until_terminated()
+    with EmbeddedMediaDriver(directory):
+        print("media driver ready", flush=True)
+        while not ended:
+            time.sleep(0.05)
+
+
+def _digest(shape: tuple[int, ...], array: np.ndarray) -> str:
+    return hashlib.sha256(repr(tuple(shape)).encode() + array.tobytes()).hexdigest()
+
+
+def _private_kib(pid: int) -> int:
+    """Memory of a process without what it maps: log buffers and regions are files."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1])
+    return 0
+
+
+def _until_terminated() -> list[int]:
+    """A list that has an item once SIGTERM has come."""
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+    return ended
 
 
 def _finish(producer: Producer, go: str) -> None:
@@ -95,5 +200,7 @@ def _await(path: Path) -> None:
         time.sleep(0.01)
 
 
+_PROGRAMS = (publish, publish_all, burst, consume, consume_all, observe, media_driver)
+
 if __name__ == "__main__":
-    {"publish": publish, "burst": burst, "consume": consume}[sys.argv[1]](*sys.argv[2:])
+    {program.__name__: program for program in _PROGRAMS}[sys.argv[1]](*sys.argv[2:])

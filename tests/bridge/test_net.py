@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -109,6 +110,23 @@ def test_B_024_the_directory_of_a_killed_bridge_is_removed_by_the_next_one(tmp_p
         assert os.path.isdir(live.directory)
     finally:
         live.close()
+
+
+def test_B_024_a_bridge_that_is_starting_keeps_its_directory(tmp_path: Path) -> None:
+    """B-024: bridges of one host may start at the same time; the lock is held until the media
+    driver has its heartbeat. What is not Aeron's is left alone."""
+    starting = Path(str(tmp_path / Path(unique_aeron_dir("tensorpool-bridge")).name))
+    starting.mkdir()
+    foreign = starting.with_name(starting.name + "f")
+    foreign.mkdir()
+    (foreign / "thesis.txt").touch()
+    with open(f"{starting}.lock", "w") as lock:
+        os.chmod(lock.name, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert sweep_abandoned(tmp_path) == []
+    assert starting.is_dir()
+    assert sweep_abandoned(tmp_path) == [starting]
+    assert [path.name for path in tmp_path.iterdir()] == [foreign.name]
 
 
 def test_B_140_packets_pass_a_path_that_is_cut_for_a_while(media_driver: str) -> None:
