@@ -50,7 +50,7 @@ def run(target: str, runs: int, seconds: int, *, keep: bool) -> int:
             f"-runs={runs}",
             f"-max_total_time={seconds}",
             f"-max_len={MAX_BYTES.get(target, 600)}",
-            "-timeout=5",
+            "-timeout=120",  # of wall time; a busy machine stops any input for seconds
             "-rss_limit_mb=2048",
         ]
         command = [sys.executable, __file__, "--child", target, "--", *limits]
