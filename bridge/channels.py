@@ -85,11 +85,18 @@ def publication_channel(
     ttl: int | None = None,
     flow_control: str = "",
 ) -> str:
-    """The channel of an outgoing link. Raises ValueError."""
+    """The channel of an outgoing link. Raises ValueError.
+
+    `pub-wnd` bounds what waits in the log buffer, so the age of frames on a slow link; Aeron's own
+    value is half a term.
+    """
     buffer = max(window, _LEAST_BUFFER)
-    return Parameters.of(to).with_defaults(
+    parameters = Parameters.of(to)
+    own_terms = "term-length" in parameters.values
+    return parameters.with_defaults(
         mtu=mtu,
         term_length=term_length,
+        pub_wnd="" if own_terms else max(mtu, min(buffer, term_length // 2)),
         so_sndbuf=buffer,
         so_rcvbuf=buffer,
         fc=flow_control,

@@ -7,6 +7,7 @@ pid of the test. The next lab removes the leftovers of a killed test.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -114,15 +116,6 @@ class Host:
                 raise LabError(f"{self.name}: no {text!r} in {output}:\n{self.text(output)}")
             time.sleep(0.02)
 
-    def wait_for_lines(self, output: str, count: int, timeout: float = 60) -> None:
-        """Wait until a program has printed so many lines. Raises LabError at the timeout."""
-        deadline = time.monotonic() + timeout
-        while self.text(output).count("\n") < count:
-            if time.monotonic() > deadline:
-                lines = self.text(output).count("\n")
-                raise LabError(f"{self.name}: {lines} lines of {count} in {output}")
-            time.sleep(0.02)
-
     def narrow(self, mbit_s: int) -> None:
         """Let only so much out of this host."""
         rate = ("rate", f"{mbit_s}mbit", "burst", "64kb", "limit", "8mb")
@@ -196,10 +189,22 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if error is not None:
-            for host in self.hosts.values():
-                for path in sorted(host.home.iterdir()):
-                    print(f"--- {host.name} {path.name}\n{path.read_text()[-4000:]}")
+            self._print_outputs()
         self.close()
+
+    @contextlib.contextmanager
+    def reported(self) -> Iterator[None]:
+        """Print what every program printed if the block fails; for a lab that several tests use."""
+        try:
+            yield
+        except BaseException:
+            self._print_outputs()
+            raise
+
+    def _print_outputs(self) -> None:
+        for host in self.hosts.values():
+            for path in sorted(host.home.iterdir()):
+                print(f"--- {host.name} {path.name}\n{path.read_text()[-4000:]}")
 
     def close(self) -> None:
         """Remove everything."""

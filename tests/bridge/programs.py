@@ -30,6 +30,7 @@ from tensor_pool.client import FrameOverwrittenError, Producer, connect
 from tensor_pool.protocol.transport.media_driver import EmbeddedMediaDriver
 
 _LONGEST_WAIT_S = 120.0
+_PAUSE_S = 0.3
 _WARM_FRAMES = 20
 """Frames after which a bridge has everything that it needs; its memory is measured from there."""
 
@@ -53,24 +54,35 @@ def publish(stream: str, count: str, hz: str, shape: str, dtype: str, seed: str,
 
 
 def publish_all(go: str, *specs: str) -> None:
-    """Publish random frames on several streams, each at a rate of its own."""
+    """Publish random frames on several streams, each at a rate of its own.
+
+    Before that, until GO is there, a few frames for consumers that join; then a line `go`.
+    """
     with contextlib.ExitStack() as opened:
         pool = opened.enter_context(connect())
         dice = np.random.default_rng(3)
         due: list[tuple[float, int, int]] = []
         kinds = [spec.split(":") for spec in specs]
         producers = [opened.enter_context(pool.producer(int(kind[0]))) for kind in kinds]
-        _await(Path(go))
-        started = time.monotonic()
-        for index, (_, count, hz, _, _) in enumerate(kinds):
-            due += [(started + n / float(hz), n, index) for n in range(int(count))]
-        for at, number, index in sorted(due):
-            time.sleep(max(0.0, at - time.monotonic()))
+
+        def publish_one(index: int) -> None:
             stream, _, _, shape, dtype = kinds[index]
             dims = tuple(map(int, shape.split("x")))
             frame = dice.integers(0, 255, dims, np.uint8).astype(dtype)
-            result = producers[index].publish(frame, trace_id=number + 1)
+            result = producers[index].publish(frame, trace_id=1)
             print(stream, result.seq, _digest(dims, frame), flush=True)
+
+        while not Path(go).exists():
+            for index in range(len(kinds)):
+                publish_one(index)
+            time.sleep(_PAUSE_S)
+        print("go", flush=True)
+        started = time.monotonic()
+        for index, (_, count, hz, _, _) in enumerate(kinds):
+            due += [(started + n / float(hz), n, index) for n in range(int(count))]
+        for at, _, index in sorted(due):
+            time.sleep(max(0.0, at - time.monotonic()))
+            publish_one(index)
         backpressured = [p.metrics()["descriptor_backpressured"] for p in producers]
         print("counters", sum(backpressured), flush=True)
         _await(Path(go + ".end"))

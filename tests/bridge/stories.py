@@ -1,11 +1,10 @@
-"""Stories of the lab in a short and a long form: `make test` and `make lab-bridge` (section 16.2)."""
+"""Stories of the lab, short for `make test` and long for `make lab-bridge` (section 16.2)."""
 
 from __future__ import annotations
 
 import json
 import signal
 import subprocess
-import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +31,7 @@ class Size(NamedTuple):
     streams: tuple[str, ...]
     mbit_s: int
     flood: tuple[str, ...]  # four times what the narrow link carries
+    patience_s: float
 
 
 # In the short form no more frames than half the slots, so that none is dropped however slow the
@@ -40,11 +40,13 @@ SHORT = Size(
     ("10001:30:30:480x640:uint8", "10000:14:10:512x512:float32", "10003:500:1000:64:uint8"),
     8,
     ("10001:64:32:256x256:uint8", "10000:64:32:256x256:uint8"),
+    60,
 )
 LONG = Size(
     ("10001:600:30:480x640:uint8", "10000:200:10:512x512:float32", "10003:20000:1000:64:uint8"),
     100,
     ("10001:3800:380:256x256:uint8", "10000:3800:380:256x256:uint8"),
+    180,
 )
 
 
@@ -55,7 +57,10 @@ def carry_three_streams(lab: Lab, size: Size) -> None:
     streams = [spec.split(":")[0] for spec in size.streams]
     shared = f"control={a.address}:41010|control-mode=dynamic"
     places = [f"{b.address}:41001", f"{b.address}:41009", f"aeron:udp?{shared}"]
-    at = [f"{b.address}:41001", *(f"aeron:udp?endpoint={b.address}:4100{n}|{shared}" for n in (2, 3))]
+    at = [
+        f"{b.address}:41001",
+        *(f"aeron:udp?endpoint={b.address}:4100{n}|{shared}" for n in (2, 3)),
+    ]
     sender = a.tool(
         *("bridge", "send", *streams, *(w for place in places for w in ("--to", place))),
         *("--set", "send_timeout_ms=60000"),
@@ -73,32 +78,44 @@ def carry_three_streams(lab: Lab, size: Size) -> None:
     producer = program(a, "publish_all", str(go), *size.streams, output="fan-sent")
     for number, lines in enumerate((len(streams), 1, 1)):
         b.wait_for(f"fan-{number}", "carries epoch", count=lines)
-    b.wait_for("fan-arrived", "ready")
-    a.wait_for("fan-local", "ready")
+    for host, output in ((b, "fan-arrived"), (a, "fan-local")):
+        for stream in (*streams, "20001")[: 4 if host is b else 3]:
+            host.wait_for(output, f"\n{stream} ")
     receivers[2].send_signal(signal.SIGSTOP)
     go.touch()
-    a.wait_for("fan-sent", "counters")
-    sent = _rows(a, "fan-sent")
+    a.wait_for("fan-sent", "counters", timeout=size.patience_s)
+    before, sent = _parts(a, "fan-sent")
     twice = [("20001", *row[1:]) for row in sent if row[0] == "10001"]
-    b.wait_for_lines("fan-arrived", 1 + len(sent) + len(twice))
+    for stream, seq, digest in (_by_last(sent) | _by_last(twice)).values():
+        b.wait_for("fan-arrived", f"\n{stream} {seq} {digest}\n")
     Path(f"{go}.end").touch()
     for process in (producer, local, consumer, sender, receivers[2], *receivers[:2]):
         _end(process)
 
     assert "counters 0\n" in a.text("fan-sent")
-    assert _by_stream(_rows(b, "fan-arrived")) == _by_stream([*sent, *twice])
+    early = {(stream, seq) for stream, seq, _ in before}
+    early |= {("20001", seq) for stream, seq in early if stream == "10001"}
+    arrived = [row for row in _rows(b, "fan-arrived") if row[:2] not in early]
+    assert _by_stream(arrived) == _by_stream([*sent, *twice])
     assert "gaps 0 0 0\n" in a.text("fan-local")
-    frames = Counter(row[0] for row in sent)
-    for link in (places[0], "aeron"):  # links that go somewhere
-        for stream in streams:
-            (counted,) = _counted(a, "fan", f"sent {stream} to {link}")
-            assert counted["frames_sent"] == counted["frames_taken"] == frames[stream]
+    frames = Counter(row[0] for row in [*before, *sent])
+    wanted = Counter(row[0] for row in sent)
+    for link, stream, output in (
+        *((places[0], stream, "fan-0") for stream in streams),
+        ("aeron", "10001", "fan-1"),
+    ):
+        (counted,) = _counted(a, "fan", f"sent {stream} to {link}")
+        assert wanted[stream] <= counted["frames_taken"] <= frames[stream]
+        assert counted["frames_sent"] + counted["skipped_link"] == counted["frames_taken"]
+        assert counted["frames_sent"] >= wanted[stream]
+        (there,) = _counted(b, output, f"received {stream}")
+        account = there["frames_delivered"] + there["frames_unwanted"]
+        account += there["frames_before"] + there["frames_lost"]
+        assert account == counted["frames_sent"]
+        assert there["frames_delivered"] >= wanted[stream]
     for stream in streams:
         (counted,) = _counted(a, "fan", f"sent {stream} to {places[1]}")
-        assert counted["skipped_link"] == counted["frames_taken"] == frames[stream]
-        (counted,) = _counted(b, "fan-0", f"received {stream}")
-        assert counted["frames_delivered"] == frames[stream]
-        assert not any(counted[name] for name in (*DROPPED_THERE, "frames_lost", "frames_before"))
+        assert counted["skipped_link"] == counted["frames_taken"] >= wanted[stream]
 
 
 def squeeze(lab: Lab, size: Size) -> None:
@@ -107,11 +124,13 @@ def squeeze(lab: Lab, size: Size) -> None:
     queues = {"10001": 1, "10000": 8}
     listing = ", ".join(f"{{stream = {s}, queue_frames = {n}}}" for s, n in queues.items())
     file = a.home / "narrow.toml"
-    file.write_text(f'[[send]]\nto = "{b.address}:41020"\nname = "narrow"\nstreams = [{listing}]\n')
+    window = size.mbit_s * 16_384  # a part of a second; more would only hold older frames
+    file.write_text(
+        f'[[send]]\nto = "{b.address}:41020"\nname = "narrow"\nwindow = {window}\n'
+        f"streams = [{listing}]\n"
+    )
     a.narrow(size.mbit_s)
     sender = a.tool("bridge", "run", str(file), output="narrow")
-    # The window is a part of a second of this link; larger ones only hold older frames.
-    window = size.mbit_s * 16_384
     at = f"aeron:udp?endpoint={b.address}:41020|rcv-wnd={window}"
     receiver = b.tool("bridge", "receive", *queues, "--at", at, output="narrow")
     consumer = program(b, "consume_all", *queues, output="narrow-arrived")
@@ -119,11 +138,11 @@ def squeeze(lab: Lab, size: Size) -> None:
     observers = [program(host, "observe", output="observed") for host in (a, b)]
     go = a.home / "go-narrow"
     producer = program(a, "publish_all", str(go), *size.flood, output="narrow-sent")
-    b.wait_for("narrow", "carries epoch", count=2)
-    b.wait_for("narrow-arrived", "ready")
-    a.wait_for("narrow-local", "ready")
+    for host, output in ((b, "narrow-arrived"), (a, "narrow-local")):
+        for stream in queues:
+            host.wait_for(output, f"\n{stream} ")
     go.touch()
-    a.wait_for("narrow-sent", "counters", timeout=120)
+    a.wait_for("narrow-sent", "counters", timeout=size.patience_s)
     lasts = [
         max(int(row[1]) for row in _rows(a, "narrow-sent") if row[0] == stream) for stream in queues
     ]
@@ -141,7 +160,7 @@ def squeeze(lab: Lab, size: Size) -> None:
         assert set(arrived[stream]) <= set(sent[stream])
         assert all(int(one[0]) < int(next_[0]) for one, next_ in pairwise(arrived[stream]))
         (here,) = _counted(a, "narrow", f"sent {stream} to narrow")
-        assert here["frames_taken"] == len(sent[stream])
+        assert here["frames_taken"] <= len(sent[stream])
         assert here["dropped_superseded"] > 0
         settled = here["frames_sent"] + here["skipped_link"]
         assert here["frames_taken"] == settled + sum(here[name] for name in DROPPED_HERE)
@@ -150,15 +169,30 @@ def squeeze(lab: Lab, size: Size) -> None:
         account += sum(there[name] for name in DROPPED_THERE)
         given_up = here["dropped_overwritten"] + here["dropped_stalled"] + here["dropped_link"]
         assert here["frames_sent"] <= account <= here["frames_sent"] + given_up
-        assert _observed(a)["queues"][f"out {stream}→{stream} @ narrow"] == limit
+        assert _observed(a)["queues"][f"out {stream}→{stream} @ narrow"] <= limit
     for host in (a, b):
         assert all(kib < 8 << 10 for kib in _observed(host)["growth_kib"].values())
 
 
 def _rows(host: Host, output: str) -> list[tuple[str, ...]]:
     """`STREAM SEQ SHA256` of each frame that a program printed."""
-    rows = [line.split() for line in host.text(output).splitlines()]
+    return _rows_of(host.text(output))
+
+
+def _rows_of(text: str) -> list[tuple[str, ...]]:
+    rows = [line.split() for line in text.splitlines()]
     return [tuple(row) for row in rows if row[0].isdigit()]
+
+
+def _parts(host: Host, output: str) -> list[list[tuple[str, ...]]]:
+    """The frames before the line `go`, and those after it."""
+    parts = host.text(output).split("\ngo\n")
+    return [_rows_of(part) for part in parts]
+
+
+def _by_last(rows: list[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The last frame of each stream."""
+    return {row[0]: row for row in rows}
 
 
 def _by_stream(rows: list[tuple[str, ...]]) -> dict[str, list[tuple[str, ...]]]:

@@ -86,13 +86,16 @@ def test_B_150_an_unknown_key_is_a_warning() -> None:
 def test_B_021_a_place_becomes_a_channel_and_a_channel_keeps_its_own_values() -> None:
     bridge = loaded(sending(mtu=8192, term_length="4m"))
     assert bridge.settings.send[0].channel == (
-        "aeron:udp?endpoint=10.0.0.2:40456|mtu=8192|term-length=4194304|so-sndbuf=131072"
-        "|so-rcvbuf=131072|alias=x-10.0.0.2:40456"
+        "aeron:udp?endpoint=10.0.0.2:40456|mtu=8192|term-length=4194304|pub-wnd=131072"
+        "|so-sndbuf=131072|so-rcvbuf=131072|alias=x-10.0.0.2:40456"
     )
     bridge = loaded(sending(to="aeron:udp?endpoint=10.0.0.2:40456|mtu=4096|term-length=1m"))
     channel = bridge.settings.send[0].channel
     assert "|mtu=4096|term-length=1m|" in channel
     assert channel.count("mtu=") == 1
+    assert "pub-wnd" not in channel  # it may not be more than half of a term of its own length
+    small = loaded(sending(mtu=1408, term_length="128k", chunk_bytes=1200))
+    assert "|pub-wnd=65536|" in small.settings.send[0].channel
     bridge = loaded(receiving())
     assert "|rcv-wnd=131072|cc=static|" in bridge.settings.receive[0].channel
 

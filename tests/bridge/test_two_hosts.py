@@ -119,9 +119,11 @@ def test_B_005_every_frame_of_three_streams_arrives_at_each_place_that_lives(lab
     """B-005, B-002, B-023, B-041, B-004: rows 1 and 9 of section 16.2, few frames; `make
     lab-bridge` has the full length. One place is dead from the beginning, one receiver of a dynamic
     control address is stopped."""
-    carry_three_streams(lab, SHORT)
+    with lab.reported():
+        carry_three_streams(lab, SHORT)
 
 
 def test_B_043_a_narrow_link_costs_old_frames_and_no_memory(lab: Lab) -> None:
     """B-043, B-004, B-005, B-075: row 8 of section 16.2, over a link that carries a quarter."""
-    squeeze(lab, SHORT)
+    with lab.reported():
+        squeeze(lab, SHORT)
