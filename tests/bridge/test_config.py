@@ -94,7 +94,7 @@ def test_B_021_a_place_becomes_a_channel_and_a_channel_keeps_its_own_values() ->
     assert "|mtu=4096|term-length=1m|" in channel
     assert channel.count("mtu=") == 1
     assert "pub-wnd" not in channel  # it may not be more than half of a term of its own length
-    small = loaded(sending(mtu=1408, term_length="128k", chunk_bytes=1200))
+    small = loaded(sending(term_length="128k", window="64k", chunk_bytes=1200))
     assert "|pub-wnd=65536|" in small.settings.send[0].channel
     bridge = loaded(receiving())
     assert "|rcv-wnd=131072|cc=static|" in bridge.settings.receive[0].channel
