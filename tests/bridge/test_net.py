@@ -114,7 +114,7 @@ def test_B_024_the_directory_of_a_killed_bridge_is_removed_by_the_next_one(tmp_p
 
 def test_B_024_a_bridge_that_is_starting_keeps_its_directory(tmp_path: Path) -> None:
     """B-024: bridges of one host may start at the same time; the lock is held until the media
-    driver has its heartbeat. What is not Aeron's is left alone."""
+    driver has its heartbeat. A directory with foreign files stays."""
     starting = Path(str(tmp_path / Path(unique_aeron_dir("tensorpool-bridge")).name))
     starting.mkdir()
     foreign = starting.with_name(starting.name + "f")
