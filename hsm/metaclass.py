@@ -104,6 +104,19 @@ class MachineType(type):
             problem = f"{name}: the class is closed; declare it in the class body or in a subclass"
             raise DefinitionError(f"class {cls.__qualname__}", (problem,))
         super().__setattr__(name, value)
+        if name == "__new__":
+            cls._hsm_renew_constructors()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        if name == "__new__":
+            cls._hsm_renew_constructors()
+
+    def _hsm_renew_constructors(cls) -> None:
+        """Have a call of the class or of a subclass find the `__new__` that it has now."""
+        type.__setattr__(cls, "_hsm_construct", constructor(cls, cls._hsm_new))
+        for heir in type.__subclasses__(cls):
+            heir._hsm_renew_constructors()
 
     @property
     def __signature__(cls) -> inspect.Signature:

@@ -242,6 +242,26 @@ def test_H_041_a_class_with_its_own_new() -> None:
     assert Picky(start=False).extra == {"start": False}
 
 
+def test_H_041_a_new_assigned_later_makes_the_machines_of_the_class_and_its_subclasses() -> None:
+    class Patched(Life): ...
+
+    class Heir(Patched): ...
+
+    made: list[type] = []
+
+    def new(cls: type, *arguments: Any, **keywords: Any) -> Any:
+        made.append(cls)
+        return object.__new__(cls)
+
+    assert Patched().current is Heir().current is Life.A
+    Patched.__new__ = new  # type: ignore[method-assign,assignment]
+    assert Patched().current is Heir().current is Life.A
+    assert made == [Patched, Heir]
+    del Patched.__new__
+    assert Patched(start=False).current is ROOT
+    assert made == [Patched, Heir]
+
+
 def test_H_042_a_new_machine() -> None:
     machine = Life(start=False)
     assert machine.current is ROOT
