@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from operator import attrgetter
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ._definition.chart import Chart
 from ._definition.checks import define
@@ -115,7 +115,7 @@ class MachineType(type):
     def _hsm_renew_constructors(cls) -> None:
         """Have a call of the class or of a subclass find the `__new__` that it has now."""
         type.__setattr__(cls, "_hsm_construct", constructor(cls, cls._hsm_new))
-        for heir in type.__subclasses__(cls):
+        for heir in cast("list[MachineType]", cls.__subclasses__()):
             heir._hsm_renew_constructors()
 
     @property
