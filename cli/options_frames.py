@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -96,12 +97,15 @@ class Compression(enum.StrEnum):
 
 
 def add_frame_commands(app: typer.Typer) -> None:
-    """Add `hz`, `echo`, `view`, `publish`, `record` and `replay`."""
+    """Add `hz`, `echo`, `view`, `publish`, `capture`, `record` and `replay`."""
     app.command("hz", epilog="Example: tensor-pool hz 10000 --duration 5")(hz_command)
     app.command("echo", epilog="Example: tensor-pool echo 10000 --once --json")(echo_command)
     app.command("view", epilog="Example: tensor-pool view 10000 --png frame.png")(view_command)
     app.command("publish", epilog="Example: tensor-pool publish 10000 *.png --rate 10 --loop")(
         publish_command
+    )
+    app.command("capture", epilog="Example: tensor-pool capture camera/door rtsp://10.0.0.7/main")(
+        capture_command
     )
     app.command("record", epilog="Example: tensor-pool record 10000 run.mcap --duration 60")(
         record_command
@@ -265,6 +269,102 @@ def publish_command(
         linger_s=linger,
         name=name,
     )
+
+
+@connected
+def capture_command(
+    connection: Connection,
+    stream: Stream,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A device (/dev/video0), a URL (rtsp://, http://), a video file, test (a test"
+            " picture), lavfi:GRAPH, screen or screen:DISPLAY.",
+            show_default=False,
+        ),
+    ],
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ",
+            min=0.001,
+            help="Frames a second: requested of a device, others are left out. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Size in pixels: requested of a device, else frames are scaled to it.",
+            show_default=False,
+        ),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        str,
+        typer.Option(
+            metavar="ENCODING",
+            help="Encoding of the pixels, such as bgr8 or mono8. Default: the source's own, or"
+            " rgb8 where frames cannot have that.",
+            show_default=False,
+        ),
+    ] = "",
+    frames: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Exit after N frames.", show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Name of the source in its metadata. Default: SOURCE."),
+    ] = None,
+    wait: Wait = 0,
+    linger: Linger = 1.0,
+    loop: Loop = False,
+    reconnect: Annotated[
+        bool,
+        typer.Option(
+            "--reconnect/--no-reconnect",
+            help="Open a device or URL again when it fails or ends, after 0.5 to 5 s.",
+        ),
+    ] = True,
+) -> None:
+    """Publish the frames of a camera, a URL, a screen or a video.
+
+    Each frame has the time of its source and is decoded into shared memory with one copy. The
+    stream has the encoding, width and height of the frames. A file and a test picture are read at
+    their own pace. Needs the extra `tools`.
+
+    Exit status: 0 frames were captured, 1 none, the source or the driver failed, 2 wrong usage,
+    4 frames were lost, 130 after Ctrl-C before anything.
+    """
+    from .commands.capture import capture_source
+    from .media.live import Wishes
+
+    width, height = _size(size)
+    leave_with(
+        capture_source,
+        connection,
+        stream,
+        source,
+        wishes=Wishes(width=width, height=height, rate_hz=rate or 0.0, encoding=format),
+        loop=loop,
+        reconnect=reconnect,
+        frames=frames,
+        wait=wait,
+        linger_s=linger,
+        name=name,
+    )
+
+
+def _size(text: str | None) -> tuple[int, int]:
+    """Return width and height, (0, 0) for None. Raises BadParameter."""
+    if text is None:
+        return 0, 0
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise typer.BadParameter(f"--size {text}: give width and height, such as 1280x720")
+    return int(match[1]), int(match[2])
 
 
 @connected

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
 
 from tensor_pool.client.client import Client
 from tensor_pool.client.producer.producer import Producer
@@ -63,14 +66,40 @@ class Sender:
         result = self._publish(data, description)
         while result.status is PublishStatus.NOT_ACTIVE and not self._stop.wait(0.01):
             result = self._publish(data, description)
+        nbytes = data.nbytes if hasattr(data, "nbytes") else len(data)
         if result.status is PublishStatus.TOO_LARGE:
-            raise CommandError(self._too_large(name, data))
+            raise CommandError(self._too_large(name, nbytes))
+        self._count(result, nbytes)
+
+    def send_filled(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        fill: Callable[[np.ndarray[Any, np.dtype[Any]]], object],
+        timestamp_ns: int,
+    ) -> None:
+        """Publish a frame that `fill` writes into the slot; one without a lease is left out.
+
+        CommandError for a frame that no slot of the stream holds.
+        """
+        nbytes = math.prod(shape) * dtype.itemsize
+        try:
+            loan = self.producer.loan(shape, dtype, timestamp_ns=timestamp_ns)
+        except ValueError:
+            raise CommandError(self._too_large(name, nbytes)) from None
+        with loan:
+            fill(loan.array)
+        assert loan.result is not None
+        self._count(loan.result, nbytes)
+
+    def _count(self, result: PublishResult, nbytes: int) -> None:
         self._results[result.status] += 1
         if result:
             self._sent_last = time.monotonic()
             self._sent_first = self._sent_first or self._sent_last
             self.frames += 1
-            self.nbytes += data.nbytes if hasattr(data, "nbytes") else len(data)
+            self.nbytes += nbytes
         self._tell_progress()
 
     def linger(self, seconds: float) -> None:
@@ -103,8 +132,7 @@ class Sender:
     def _publish(self, data: Any, description: dict[str, Any]) -> PublishResult:
         return self.producer.publish(data, **description)
 
-    def _too_large(self, name: str, data: Any) -> str:
-        nbytes = data.nbytes if hasattr(data, "nbytes") else len(data)
+    def _too_large(self, name: str, nbytes: int) -> str:
         stride = stride_for(nbytes)
         return (
             f"{name}: {bytes_text(nbytes)} do not fit into a slot of stream"

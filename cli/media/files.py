@@ -121,7 +121,7 @@ def video_rate_hz(path: Path) -> float | None:
 
 def needs_package(package: str, what: str) -> str:
     """Return the error text for a missing optional package."""
-    return f"{what} need the package {package}: pip install {package}"
+    return f"{what} need the package {package} of the extra tools: pip install {package}"
 
 
 def _directory(path: Path, notes: list[str]) -> Iterator[Picture]:

@@ -1,0 +1,202 @@
+"""`capture`: test pictures, files and URLs as streams, through the real PyAV."""
+
+from __future__ import annotations
+
+import http.server
+import itertools
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tensor_pool.cli.media.live import SourceError, Wishes, read_source, source_of
+from tensor_pool.client import Consumer
+from tests.cli.pools import DriverProcess, run, until
+
+pytestmark = pytest.mark.process
+
+FRAMES = 6
+RATE_HZ = 20
+
+
+def pixels(number: int) -> np.ndarray:
+    return np.full((48, 64), 10 * number, np.uint8) + np.arange(64, dtype=np.uint8)
+
+
+def number_of(array: np.ndarray) -> int:
+    return int(array[0, 0]) // 10
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Grey frames that a lossless codec keeps."""
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=RATE_HZ)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "gray"
+        for number in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(pixels(number), format="gray")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def received(consumer: Consumer, count: int) -> list[tuple[np.ndarray, int]]:
+    taken = []
+    while len(taken) < count:
+        frame = consumer.receive(30)
+        assert frame is not None, f"only {len(taken)} frames came"
+        taken.append((frame.copy(), frame.timestamp_ns))
+    return taken
+
+
+def test_a_file_is_captured_pixel_for_pixel_with_the_times_of_its_frames(
+    pool: DriverProcess, video: Path
+) -> None:
+    with (
+        pool.running("capture", "20040", str(video), "--wait", "1", "--loop") as command,
+        pool.client() as client,
+        client.consumer(20040, attach_timeout=30) as consumer,
+    ):
+        taken = received(consumer, FRAMES)
+        until(lambda: consumer.image_format is not None, "the image format")
+        assert consumer.image_format.encoding == "mono8"
+        assert (consumer.image_format.width, consumer.image_format.height) == (64, 48)
+        command.interrupt()
+        outcome = command.outcome()
+    assert outcome.status == 0, outcome
+    assert "captured " in outcome.stdout
+    assert all(np.array_equal(array, pixels(number_of(array))) for array, _ in taken)
+    compared = 0
+    for (before, before_ns), (after, after_ns) in itertools.pairwise(taken):
+        steps = number_of(after) - number_of(before)
+        if steps > 0:  # in the same round
+            assert after_ns - before_ns == pytest.approx(steps * 1e9 / RATE_HZ, abs=1e6)
+            compared += 1
+    assert compared
+
+
+def test_a_test_picture_comes_in_the_size_rate_and_encoding_that_were_given(
+    pool: DriverProcess,
+) -> None:
+    arguments = ("--size", "32x24", "--rate", "50", "--format", "bgr8", "--frames", "5")
+    with (
+        pool.running(
+            "capture", "20041", "test", *arguments, "--wait", "1", "--linger", "5"
+        ) as command,
+        pool.client() as client,
+        client.consumer(20041, attach_timeout=30) as consumer,
+    ):
+        taken = received(consumer, 5)
+        until(lambda: consumer.image_format is not None, "the image format")
+        assert consumer.image_format.encoding == "bgr8"
+        command.interrupt()
+        assert command.outcome().status == 0
+    expected = next(read_source(source_of("test", Wishes(32, 24, 50)), Wishes(32, 24, 50, "rgb8")))
+    rgb = np.empty(expected.shape, np.uint8)
+    expected.fill(rgb)
+    assert np.array_equal(taken[0][0], rgb[:, :, ::-1])
+    assert taken[1][1] - taken[0][1] == 20_000_000
+
+
+class Film(http.server.BaseHTTPRequestHandler):
+    """Answers every request with the video."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.server.film)  # type: ignore[attr-defined]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class FilmServer(http.server.ThreadingHTTPServer):
+    """A server on loopback; `stop()` closes its port."""
+
+    def __init__(self, film: bytes, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Film)
+        self.film = film
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+@pytest.fixture
+def servers() -> Iterator[list[FilmServer]]:
+    servers: list[FilmServer] = []
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+def test_a_url_is_opened_again_when_its_server_was_stopped(
+    pool: DriverProcess, video: Path, servers: list[FilmServer]
+) -> None:
+    film = video.read_bytes()
+    servers.append(FilmServer(film))
+    port = servers[0].server_address[1]
+    url = f"http://127.0.0.1:{port}/film.mkv"
+    with (
+        pool.running("capture", "20042", url, "--wait", "1") as command,
+        pool.client() as client,
+        client.consumer(20042, attach_timeout=30) as consumer,
+    ):
+        first = received(consumer, FRAMES)
+        servers.pop().stop()
+        assert command.process.stderr is not None
+        assert any("refused" in line for line in command.process.stderr)
+        while consumer.receive(0.05) is not None:
+            pass
+        servers.append(FilmServer(film, port))
+        second = received(consumer, FRAMES)
+        command.interrupt()
+        outcome = command.outcome()
+    assert outcome.status == 0, outcome
+    assert all(np.array_equal(array, pixels(number_of(array))) for array, _ in (*first, *second))
+    assert number_of(second[0][0]) == 0
+    times = [timestamp_ns for _, timestamp_ns in (*first, *second)]
+    assert times == sorted(times)
+
+
+def test_frames_above_the_rate_are_left_out(video: Path, pool: DriverProcess) -> None:
+    outcome = pool.run("capture", "20043", str(video), "--rate", "10", "--linger", "0")
+    assert f"captured {FRAMES // 2} frames" in outcome.stdout, outcome
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "text"),
+    [
+        ("nothing.mp4", (), "nothing.mp4: no such file; give a file, a device"),
+        ("test", ("--format", "purple8"), "--format purple8: give one of bayer_bggr8"),
+        ("test", ("--size", "big"), "--size big: give width and height"),
+    ],
+)
+def test_what_cannot_be_captured_is_wrong_usage(
+    source: str, options: tuple[str, ...], text: str
+) -> None:
+    outcome = run("capture", "10000", source, *options)
+    assert outcome.status == 2
+    assert text in " ".join(outcome.stderr.split())
+
+
+def test_a_source_that_fails_has_its_reason(pool: DriverProcess, tmp_path: Path) -> None:
+    (tmp_path / "film.mkv").write_bytes(b"nonsense")
+    outcome = pool.run("capture", "20044", str(tmp_path / "film.mkv"))
+    assert outcome.status == 1
+    assert "film.mkv: Invalid data" in outcome.stderr
+    with pytest.raises(SourceError, match="No such file"):
+        list(read_source(source_of("/dev/video987", Wishes()), Wishes()))
+
+
+def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    outcome = run("capture", "10000", "test", "--aeron-dir", "/dev/shm/tp-nobody-is-here")
+    assert outcome.status == 2
+    assert "of the extra tools: pip install av" in outcome.stderr
