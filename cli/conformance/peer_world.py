@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -121,7 +122,7 @@ class GuidedDriver(StandInDriver):
         self.send(ShmDriverShutdown(time.monotonic_ns(), ShutdownReason.ADMIN, "conformance"))
 
 
-class PeerWorld:
+class PeerWorld(abc.ABC):
     """The program under test in one role, as the streams show it.
 
     `period_s` is the announce period that it is configured with; hello, QoS and keepalive
@@ -267,13 +268,13 @@ class PeerWorld:
         finally:
             driver.spoil, driver.prepare, driver.names = None, None, "{}"
 
+    @abc.abstractmethod
     def sign_of_use(self, mark: int) -> str:
         """Return a sign that the program uses the current epoch, empty without one."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def uses_after_end(self, mark: int) -> str:
         """Return a sign that it uses regions of a lease that ended before the mark."""
-        raise NotImplementedError
 
     def refuses(
         self,

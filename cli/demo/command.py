@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ..media.files import InputError
 from ..support.signals import Stop, StopRequestedError
-from .performance import DemoError, Performance
+from .performance import Performance
+from .run import DemoError
 from .screen import Screen
 from .sources import load_pictures
 from .verdict import Check, judge

@@ -1,16 +1,9 @@
-"""The run of the demo: start everything, stream, kill the producer, recover, drain.
-
-One thread. All child processes write into one queue. `_pump` takes lines from it until the
-condition that a step waits for is true, and raises DemoError when a process fails meanwhile.
-"""
+"""The run of the demo: start everything, stream, kill the producer, recover, drain."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import signal
 import time
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -18,43 +11,26 @@ import msgspec
 from tensor_pool.client.doorbell import sweep_abandoned_bells
 
 from ..support.signals import Stop
-from .children import Child, Line, end_all, python_module, tensor_pool_command
-from .protocol import (
-    ConsumerReport,
-    ProducerReport,
-    Ready,
-    WorkerSettings,
-    decode_report,
-)
-from .scoreboard import Scoreboard, Transition
-from .screen import Screen
+from .children import Line, end_all, python_module, tensor_pool_command
+from .protocol import ConsumerReport, ProducerReport
+from .run import DemoRun
+from .scoreboard import Transition
 from .sources import Pictures
-from .stage import (
-    ANNOUNCE_PERIOD_S,
-    EXPIRY_S,
-    KEEPALIVE_INTERVAL_S,
-    STREAM_ID,
-    Stage,
-)
+from .stage import EXPIRY_S, Stage
 from .verdict import Outcome
 
-__all__ = ["CONSUMERS", "DemoError", "Performance"]
+__all__ = ["CONSUMERS", "Performance"]
 
 CONSUMERS = ("consumer-1", "consumer-2")
 FIRST, SECOND = "producer-1", "producer-2"
 DRIVER = "driver"
 
-_START_TIMEOUT_S = 20.0
+_START_TIMEOUT_S = 60.0
 _RECOVERY_TIMEOUT_S = EXPIRY_S + 10.0
 _DRAIN_TIMEOUT_S = 10.0
 _AFTER_RECOVERY_S = 1.0  # frames of the second producer that every demo shows
-_REPORT_INTERVAL_S = 0.2
 _WORKERS_PATIENCE_S = 0.8
 _DRIVER_PATIENCE_S = 1.2
-
-
-class DemoError(Exception):
-    """The demo cannot go on; the text has the reason."""
 
 
 class _DriverLogLine(msgspec.Struct):
@@ -63,7 +39,7 @@ class _DriverLogLine(msgspec.Struct):
     transition: Transition | None = None
 
 
-class Performance:
+class Performance(DemoRun):
     """One run of the demo. `run()` leaves no process and no file behind, whatever happens."""
 
     def __init__(
@@ -74,18 +50,10 @@ class Performance:
         rate_hz: float,
         stop: Stop,
     ) -> None:
+        super().__init__((FIRST, SECOND, *CONSUMERS), rate_hz=rate_hz, stop=stop)
         self._pictures = pictures
         self._duration_s = duration_s
-        self._rate_hz = rate_hz
-        self._stop = stop
         self._stage = Stage()
-        self._lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
-        self._children: dict[str, Child] = {}
-        self._last_words: dict[str, deque[str]] = {}
-        self._may_end: set[str] = set()
-        self._ready: set[str] = set()
-        self._scoreboard = Scoreboard((FIRST, SECOND, *CONSUMERS))
-        self._screen = Screen(self._scoreboard)
         self.outcome = Outcome(expiry_s=EXPIRY_S, source_frames=len(pictures.pictures))
 
     def run(self) -> None:
@@ -118,8 +86,13 @@ class Performance:
             self._start(name, python_module("worker"))
         self._pump(lambda: DRIVER in self._ready, _START_TIMEOUT_S, "the driver to be ready")
         for name in (FIRST, SECOND, *CONSUMERS):
-            role = "consumer" if name in CONSUMERS else "producer"
-            self._children[name].tell(msgspec.json.encode(self._settings(role)).decode())
+            self._configure(
+                name,
+                role="consumer" if name in CONSUMERS else "producer",
+                source_folder=self._stage.source_folder,
+                aeron_dir=self._stage.aeron_dir,
+                base_dir=self._stage.base_dir,
+            )
         self._pump(
             lambda: self._ready >= {FIRST, SECOND, *CONSUMERS},
             _START_TIMEOUT_S,
@@ -201,50 +174,6 @@ class Performance:
     def _stream_until(self, deadline: float) -> None:
         self._pump(lambda: time.monotonic() >= deadline, self._duration_s + 60, "time to pass")
 
-    # Children
-
-    def _start(self, name: str, command: list[str]) -> None:
-        self._stop.check()
-        self._last_words[name] = deque(maxlen=5)
-        self._children[name] = Child(name, command, self._lines)
-
-    def _settings(self, role: str) -> WorkerSettings:
-        return WorkerSettings(
-            role=role,
-            source_folder=str(self._stage.source_folder),
-            aeron_dir=str(self._stage.aeron_dir),
-            base_dir=str(self._stage.base_dir),
-            stream_id=STREAM_ID,
-            rate_hz=self._rate_hz,
-            announce_period_s=ANNOUNCE_PERIOD_S,
-            keepalive_interval_s=KEEPALIVE_INTERVAL_S,
-            report_interval_s=_REPORT_INTERVAL_S,
-        )
-
-    def _pump(self, done: Callable[[], bool], timeout_s: float, awaited: str) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not done():
-            self._stop.check()
-            with contextlib.suppress(queue.Empty):
-                self._take(self._lines.get(timeout=0.05))
-                while True:
-                    self._take(self._lines.get_nowait())
-            self._screen.refresh()
-            self._check_children()
-            if time.monotonic() > deadline:
-                raise DemoError(f"waited {timeout_s:.0f} s for {awaited}")
-
-    def _check_children(self) -> None:
-        for name, child in self._children.items():
-            if child.exit_status is not None and name not in self._may_end:
-                child.wait(time.monotonic())
-                time.sleep(0.1)  # for its last words to arrive
-                with contextlib.suppress(queue.Empty):
-                    while True:
-                        self._take(self._lines.get_nowait())
-                words = "; ".join(self._last_words[name]) or "without a word"
-                raise DemoError(f"{name} ended with exit status {child.exit_status}: {words}")
-
     def _all_consumers(self, condition: Callable[[ConsumerReport], bool]) -> bool:
         reports = self.outcome.consumers
         return len(reports) == len(CONSUMERS) and all(map(condition, reports.values()))
@@ -291,15 +220,7 @@ class Performance:
             outcome.lease_ended_ns = time.monotonic_ns()
             outcome.lease_end = transition.after
 
-    def _take_report(self, name: str, text: str) -> None:
-        try:
-            report = decode_report(text)
-        except msgspec.DecodeError:
-            self._last_words[name].append(text)
-            return
-        if isinstance(report, Ready):
-            self._ready.add(name)
-            return
+    def _on_report(self, name: str, report: ProducerReport | ConsumerReport) -> None:
         if name == FIRST and self.outcome.killed_ns is not None:
             return  # written before it died, read after
         self._scoreboard.on_report(name, report)

@@ -22,14 +22,13 @@ from .announced import Announced
 from .attachment import ConsumerAttachment
 from .frame import Frame
 from .options import ConsumerOptions
+from .unrung import Unrung
 
 __all__ = ["Consumer"]
 
 _log = logging.getLogger("tensor_pool.client")
 _FIRST_SLEEP_S = 0.0005
 _LONGEST_SLEEP_S = 0.05
-_UNRUNG_REPORTED = 10  # frames one after the other that came while it slept, without a ring
-_UNRUNG_FOR_S = 5.0  # for so long; a producer learns of the bell from a hello
 _ASYNC_SLEEP_S = 0.02  # a producer that rings no bells is noticed as late as that
 _INVOKER_SLEEP_S = 0.005
 _SPIN_NS = 25_000
@@ -55,9 +54,7 @@ class Consumer(Handle):
         self._reader = ""  # what reads this consumer instead of the application
         self._spin = spin
         self._sleep_s = _FIRST_SLEEP_S
-        self._unrung = 0
-        self._unrung_since = 0.0
-        self._is_unrung_logged = False
+        self._unrung = Unrung()
         self._executor: ThreadPoolExecutor | None = None
         self._sleep: Future[bool] | None = None  # of the waiting thread of an asyncio program
         self._rang = False
@@ -291,16 +288,10 @@ class Consumer(Handle):
         """Count what ended a sleep, and report once that frames come without a ring."""
         if rang:
             self._attachment.counters.inc("wakeups")
-            self._unrung = 0
+            self._unrung.rang()
         elif frame is not None:
             self._attachment.counters.inc("wakeups_unrung")
-            now = time.monotonic()
-            if not self._unrung:
-                self._unrung_since = now
-            self._unrung += 1
-            lasts = now - self._unrung_since >= _UNRUNG_FOR_S
-            if lasts and self._unrung >= _UNRUNG_REPORTED and not self._is_unrung_logged:
-                self._is_unrung_logged = True
+            if self._unrung.missed():
                 _log.warning(
                     "stream %d: the producer cannot ring this consumer's bell (it runs in another"
                     " container or group, or is of another make); while frames are awaited, the"

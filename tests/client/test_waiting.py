@@ -79,7 +79,7 @@ def test_a_bell_that_cannot_be_rung_is_reported_on_both_sides(
         raise OSError(f"semaphore {name}: Permission denied")
 
     monkeypatch.setattr("tensor_pool.client.producer.attachment.BellRope", refuse)
-    monkeypatch.setattr("tensor_pool.client.consumer.consumer._UNRUNG_FOR_S", 0.01)
+    monkeypatch.setattr("tensor_pool.client.consumer.unrung._FOR_S", 0.01)
     caplog.set_level(logging.INFO, "tensor_pool.client")
     consumer = live.client(hello_interval=0.1).consumer(STREAM)
     producer = live.client().producer(STREAM)

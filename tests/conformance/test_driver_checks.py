@@ -6,10 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +35,7 @@ from tensor_pool.protocol.wire import (
     ShmPoolAnnounce,
     ShutdownReason,
 )
+from tests.conformance.stand_ins import running
 from tests.driver.daemons import CHANNEL, Daemon
 from tests.protocol.transport.media_driver import media_driver
 
@@ -88,32 +86,12 @@ def test_our_daemon_holds_every_requirement_that_can_be_seen(
         daemon.close()
 
 
-@contextmanager
-def _running(driver: StandInDriver) -> Iterator[None]:
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.is_set():
-            driver.work()
-            time.sleep(0.0005)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        driver.close()
-        driver.bus.close()
-
-
 def _outcomes(
     kind: type[StandInDriver], control_stream_id: int, aeron_dir: str, shm_dir: Path
 ) -> list[Outcome]:
     control = (CHANNEL, control_stream_id)
     options = StandInOptions(lease_s=LEASE_S, announce_period_s=PERIOD_S, token=TOKEN)
-    with _running(kind(Bus(aeron_dir), control, shm_dir, options)):
+    with running(kind(Bus(aeron_dir), control, shm_dir, options)):
         bus = Bus(aeron_dir)
         world = DriverWorld(
             bus,

@@ -6,14 +6,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from tensor_pool.cli.conformance.stand_in import StandInDriver
 from tensor_pool.driver import (
     DriverConfig,
     DriverTable,
@@ -48,27 +46,6 @@ def driver_with_small_frames(directory: Path) -> Iterator[EmbeddedDriver]:
 def frame(sequence: int) -> np.ndarray:
     """The content that every program here gives to a frame."""
     return np.full(WORDS, sequence, np.uint64)
-
-
-@contextmanager
-def running(driver: StandInDriver) -> Iterator[None]:
-    """Run a stand-in on a thread."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.is_set():
-            driver.work()
-            time.sleep(0.0005)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        driver.close()
-        driver.bus.close()
 
 
 class Program:

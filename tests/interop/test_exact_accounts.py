@@ -26,7 +26,8 @@ from tensor_pool.protocol.wire import (
     ShmAttachResponse,
     ShmLeaseKeepalive,
 )
-from tests.interop.pool import SLOTS, STREAM, WORDS, frame, running
+from tests.conformance.stand_ins import running
+from tests.interop.pool import SLOTS, STREAM, WORDS, frame
 from tests.protocol.transport.media_driver import media_driver
 
 __all__ = ["media_driver"]

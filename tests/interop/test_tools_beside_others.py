@@ -15,7 +15,8 @@ from tensor_pool.client import ClientConfig, PublishMode, connect
 from tensor_pool.driver.config.layout import Layout
 from tensor_pool.driver.core.configuration import ShmTable
 from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
-from tests.interop.pool import frame, running
+from tests.conformance.stand_ins import running
+from tests.interop.pool import frame
 from tests.protocol.transport.media_driver import media_driver
 
 __all__ = ["media_driver"]

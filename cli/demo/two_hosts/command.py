@@ -7,7 +7,7 @@ from pathlib import Path
 from ...media.files import InputError
 from ...support.signals import Stop, StopRequestedError
 from ..command import EXIT_BAD_INPUT, EXIT_FAILED, print_summary
-from ..performance import DemoError
+from ..run import DemoError
 from ..screen import Screen
 from ..sources import load_pictures
 from .performance import TwoHosts

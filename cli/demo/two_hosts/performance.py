@@ -1,41 +1,23 @@
-"""The run of the demo of two hosts: stream, cut the wire, kill each bridge, drain.
-
-One thread, as in the demo of one host: all programs write into one queue, `_pump` takes lines from
-it until the condition that a step waits for is true.
-"""
+"""The run of the demo of two hosts: stream, cut the wire, kill each bridge, drain."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import re
 import shutil
 import signal
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
-
-import msgspec
 
 from tensor_pool.client.doorbell import sweep_abandoned_bells
 from tensor_pool.protocol.shm.geometry import stride_for
 
 from ...support.signals import Stop
 from ..children import Child, Line, end_all, python_module, tensor_pool_command
-from ..performance import DemoError
-from ..protocol import ConsumerReport, ProducerReport, Ready, WorkerSettings, decode_report
-from ..scoreboard import Scoreboard
-from ..screen import Screen
+from ..protocol import ConsumerReport, ProducerReport
+from ..run import DemoRun
 from ..sources import Pictures
-from ..stage import (
-    ANNOUNCE_PERIOD_S,
-    KEEPALIVE_INTERVAL_S,
-    STREAM_ID,
-    driver_configuration,
-    write_source,
-)
+from ..stage import STREAM_ID, driver_configuration, write_source
 from .hosts import Host, Hosts, make_hosts
 from .verdict import LIMIT_S, Break, TwoHostsOutcome
 
@@ -49,12 +31,11 @@ _SLOTS = 16
 _START_TIMEOUT_S = 60.0
 _DRAIN_TIMEOUT_S = 20.0
 _PATIENCE_S = 2.0
-_REPORT_INTERVAL_S = 0.2
 _MTU = "8192"
 _COUNT = re.compile(r"(\w+) (\d+)")
 
 
-class TwoHosts:
+class TwoHosts(DemoRun):
     """One run. `run()` leaves no process, file or namespace behind, whatever happens."""
 
     def __init__(
@@ -67,21 +48,13 @@ class TwoHosts:
         stop: Stop,
         namespaces: bool | None = None,
     ) -> None:
+        super().__init__((CAMERA, *VIEWERS), rate_hz=rate_hz, stop=stop)
         self._pictures = pictures
         self._pause_s = pause_s
-        self._rate_hz = rate_hz
-        self._stop = stop
         self._namespaces = namespaces
         self._hosts: Hosts | None = None
         self._folder = Path(tempfile.gettempdir())  # until it is made
-        self._lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
-        self._children: dict[str, Child] = {}
         self._ended: list[Child] = []  # killed ones, replaced by others of their name
-        self._last_words: dict[str, deque[str]] = {}
-        self._ready: set[str] = set()
-        self._may_end: set[str] = set()
-        self._scoreboard = Scoreboard((CAMERA, *VIEWERS))
-        self._screen = Screen(self._scoreboard)
         self.outcome = TwoHostsOutcome(
             source_frames=len(pictures.pictures), partition_s=partition_s
         )
@@ -116,12 +89,21 @@ class TwoHosts:
         for name, host in zip(DRIVERS, (hosts.a, hosts.b), strict=True):
             text = driver_configuration(name, host.aeron_dir, host.base_dir, strides, _SLOTS)
             (self._folder / f"{host.name}.toml").write_text(text)
-            self._start(name, host, tensor_pool_command("driver", "--config", self._config(host)))
+            self._start_on(
+                host, name, tensor_pool_command("driver", "--config", self._config(host))
+            )
         for name in (CAMERA, *VIEWERS):
-            self._start(name, self._host_of(name), python_module("worker"))
+            self._start_on(self._host_of(name), name, python_module("worker"))
         self._await_ready(*DRIVERS)
         for name in (CAMERA, *VIEWERS):
-            self._children[name].tell(msgspec.json.encode(self._settings(name)).decode())
+            host = self._host_of(name)
+            self._configure(
+                name,
+                role="producer" if name == CAMERA else "consumer",
+                source_folder=self._folder,
+                aeron_dir=host.aeron_dir,
+                base_dir=host.base_dir,
+            )
         self._start_bridge(RECEIVER)
         self._start_bridge(SENDER)
         self._await_ready(RECEIVER, SENDER, CAMERA, *VIEWERS)
@@ -243,45 +225,13 @@ class TwoHosts:
             else ["receive", str(STREAM_ID), "--at", hosts.listen_at]
         )
         words += ["--instance", host.name, "--config", self._config(host)]
-        self._start(name, host, tensor_pool_command("bridge", *words))
+        self._start_on(host, name, tensor_pool_command("bridge", *words))
 
-    def _start(self, name: str, host: Host, command: list[str]) -> None:
-        self._stop.check()
-        self._last_words[name] = deque(maxlen=5)
-        self._children[name] = Child(name, [*host.prefix, *command], self._lines)
-
-    def _settings(self, name: str) -> WorkerSettings:
-        host = self._host_of(name)
-        return WorkerSettings(
-            role="producer" if name == CAMERA else "consumer",
-            source_folder=str(self._folder),
-            aeron_dir=str(host.aeron_dir),
-            base_dir=str(host.base_dir),
-            stream_id=STREAM_ID,
-            rate_hz=self._rate_hz,
-            announce_period_s=ANNOUNCE_PERIOD_S,
-            keepalive_interval_s=KEEPALIVE_INTERVAL_S,
-            report_interval_s=_REPORT_INTERVAL_S,
-        )
+    def _start_on(self, host: Host, name: str, command: list[str]) -> None:
+        self._start(name, [*host.prefix, *command])
 
     def _await_ready(self, *names: str) -> None:
         self._pump(lambda: self._ready >= set(names), _START_TIMEOUT_S, f"{', '.join(names)}")
-
-    def _pump(self, done: Callable[[], bool], timeout_s: float, awaited: str) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not done():
-            self._stop.check()
-            with contextlib.suppress(queue.Empty):
-                self._take(self._lines.get(timeout=0.05))
-                while True:
-                    self._take(self._lines.get_nowait())
-            self._screen.refresh()
-            for name, child in self._children.items():
-                if child.exit_status is not None and name not in self._may_end:
-                    words = "; ".join(self._last_words[name]) or "without a word"
-                    raise DemoError(f"{name} ended with exit status {child.exit_status}: {words}")
-            if time.monotonic() > deadline:
-                raise DemoError(f"waited {timeout_s:.0f} s for {awaited}")
 
     # Lines of programs
 
@@ -303,15 +253,7 @@ class TwoHosts:
         if line.child in (SENDER, RECEIVER):
             self._screen.say(f"{line.child}: {line.text}", "cyan")
 
-    def _take_report(self, name: str, text: str) -> None:
-        try:
-            report = decode_report(text)
-        except msgspec.DecodeError:
-            self._last_words[name].append(text)
-            return
-        if isinstance(report, Ready):
-            self._ready.add(name)
-            return
+    def _on_report(self, name: str, report: ProducerReport | ConsumerReport) -> None:
         self._scoreboard.on_report(name, report)
         if isinstance(report, ProducerReport):
             self.outcome.camera = report
