@@ -24,7 +24,8 @@ A chart traces its entries, exits and effects. It agrees if its trace is one tha
 test admits ([test_pssm.py](../../tests/pssm/test_pssm.py)). UML leaves some orders open, so a
 test may admit several traces. We wrote the charts from the published traces and descriptions.
 Where those leave a detail open, the chart is marked below: it shows that the trace is possible,
-not that every detail equals the published chart.
+not that every detail equals the published chart. A do-activity is a chain of posted events that
+its state takes ([activities.py](../../tests/pssm/activities.py)).
 """
 _W3C = """\
 A machine ends in `passed` or `failed`, as the W3C tests do
