@@ -62,7 +62,7 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 	  || skip "apt-get could not install chromium"
 
 test: check system-packages ## check, then run all tests
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 check: $(VENV)/.dev ## format, lint, types and language
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=src $(BIN)/mypy -p tensor_pool

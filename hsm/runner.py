@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
@@ -82,6 +81,8 @@ class Runner:
             DispatchError: another run is active.
             BaseException: what a step raised; events that it did not reach stay in the inbox.
         """
+        import asyncio  # here, since it takes long and most programs need no asyncio
+
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         self._begin(lambda: loop.call_soon_threadsafe(woken.set))

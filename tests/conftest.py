@@ -1,7 +1,8 @@
 """The whole suite on two processors.
 
-Tests that start real processes run one after the other on one worker, where they do not disturb
-each other's timing; the others fill the second worker, a file at a time.
+Tests that start real processes mostly wait. They run one after the other in three groups, each on
+a worker of its own: those marked `lab`, those of the folders that wait longest, and the others.
+The rest fill the fourth worker, a file at a time, files that compute long first.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_WAIT_LONG = ("tests/conformance/", "tests/docs/", "tests/field/")
+_COMPUTE_LONG = ("tests/simulation/", "tests/hsm/oracle/", "tests/typing/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    processes, others = [], []
+    def place(item: pytest.Item) -> int:
+        if not item.get_closest_marker("process"):
+            return 2 if item.location[0].startswith(_COMPUTE_LONG) else 3
+        return 0 if item.location[0].startswith(_WAIT_LONG) else 1
+
     for item in items:
-        if item.get_closest_marker("process"):
-            item.add_marker(pytest.mark.xdist_group("processes"))
-            processes.append(item)
-        else:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
-            others.append(item)
-    items[:] = processes + others
+        if item.get_closest_marker("xdist_group") is None:
+            groups = ("waiting", "processes", item.location[0], item.location[0])
+            item.add_marker(pytest.mark.xdist_group(groups[place(item)]))
+    items.sort(key=place)

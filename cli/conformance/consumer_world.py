@@ -28,7 +28,7 @@ __all__ = ["ConsumerWorld"]
 
 _SLOT = struct.Struct("<QIIHIQI26sI4HhhBBBI8i8i109s")
 _REPORTS_AFTER = 2
-_MAPPINGS_HOLD_S = 0.03  # a look at all processes takes a few ms
+_MAPPINGS_HOLD_S = (0.03, 0.2)  # four times as long as the look at all processes took
 
 
 class ConsumerWorld(PeerWorld):
@@ -163,9 +163,12 @@ class ConsumerWorld(PeerWorld):
 
     def mappings(self) -> list[tuple[str, str]]:
         """Return (permissions, path) of region files of the stream that other processes map."""
-        if time.monotonic() >= self._mapped_until:
+        begin = time.monotonic()
+        if begin >= self._mapped_until:
             self._mapped = self._look_at_mappings()
-            self._mapped_until = time.monotonic() + _MAPPINGS_HOLD_S
+            end = time.monotonic()
+            shortest, longest = _MAPPINGS_HOLD_S
+            self._mapped_until = end + min(max(shortest, 4 * (end - begin)), longest)
         return self._mapped
 
     def _look_at_mappings(self) -> list[tuple[str, str]]:
@@ -174,6 +177,7 @@ class ConsumerWorld(PeerWorld):
         for maps in Path("/proc").glob("[0-9]*/maps"):
             if maps.parent.name == str(os.getpid()):
                 continue
+            self.work()  # on a busy machine the look takes longer than announces may be late
             try:
                 lines = maps.read_text().splitlines()
             except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -167,6 +166,8 @@ class Consumer(Handle):
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         """Every frame as it comes, in an asyncio program; ends when the consumer is closed."""
+        import asyncio  # here and below: it is a third of a start, and few programs need it
+
         while not self._closed:
             frame = await self._receive_async(None)
             if frame is not None:
@@ -178,6 +179,8 @@ class Consumer(Handle):
 
         A wait that is cancelled takes no frame: threads only sleep, frames are taken here.
         """
+        import asyncio
+
         deadline = None if timeout is None else time.monotonic() + timeout
         self._enter()
         slept = False
@@ -204,6 +207,8 @@ class Consumer(Handle):
 
     async def _sleep_async(self, at_most_s: float | None) -> None:
         """Sleep until the bell rings, or for a while; a cancelled sleep is taken up again."""
+        import asyncio
+
         sleep = self._sleep
         if sleep is None:
             sleep = self._sleep = self._waiter().submit(self._await_bell)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from ..clock import Clock
@@ -112,7 +113,11 @@ class MemoryPublication:
         self._stream_id = stream_id
         given = channel.session_id
         self._session_id = given if given is not None else self._network.new_session_id()
-        self._random = self._network.random_for("publication", self._session_id)
+
+    @cached_property
+    def _random(self) -> random.Random:
+        """Made at the first draw: to seed it takes as long as a dozen messages."""
+        return self._network.random_for("publication", self._session_id)
 
     @property
     def channel(self) -> str:
@@ -240,8 +245,12 @@ class MemorySubscription:
         self._network = transport.network
         self._channel = channel
         self._stream_id = stream_id
-        self._random = self._network.random_for("subscription", self._network.next_order())
+        self._order = self._network.next_order()
         self._polling = False
+
+    @cached_property
+    def _random(self) -> random.Random:
+        return self._network.random_for("subscription", self._order)
 
     @property
     def channel(self) -> str:

@@ -42,7 +42,7 @@ def counts_in(line: str, start: str) -> dict[str, int]:
 class Carried:
     """Stream 10000 on its way from A to B, with a consumer on each."""
 
-    def __init__(self, lab: Lab, port: int) -> None:
+    def __init__(self, lab: Lab, port: int, near: str = "consume") -> None:
         self.lab = lab
         self.port = port
         self.a, self.b = lab["A"], lab["B"]
@@ -51,7 +51,8 @@ class Carried:
         self.local = f"local-{port}"
         self.readers = [(self.b, self.arrived), (self.a, self.local)]
         self.consumers = [
-            program(host, "consume", "10000", output=output) for host, output in self.readers
+            program(self.b, "consume", "10000", output=self.arrived),
+            program(self.a, near, "10000", output=self.local),
         ]
         self.receiver = self.receive()
         self.sender = self.send()

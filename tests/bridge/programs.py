@@ -4,6 +4,7 @@ publish STREAM COUNT HZ SHAPE DTYPE SEED GO   prints `SEQ SHA256` for each frame
 publish_all GO STREAM:COUNT:HZ:SHAPE:DTYPE..  prints `STREAM SEQ SHA256` for each frame
 burst STREAM COUNT HZ GO                      as publish, without hashes, for high rates
 consume STREAM                                prints `SEQ SHA256 EPOCH` for each frame
+count STREAM                                  receives frames, and prints none of them
 consume_all STREAM...                         prints `STREAM SEQ SHA256` for each frame
 observe                                       prints the longest queues of the host's bridges,
                                               and the growth of their memory in KiB
@@ -128,6 +129,16 @@ def consume(stream: str) -> None:
         print("gaps", consumer.metrics()["drops_gap"], flush=True)
 
 
+def count(stream: str) -> None:
+    """Receive every frame until SIGTERM, at high rates."""
+    ended = _until_terminated()
+    with connect() as pool, pool.consumer(int(stream), attach_timeout=60) as consumer:
+        print("ready", flush=True)
+        while not ended:
+            consumer.receive(0.1)
+        print("gaps", consumer.metrics()["drops_gap"], flush=True)
+
+
 def consume_all(*streams: str) -> None:
     """Print the frames of several streams until SIGTERM, without metadata and ages."""
     ended = _until_terminated()
@@ -212,7 +223,7 @@ def _await(path: Path) -> None:
         time.sleep(0.01)
 
 
-_PROGRAMS = (publish, publish_all, burst, consume, consume_all, observe, media_driver)
+_PROGRAMS = (publish, publish_all, burst, consume, count, consume_all, observe, media_driver)
 
 if __name__ == "__main__":
     {program.__name__: program for program in _PROGRAMS}[sys.argv[1]](*sys.argv[2:])

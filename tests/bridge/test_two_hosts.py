@@ -95,7 +95,7 @@ def test_B_160_two_commands_carry_frames_through_restarts_kills_and_a_partition(
 def test_B_040_a_stopped_bridge_holds_no_producer_up(lab: Lab) -> None:
     """B-040, B-004: SIGSTOP under 10 kHz, more descriptors than a window holds. The window that
     fills is the bridge's own: a local consumer loses none. Frames flow again after SIGCONT."""
-    carried = Carried(lab, 40457)
+    carried = Carried(lab, 40457, near="count")
     a, b = lab["A"], lab["B"]
     go = carried.produce("burst", "30000", "10000")
     carried.sender.send_signal(signal.SIGSTOP)

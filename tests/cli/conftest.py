@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,16 @@ from tests.cli.pools import Command, DriverProcess, until
 from tests.protocol.transport.media_driver import media_driver
 
 __all__ = ["media_driver"]
+
+_running = ExitStack()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """End driver and camera with the last of these tests: a session fixture would let them run
+    beside all the tests of other folders."""
+    if nextitem is not None and Path(__file__).parent not in nextitem.path.parents:
+        _running.close()
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +45,9 @@ def pool(
     driver = DriverProcess(
         tmp_path_factory.mktemp("driver"), media_driver.directory, base_dir, 1701
     )
+    _running.callback(driver.close)
     yield driver
-    driver.close()
+    _running.close()
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +66,12 @@ def pixels() -> np.ndarray:
 @pytest.fixture(scope="session")
 def camera(pool: DriverProcess, picture: Path) -> Iterator[Command]:
     """`publish --loop` of the picture on stream 10000, 50 Hz."""
+    yield _running.enter_context(_camera(pool, picture))
+    _running.close()
+
+
+@contextmanager
+def _camera(pool: DriverProcess, picture: Path) -> Iterator[Command]:
     arguments = ("10000", str(picture), "--loop", "--rate", "50", "--name", "cam")
     with pool.running("publish", *arguments) as command:
         until(lambda: pool.has_producer(10000), "the camera's attach")

@@ -28,7 +28,7 @@ from tests.simulation.minimise import smallest_subset
 from tests.simulation.run import Failure, run_seed, run_steps
 from tests.simulation.schedule import scenario_of, steps_of
 
-SEEDS = 500
+SEEDS = (*range(248), 464, 488)  # the last two found faults; `make simulate` runs 2,000
 STEPS = 2000
 SEED = 1
 
@@ -36,12 +36,12 @@ SEED = 1
 @pytest.mark.timeout(1800)
 def test_every_rule_holds_in_every_world(capsys: pytest.CaptureFixture[str]) -> None:
     """D-012, D-013, D-088, D-143, D-160, D-186, C-021, C-053, C-059, C-094"""
-    result = campaign(range(SEEDS), STEPS)
+    result = campaign(SEEDS, STEPS)
     with capsys.disabled():
         print(f"\n{report(result)}")
     assert not result.findings
-    assert result.figures.seeds == SEEDS
-    assert min(result.figures.faults.values()) > SEEDS / 100
+    assert result.figures.seeds == len(SEEDS)
+    assert min(result.figures.faults.values()) > len(SEEDS) / 100
 
 
 def test_a_seed_gives_the_same_run_byte_for_byte_in_any_process() -> None:

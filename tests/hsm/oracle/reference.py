@@ -58,6 +58,8 @@ class Selection:
 class Reference:
     def __init__(self, chart: Chart, world: World, *, traced: bool = False) -> None:
         self.chart = chart
+        self._vertices = {vertex.name: vertex for vertex in chart.vertices}
+        self._paths: dict[str, list[str]] = {}
         self.world = world
         self.traced = traced
         self.forget()
@@ -85,10 +87,10 @@ class Reference:
     def current(self) -> str:
         return self.at[ROOT]
 
-    # The chart, by plain search.
+    # The chart, by plain search; what is asked for at every step is kept.
 
     def vertex(self, name: str) -> Vertex | None:
-        return next((v for v in self.chart.vertices if v.name == name), None)
+        return self._vertices.get(name)
 
     def parent(self, name: str) -> str:
         vertex = self.vertex(name)
@@ -96,7 +98,10 @@ class Reference:
 
     def path(self, name: str) -> list[str]:
         """From ROOT to `name`, both included."""
-        return [ROOT] if name == ROOT else [*self.path(self.parent(name)), name]
+        if name not in self._paths:
+            around = [] if name == ROOT else self.path(self.parent(name))
+            self._paths[name] = [*around, name]
+        return self._paths[name]
 
     def regions(self, name: str) -> list[str]:
         return [v.name for v in self.chart.vertices if v.parent == name and v.kind == "region"]
