@@ -28,7 +28,7 @@ __all__ = ["ConsumerWorld"]
 
 _SLOT = struct.Struct("<QIIHIQI26sI4HhhBBBI8i8i109s")
 _REPORTS_AFTER = 2
-_MAPPINGS_HOLD_S = (0.03, 0.2)  # four times as long as the look at all processes took
+_MAPPINGS_HOLD_S = 0.03  # a look takes about a ms
 
 
 class ConsumerWorld(PeerWorld):
@@ -41,6 +41,7 @@ class ConsumerWorld(PeerWorld):
         self.next_seq = 0
         self._mapped: list[tuple[str, str]] = []
         self._mapped_until = 0.0
+        self._readers: set[Path] = set()
 
     # Publishing
 
@@ -163,21 +164,21 @@ class ConsumerWorld(PeerWorld):
 
     def mappings(self) -> list[tuple[str, str]]:
         """Return (permissions, path) of region files of the stream that other processes map."""
-        begin = time.monotonic()
-        if begin >= self._mapped_until:
+        if time.monotonic() >= self._mapped_until:
             self._mapped = self._look_at_mappings()
-            end = time.monotonic()
-            shortest, longest = _MAPPINGS_HOLD_S
-            self._mapped_until = end + min(max(shortest, 4 * (end - begin)), longest)
+            self._mapped_until = time.monotonic() + _MAPPINGS_HOLD_S
         return self._mapped
 
     def _look_at_mappings(self) -> list[tuple[str, str]]:
+        """Look at the processes that mapped regions before, if one of them lives, else at all."""
         found: list[tuple[str, str]] = []
         directory = str(self.driver._stream_directory()) + "/"
-        for maps in Path("/proc").glob("[0-9]*/maps"):
-            if maps.parent.name == str(os.getpid()):
+        maps_of_readers = [maps for maps in self._readers if maps.exists()]
+        own = Path(f"/proc/{os.getpid()}/maps")
+        for maps in maps_of_readers or Path("/proc").glob("[0-9]*/maps"):
+            if maps == own:
                 continue
-            self.work()  # on a busy machine the look takes longer than announces may be late
+            self.work()  # announces must not be late because a look at all processes takes long
             try:
                 lines = maps.read_text().splitlines()
             except OSError:
@@ -186,6 +187,7 @@ class ConsumerWorld(PeerWorld):
                 fields = line.split(maxsplit=5)
                 if len(fields) == 6 and fields[5].startswith(directory):
                     found.append((fields[1], fields[5]))
+                    self._readers.add(maps)
         return found
 
     def sign_of_use(self, mark: int) -> str:

@@ -21,7 +21,7 @@ from tensor_pool.client.client import Client, connect
 from tensor_pool.driver.config.for_clients import client_config_for
 from tensor_pool.driver.config.load import load_config
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0  # on a busy machine an interpreter alone takes 30 s to start
 TOKEN = "open sesame"
 
 CONFIG = """

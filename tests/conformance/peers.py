@@ -8,6 +8,7 @@ The faults of both are in `faults.py`.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import threading
 
@@ -51,6 +52,7 @@ def main() -> None:
         backoff_base=0.02,
         backoff_max=0.05,
     )
+    threading.Thread(target=_follow_the_parent, args=(stopped, os.getppid()), daemon=True).start()
     if options.faults:
         faults.plant(options.role)
     with connect(config) as pool:
@@ -70,6 +72,13 @@ def main() -> None:
             while not stopped.is_set():
                 read(viewer)
                 stopped.wait(0.002)
+
+
+def _follow_the_parent(stopped: threading.Event, parent: int) -> None:
+    """End with the kit, also when it is killed."""
+    while not stopped.wait(1.0):
+        if os.getppid() != parent:
+            stopped.set()
 
 
 def read(viewer: Consumer) -> None:

@@ -20,10 +20,10 @@ def marked_lines(sample: Path) -> set[int]:
     return {number for number, line in enumerate(lines, 1) if line.endswith("# error")}
 
 
-def mypy_lines(sample: Path, python: str, directory: Path) -> set[int]:
+def mypy_lines(sample: Path, python: str, directory: Path, cache: Path | None = None) -> set[int]:
     """Return the lines in which mypy finds errors, with the packages that `python` has."""
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
-    command += ["--cache-dir", str(directory / "mypy"), "--follow-imports=silent"]
+    command += ["--cache-dir", str(cache or directory / "mypy"), "--follow-imports=silent"]
     output = _run([*command, "--python-executable", python, str(sample)], directory)
     return {int(number) for number in re.findall(r"^[^:\n]+\.py:(\d+): error", output, re.M)}
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.typing.checkers import INSTALLED_SAMPLE, marked_lines, mypy_lines, pyright_lines
 
+pytestmark = [pytest.mark.xdist_group("typing"), pytest.mark.timeout(300)]
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("checker", [mypy_lines, pyright_lines])
-def test_the_types_of_an_editable_installation_are_found(
-    tmp_path: Path, checker: Callable[[Path, str, Path], set[int]]
-) -> None:
+
+def test_mypy_finds_the_types_of_an_editable_installation(tmp_path: Path, mypy_cache: Path) -> None:
     """`.venv` has an editable installation; no path of the repository is given to the checker."""
-    found = checker(INSTALLED_SAMPLE, sys.executable, tmp_path)
+    found = mypy_lines(INSTALLED_SAMPLE, sys.executable, tmp_path, mypy_cache)
+    assert found == marked_lines(INSTALLED_SAMPLE)
+
+
+def test_pyright_finds_the_types_of_an_editable_installation(tmp_path: Path) -> None:
+    found = pyright_lines(INSTALLED_SAMPLE, sys.executable, tmp_path)
     assert found == marked_lines(INSTALLED_SAMPLE)

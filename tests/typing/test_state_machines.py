@@ -14,6 +14,8 @@ import pytest
 SAMPLE = Path(__file__).with_name("hsm_sample.py")
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.xdist_group("typing")
+
 
 def _marked() -> set[int]:
     lines = SAMPLE.read_text().splitlines()
@@ -21,10 +23,10 @@ def _marked() -> set[int]:
 
 
 @pytest.mark.timeout(300)
-def test_H_266_mypy_finds_exactly_the_marked_mistakes(tmp_path: Path) -> None:
+def test_H_266_mypy_finds_exactly_the_marked_mistakes(tmp_path: Path, mypy_cache: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
     run = subprocess.run(
-        [*command, "--cache-dir", str(tmp_path), "--follow-imports=silent", str(SAMPLE)],
+        [*command, "--cache-dir", str(mypy_cache), "--follow-imports=silent", str(SAMPLE)],
         env={**os.environ, "MYPYPATH": str(ROOT / "src")},
         cwd=tmp_path,
         capture_output=True,

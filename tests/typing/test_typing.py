@@ -17,9 +17,13 @@ from tensor_pool.client.consumer.options import ConsumerOptionFields
 SAMPLE = Path(__file__).with_name("client_sample.py")
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.xdist_group("typing")
+
 
 @pytest.mark.timeout(300)
-def test_the_types_of_the_client_are_found_and_mistakes_are_reported(tmp_path: Path) -> None:
+def test_the_types_of_the_client_are_found_and_mistakes_are_reported(
+    tmp_path: Path, mypy_cache: Path
+) -> None:
     """The checker reports exactly the lines marked `# error`."""
     run = subprocess.run(
         [
@@ -30,7 +34,7 @@ def test_the_types_of_the_client_are_found_and_mistakes_are_reported(tmp_path: P
             "--config-file=",
             "--no-error-summary",
             "--cache-dir",
-            str(tmp_path / "cache"),
+            str(mypy_cache),
             "--follow-imports=silent",
             str(SAMPLE),
         ],
