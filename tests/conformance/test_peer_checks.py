@@ -42,6 +42,7 @@ def run_kit(
     *command: object,
     channel: str = CHANNEL,
     checks: Sequence[str] = (),
+    patience_s: int = 10,
 ) -> Outcomes:
     """Run the program as others run it, and return the outcomes by name of the check."""
     given = {
@@ -50,7 +51,7 @@ def run_kit(
         "control-channel": channel,
         "control-stream-id": control,
         "announce-period": PERIOD_S if channel == CHANNEL else 1.0,
-        "timeout": 2,
+        "timeout": patience_s,
     }
     done = subprocess.run(
         [sys.executable, "-m", "tensor_pool.cli", "conformance", role, "--json"]
@@ -70,18 +71,21 @@ def run_kit(
     return {one["name"]: one for one in outcomes}
 
 
-def ours(role: str, control: int, *options: str, checks: Sequence[str] = ()) -> Outcomes:
+def ours(
+    role: str, control: int, *options: str, checks: Sequence[str] = (), patience_s: int = 10
+) -> Outcomes:
     with _place() as (aeron_dir, base_dir):
         program = ("-m", "tests.conformance.peers", role, aeron_dir, control, base_dir)
         where = (role, aeron_dir, base_dir, control)
-        return run_kit(*where, *program, PERIOD_S, *options, checks=checks)
+        return run_kit(*where, *program, PERIOD_S, *options, checks=checks, patience_s=patience_s)
 
 
 def ours_with_faults(role: str, control: int) -> Outcomes:
     """Of the many grants that must not be used, the one that is: the others take long."""
     names = [one.name for one in CHECKS[role]]
     checks = [name for name in names if not name.startswith("no_") or name in FAULTS[role]]
-    return ours(role, control, "--faults", checks=checks)
+    # Every fault is waited for: a check holds only if what must come came within the patience.
+    return ours(role, control, "--faults", checks=checks, patience_s=2)
 
 
 def raw() -> Outcomes:
