@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from tensor_pool.protocol.wire import Dtype, HugepagesPolicy, MajorOrder, Mode, PublishMode
 
     from ._version import __version__
-    from .client import Client, connect
+    from .client import Client
     from .config import ClientConfig
+    from .connecting import connect
     from .consumer.consumer import Consumer
     from .consumer.frame import Frame
     from .consumer.options import ConsumerOptions
@@ -132,11 +133,9 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "tensor_pool.client._version": ("__version__",),
-        "tensor_pool.client.client": (
-            "Client",
-            "connect",
-        ),
+        "tensor_pool.client.client": ("Client",),
         "tensor_pool.client.config": ("ClientConfig",),
+        "tensor_pool.client.connecting": ("connect",),
         "tensor_pool.client.consumer.consumer": ("Consumer",),
         "tensor_pool.client.consumer.frame": ("Frame",),
         "tensor_pool.client.consumer.options": ("ConsumerOptions",),

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from .attach_wait import wait_until_ready
 from .client import Client
-from .client import connect as connect_blocking
+from .connecting import connect as connect_blocking
 from .consumer.consumer import Consumer
 from .consumer.frame import Frame
 from .handle import Handle

@@ -29,8 +29,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tensor_pool.client.client import Client, connect
+from tensor_pool.client.client import Client
 from tensor_pool.client.config import ClientConfig
+from tensor_pool.client.connecting import connect
 from tensor_pool.client.producer.producer import Producer
 from tensor_pool.protocol.transport.media_driver import unique_aeron_dir
 

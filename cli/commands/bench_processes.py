@@ -7,8 +7,8 @@ import time
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
-from tensor_pool.client.client import connect
 from tensor_pool.client.config import ClientConfig
+from tensor_pool.client.connecting import connect
 from tensor_pool.driver.core.configuration import (
     DriverConfig,
     DriverTable,

@@ -80,7 +80,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     def client(self) -> Client:
         """Return a connected client; raise CommandError without a media driver."""
-        from tensor_pool.client.client import connect
+        from tensor_pool.client.connecting import connect
         from tensor_pool.protocol.errors import ConfigError, TransportError
 
         config = self.client_config()

@@ -17,7 +17,8 @@ from typing import Any
 import typer.testing
 
 from tensor_pool.cli.app import app
-from tensor_pool.client.client import Client, connect
+from tensor_pool.client.client import Client
+from tensor_pool.client.connecting import connect
 from tensor_pool.driver.config.for_clients import client_config_for
 from tensor_pool.driver.config.load import load_config
 

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "client": ("hsm", "protocol"),
     # `connect(embed=True)` runs a driver in the client's process.
     "client.embedding": ("client", "driver"),
-    "client.client": ("client", "hsm", "protocol", "client.embedding"),
+    "client.connecting": ("client", "hsm", "protocol", "client.embedding"),
     "driver.core": ("hsm", "protocol.wire", "protocol.clock", "protocol.errors"),
     "driver": ("hsm", "protocol"),
     # `EmbeddedDriver.client_config()` makes what `connect()` takes, and nothing else of the client.
