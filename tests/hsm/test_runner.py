@@ -152,6 +152,50 @@ def test_H_263_stop_wakes_a_runner_that_sleeps() -> None:
     assert not thread.is_alive()
 
 
+class Timeless(Machine):
+    """Has no deadline that would wake its runner."""
+
+    A = State()
+    End = Final()
+    begin = on_initial(ROOT, target=A)
+    end = on_event(A, "end", target=End)
+
+
+class Drowsy(Runner):
+    """Reports that it goes to sleep: an event posted from then on has to wake it."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.sleeps = threading.Event()
+
+    def _pause(self) -> float | None:
+        self.sleeps.set()
+        return super()._pause()
+
+
+def test_H_263_an_event_wakes_a_thread_that_sleeps() -> None:
+    runner = Drowsy(Timeless())
+    thread = runner.run_in_thread()
+    assert runner.sleeps.wait(DEADLINE_S)
+    runner.post("end")
+    thread.join(DEADLINE_S / 4)
+    assert runner.machine.is_complete
+
+
+def test_H_263_an_event_wakes_a_task_that_sleeps() -> None:
+    runner = Drowsy(Timeless())
+
+    def post() -> None:
+        assert runner.sleeps.wait(DEADLINE_S)
+        runner.post("end")
+
+    poster = threading.Thread(target=post)
+    poster.start()
+    asyncio.run(asyncio.wait_for(runner.run(), DEADLINE_S / 4))
+    poster.join()
+    assert runner.machine.is_complete
+
+
 def test_H_263_time_events_by_the_machine_s_own_clock() -> None:
     runner = Runner(Counter())
     machine: Any = runner.machine
