@@ -7,14 +7,15 @@
                             <--  Pong(session)
       Bye(session)          -->            closes it
 
-The machine does no I/O. Messages come in by `receive`, time by `poll`, and what is to be sent
-goes to
-the `send` function given at construction, so that a test can play server and clock. Run it:
+The machine does no I/O. Messages come in by `receive`, and what is to be sent goes to the `send`
+function given at construction. Its time events go by the `clock` given there, and `poll` processes
+those that are due; so a test can play server and clock. Run it:
 `python examples/hsm/handshake.py`
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,13 +29,13 @@ from tensor_pool.hsm import (
     State,
     on_entry,
     on_event,
-    on_exit,
     on_initial,
+    on_timeout,
 )
 
 ATTEMPTS = 3
-ANSWER_MS = 500
-KEEPALIVE_MS = 2_000
+ANSWER_S = 0.5
+KEEPALIVE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,6 @@ class Bye:
 Message = Hello | Welcome | Refused | Ping | Pong | Bye
 
 
-class Timeout:
-    """The event of a deadline that has passed."""
-
-
 class HandshakeClient(Machine):
     """Closed until `connect`; Greeting while a Hello is unanswered; Connected with a session.
 
@@ -89,12 +86,13 @@ class HandshakeClient(Machine):
     Rejected = Final()
     Lost = Final()
 
-    def __init__(self, send: Callable[[Message], None]) -> None:
+    def __init__(
+        self, send: Callable[[Message], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._send = send
+        self.clock = clock
         self._nonce = 0
         self._attempts_left = 0
-        self._deadline_ms: int | None = None
-        self._now_ms = 0
         self.session: int | None = None
         self.reason = ""
         self.strays = 0
@@ -114,12 +112,6 @@ class HandshakeClient(Machine):
     def receive(self, message: Message) -> None:
         self.dispatch(type(message), message)
 
-    def poll(self, now_ms: int) -> None:
-        """Tell the time; a deadline that has passed becomes a Timeout event."""
-        self._now_ms = now_ms
-        if self._deadline_ms is not None and now_ms >= self._deadline_ms and self.is_running:
-            self.dispatch(Timeout)
-
     # Opening.
 
     greet = on_event(Closed, "connect", target=Greeting)
@@ -130,20 +122,16 @@ class HandshakeClient(Machine):
         self._attempts_left = ATTEMPTS
         self._hello()
 
-    @on_exit(Greeting, Idle, AwaitingPong)
-    def stop_clock(self) -> None:
-        self._deadline_ms = None
-
-    def can_repeat(self, timeout: object) -> bool:
+    def can_repeat(self) -> bool:
         return self._attempts_left > 0
 
-    @on_event(Greeting, Timeout, guard=can_repeat)
-    def greet_again(self, timeout: object) -> Outcome:
+    @on_timeout(Greeting, ANSWER_S, every=True, guard=can_repeat)
+    def greet_again(self) -> Outcome:
         self._hello()
         return HANDLED
 
-    @on_event(Greeting, Timeout, target=Lost)
-    def give_up(self, timeout: object) -> None:
+    @on_timeout(Greeting, ATTEMPTS * ANSWER_S, target=Lost)
+    def give_up(self) -> None:
         self.reason = "nobody answers"
 
     def is_ours(self, welcome: Welcome) -> bool:
@@ -162,21 +150,19 @@ class HandshakeClient(Machine):
     @on_entry(Idle)
     def rest(self) -> None:
         self._attempts_left = ATTEMPTS
-        self._set_deadline(KEEPALIVE_MS)
 
-    ask = on_event(Idle, Timeout, target=AwaitingPong)
+    ask = on_timeout(Idle, KEEPALIVE_S, target=AwaitingPong)
 
     @on_entry(AwaitingPong)
     def ping(self) -> None:
         self._attempts_left -= 1
         assert self.session is not None
         self._send(Ping(self.session))
-        self._set_deadline(ANSWER_MS)
 
-    ask_again = on_event(AwaitingPong, Timeout, guard=can_repeat, target=AwaitingPong)
+    ask_again = on_timeout(AwaitingPong, ANSWER_S, guard=can_repeat, target=AwaitingPong)
 
-    @on_event(AwaitingPong, Timeout, target=Lost)
-    def lose(self, timeout: object) -> None:
+    @on_timeout(AwaitingPong, ANSWER_S, target=Lost)
+    def lose(self) -> None:
         self.reason = "connection lost"
 
     def is_this_session(self, pong: Pong) -> bool:
@@ -205,21 +191,18 @@ class HandshakeClient(Machine):
     def _hello(self) -> None:
         self._attempts_left -= 1
         self._send(Hello(self._nonce))
-        self._set_deadline(ANSWER_MS)
-
-    def _set_deadline(self, after_ms: int) -> None:
-        self._deadline_ms = self._now_ms + after_ms
 
 
 def main() -> None:
     """Play a server that is slow to greet, answers one ping and then goes away."""
     sent: list[Message] = []
-    client = HandshakeClient(sent.append)
+    now_ms = 0
+    client = HandshakeClient(sent.append, clock=lambda: now_ms / 1000)
     client.connect()
     arrivals: dict[int, Message] = {700: Welcome(1, session=77), 3_000: Pong(77)}
     for now_ms in range(100, 7_001, 100):
         before = client.current
-        client.poll(now_ms)
+        client.poll()
         if now_ms in arrivals:
             client.receive(arrivals[now_ms])
         for message in sent:
