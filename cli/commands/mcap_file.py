@@ -195,10 +195,21 @@ class RecordingWriter:
         self._flushed_ns = self._clock.monotonic_ns()
         self.frames = 0
 
-    def add(self, frame: RecordedFrame, *, recorded_at: tuple[int, int] | None = None) -> None:
-        """Append a frame. `recorded_at` has its log and publish times in a copy of a recording."""
+    def add(
+        self,
+        frame: RecordedFrame,
+        *,
+        received_ns: int | None = None,
+        recorded_at: tuple[int, int] | None = None,
+    ) -> None:
+        """Append a frame that was received at that monotonic time (default: now).
+
+        `recorded_at` has its log and publish times in a copy of a recording.
+        """
         if recorded_at is None:
-            now_ns = self._clock.monotonic_ns() + self._wall_offset_ns
+            if received_ns is None:
+                received_ns = self._clock.monotonic_ns()
+            now_ns = received_ns + self._wall_offset_ns
             recorded_at = (now_ns, self._captured_ns(frame.timestamp_ns, now_ns))
         self._log_time_ns = max(self._log_time_ns + 1, recorded_at[0])
         self._writer.add_message(
@@ -226,13 +237,13 @@ class RecordingWriter:
         """Return the capture time in ns since 1970.
 
         Producers stamp frames with CLOCK_MONOTONIC, with time since 1970 (PTP, NTP), or with a
-        counter of their own. A stamp after the year 2000 is the second kind, one near this host's
-        monotonic time the first. For any other the time of recording is the best there is; the
-        stamp itself is in the frame.
+        counter of their own. A stamp between the year 2000 and now is the second kind, one near
+        this host's monotonic time the first. For any other the time of recording is the best there
+        is; the stamp itself is in the frame.
         """
         if timestamp_ns is None:
             return now_ns
-        if timestamp_ns >= _YEAR_2000_NS:
+        if _YEAR_2000_NS <= timestamp_ns <= now_ns + _SAME_CLOCK_NS:
             return timestamp_ns
         captured_ns = timestamp_ns + self._wall_offset_ns
         return captured_ns if abs(captured_ns - now_ns) <= _SAME_CLOCK_NS else now_ns

@@ -264,7 +264,7 @@ class _Writing:
 
     def __init__(self, writer: RecordingWriter) -> None:
         self.writer = writer
-        self._items: queue.SimpleQueue[RecordedFrame | RecordedMetadata | None] = (
+        self._items: queue.SimpleQueue[tuple[RecordedFrame | RecordedMetadata, int] | None] = (
             queue.SimpleQueue()
         )
         self._waiting_bytes = 0
@@ -274,14 +274,15 @@ class _Writing:
         self._thread.start()
 
     def put(self, item: RecordedFrame | RecordedMetadata) -> None:
-        """Queue an item; wait while too many bytes are waiting."""
+        """Queue an item that came now; wait while too many bytes are waiting."""
+        received_ns = time.monotonic_ns()  # not when it is written: the disk may be slow
         with self._room:
             while self._waiting_bytes > _WAITING_BYTES and self._error is None:
                 self._room.wait()
             self._waiting_bytes += _nbytes(item)
         if self._error is not None:
             raise self._error
-        self._items.put(item)
+        self._items.put((item, received_ns))
 
     def close(self) -> None:
         """Write what is waiting and end the thread."""
@@ -294,14 +295,15 @@ class _Writing:
         try:
             while True:
                 try:
-                    item = self._items.get(timeout=_IDLE_S)
+                    waiting = self._items.get(timeout=_IDLE_S)
                 except queue.Empty:
                     self.writer.flush_when_due()
                     continue
-                if item is None:
+                if waiting is None:
                     return
+                item, received_ns = waiting
                 if isinstance(item, RecordedFrame):
-                    self.writer.add(item)
+                    self.writer.add(item, received_ns=received_ns)
                 else:
                     self.writer.add_metadata(item)
                 self._leave_room(_nbytes(item))

@@ -64,6 +64,11 @@ class TransitionFeed(TransitionWatch):
         self._records: deque[FeedRecord] = deque(maxlen=_KEPT)
         self._epochs: dict[int, int | None] = {}
 
+    @property
+    def last_number(self) -> int:
+        """The number of the latest record; for the driver's thread."""
+        return self._number
+
     def since(self, number: int) -> list[FeedRecord]:
         """Records after the one of that number, oldest first; from any thread."""
         while True:

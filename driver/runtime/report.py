@@ -15,7 +15,10 @@ __all__ = ["DriverReport", "MetricsReport", "status_document", "take_metrics", "
 
 
 class DriverReport(msgspec.Struct, frozen=True):
-    """Immutable: made in the loop's thread, read in any. `cost_ns` is what it took of its time."""
+    """Immutable: made in the loop's thread, read in any. `cost_ns` is what it took of its time.
+
+    `last_record` is the number of the last record in the feed by then.
+    """
 
     snapshot: DriverSnapshot
     metrics: dict[str, int]
@@ -25,6 +28,7 @@ class DriverReport(msgspec.Struct, frozen=True):
     control_channel: str
     control_stream_id: int
     cost_ns: int = 0
+    last_record: int = 0
 
 
 class MetricsReport(msgspec.Struct, frozen=True):
@@ -58,6 +62,7 @@ def take_report(assembly: Assembly) -> DriverReport:
         control_channel=driver.control_channel,
         control_stream_id=driver.control_stream_id,
         cost_ns=time.thread_time_ns() - began_ns,
+        last_record=assembly.feed.last_number,
     )
 
 

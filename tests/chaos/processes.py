@@ -37,16 +37,26 @@ class Holdings:
 class Child:
     """A process whose JSON lines are collected; it ends when its owner does."""
 
-    def __init__(self, name: str, command: list[str], errors: BinaryIO) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        errors: BinaryIO,
+        *,
+        below: tuple[str, ...] = (),
+        environ: dict[str, str] | None = None,
+    ) -> None:
+        """Start Python with `command`, as the child of the command `below` if there is one."""
         self.name = name
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, *command],
+            [*below, sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
             cwd=_REPOSITORY,
+            env={**os.environ, **(environ or {})},
         )
         self.is_stopped = False
         self.last: dict[str, Any] = {}

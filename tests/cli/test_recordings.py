@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Container
 from pathlib import Path
+from typing import Any
 
 import mcap.reader
 import numpy as np
@@ -22,7 +24,7 @@ from tensor_pool.cli.commands.mcap_file import (
     RecordedMetadata,
     RecordingWriter,
 )
-from tensor_pool.cli.commands.record import _Gaps
+from tensor_pool.cli.commands.record import _Gaps, _Writing
 from tensor_pool.cli.support.exit_status import CommandError
 from tensor_pool.cli.support.replacing import replaced
 from tensor_pool.client import PublishMode
@@ -86,6 +88,8 @@ def written(frames: int, *, seconds_apart: float, compression: str = "lz4") -> b
         (NOON_NS - 30 * 86400 * SECOND, NOON_NS - 30 * 86400 * SECOND),  # an older recording
         (123_456, NOON_NS),  # a counter of the camera
         (UPTIME_NS + 7200 * SECOND, NOON_NS),  # monotonic time of another host
+        (1 << 63, NOON_NS),  # the year 2262: a replay would wait for it
+        ((1 << 64) - 2, NOON_NS),
         (None, NOON_NS),
     ],
 )
@@ -103,6 +107,39 @@ def test_the_capture_time_is_right_for_a_stamp_of_any_clock(
     with Recording(path) as recording:
         ((_, found),) = recording.frames()
     assert found.timestamp_ns == stamp
+
+
+def test_the_time_of_recording_is_that_of_the_receipt(tmp_path: Path) -> None:
+    """A slow disk does not move it."""
+    disk_goes_on, received = threading.Event(), []
+
+    class SlowWriter(RecordingWriter):
+        def add(self, *args: Any, received_ns: int = 1 << 63, **kwargs: Any) -> None:
+            disk_goes_on.wait()
+            received.append(received_ns)
+
+    with (tmp_path / "run.mcap").open("wb") as file:
+        writing = _Writing(SlowWriter(file, 10000, compression="none", about={}))
+        for seq in range(3):
+            writing.put(frame(seq))
+        by_now = time.monotonic_ns()
+        disk_goes_on.set()
+        writing.close()
+    assert len(received) == 3
+    assert received == sorted(received)
+    assert received[-1] <= by_now
+
+
+def test_a_frame_is_logged_at_its_receipt(tmp_path: Path) -> None:
+    path = tmp_path / "run.mcap"
+    with path.open("wb") as file:
+        writer = RecordingWriter(file, 10000, compression="none", about={}, clock=clock_at_noon())
+        for seconds in (3, 2):
+            writer.add(frame(seconds), received_ns=UPTIME_NS - seconds * SECOND)
+        writer.finish({})
+    with Recording(path) as recording:
+        assert recording.started_at_ns == NOON_NS - 3 * SECOND
+        assert recording.duration_s == 1.0
 
 
 def test_a_step_of_the_wall_clock_does_not_stretch_a_recording(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def produce(producer: Producer, settings: dict[str, Any], stop: Stop) -> None:
     account = Account(settings["account"])
     reports = Reports()
     array = np.empty(_WORDS, np.uint64)
-    me, number, refused_s, refused_since = time.monotonic_ns(), 0, 0.0, None
+    me, number, done, refused_s, refused_since = time.monotonic_ns(), 0, 0, 0.0, None
     go = Path(settings["go"])
     while not stop.event.wait(1 / settings["rate_hz"]):
         if not go.exists():
@@ -63,14 +63,15 @@ def produce(producer: Producer, settings: dict[str, Any], stop: Stop) -> None:
         account.begin()
         result = producer.publish(array)
         account.end(is_committed=result.seq is not None)
+        done += result.seq is not None
         now = time.monotonic()
         if result.status in _REFUSED:
             refused_since = refused_since or now
         elif refused_since is not None:
             refused_s, refused_since = refused_s + now - refused_since, None
         if reports.due():
-            reports.say(done=number, state=producer.state, refused_s=refused_s)
-    reports.say(done=number, refused_s=refused_s, metrics=producer.metrics())
+            reports.say(done=done, state=producer.state, refused_s=refused_s)
+    reports.say(done=done, refused_s=refused_s, metrics=producer.metrics())
 
 
 def consume(consumer: Consumer, settings: dict[str, Any], stop: Stop) -> None:

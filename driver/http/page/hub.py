@@ -173,14 +173,18 @@ class Hub:
             await self._viewer.close()
 
     async def _turn(self, now: float) -> None:
-        records = self._feed.since(self._seen)
-        if records:
-            self._seen = records[-1].number
-            self._broadcast("happened", {"records": records})
+        if self._pass_on(self._feed.since(self._seen)):
             self._report_due = min(self._report_due, now)
         if now >= max(self._report_due, self._report_earliest):
             await self._ask()
         self._look_at_what_is_wanted()
+
+    def _pass_on(self, records: list[FeedRecord]) -> bool:
+        """Send what happened, if anything did."""
+        if records:
+            self._seen = records[-1].number
+            self._broadcast("happened", {"records": records})
+        return bool(records)
 
     async def _ask(self) -> None:
         try:
@@ -200,6 +204,10 @@ class Hub:
         self._report_due = answered + max(_REPORT_S, pause)
         self._report_earliest = answered + max(_REPORT_SOON_S, pause)
         self._report = report
+        # A page must not learn of a state before the transitions that lead to it: it would show the
+        # states on the way afterwards.
+        unseen = self._feed.since(self._seen)
+        self._pass_on([record for record in unseen if record.number <= report.last_record])
         self._broadcast("report", status_document(report), latest=True)
 
     def _look_at_what_is_wanted(self) -> None:

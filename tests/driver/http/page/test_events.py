@@ -162,6 +162,39 @@ def test_a_page_first_gets_the_events_from_before_it_came() -> None:
     run(scenario())
 
 
+def test_what_happened_before_a_report_is_sent_before_it() -> None:
+    """Else a page would go back from the state of the report to the states on the way there."""
+
+    async def scenario() -> None:
+        scene = Scene(report_of())
+        answer = scene.reporter.request_report
+
+        def request_report() -> Future[DriverReport]:
+            note(scene.feed, "before the report")
+            made = msgspec.structs.replace(report_of(), last_record=scene.feed.last_number)
+            note(scene.feed, "after the report")
+            scene.reporter.report = made
+            return answer()
+
+        scene.reporter.request_report = request_report  # type: ignore[method-assign]
+        events = scene.hub.watch()
+        texts = []
+        async for event in events:
+            if event.startswith(b"event: report"):
+                break
+            if event.startswith(b"event: happened"):
+                texts += [
+                    record["text"]
+                    for record in json.loads(event.partition(b"data: ")[2])["records"]
+                ]
+        assert texts == ["before the report"]
+        happened = await next_event(events, "happened")
+        assert happened["records"][0]["text"] == "after the report"
+        await events.aclose()
+
+    run(scenario())
+
+
 def test_the_driver_is_asked_for_all_pages_together_and_not_at_all_without_one() -> None:
     async def scenario() -> None:
         scene = Scene(report_of())

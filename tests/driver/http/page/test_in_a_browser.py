@@ -33,10 +33,7 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
 
     producer = site.start_client("producer")
     lit_becomes(browser, "ProducerAttached")
-    # State and transition come in two messages.
-    browser.wait(
-        "document.querySelector('#chart .edge.taken')?.textContent.includes('PRODUCER_ATTACHED')"
-    )
+    assert "PRODUCER_ATTACHED" in browser.text("#chart .edge.taken")
     assert browser.text("#path") == "Live › Active › ProducerAttached"
     assert browser.count("#chart .cluster.around") == 2
     site.start_client("consumer")

@@ -1,0 +1,354 @@
+"""What the world does to the deployment: one function for each trouble (issue rows A and B).
+
+A trouble is over when its function returns. Then every camera has to publish and every consumer to
+receive again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tensor_pool.driver.config.layout import user_name
+from tensor_pool.protocol.transport.aeron import AeronTransport
+from tests.driver.garbage import garbage_corpus
+
+from .deployment import CAMERAS, Deployment
+
+__all__ = ["LONG", "SHORT", "Trouble"]
+
+Trouble = Callable[[Deployment], None]
+
+_NOBODY = 65534
+_HOURS = 3 * 3600
+_LEASES_S = 2.0  # longer than a lease lasts
+_LIVENESS_S = 12.0  # longer than Aeron takes a silent process for alive
+_SHARED_STREAMS = (1000, 1100, 1200, 1300)
+
+_CROWD = """
+with connect(**endpoints) as pool:
+    begin = pool.begin_attach_consumer
+    handles = [begin(10001, publish_mode=2) for _ in range(40)]
+    while not all(handle.poll_ready() for handle in handles):
+        pool.run_once()
+    print("{}", flush=True)
+    sys.stdin.read()
+"""
+_CLOSES_IN_A_HANDLER = """
+pool = connect(**endpoints)
+def close(*_):
+    pool.close()
+    raise SystemExit
+signal.signal(signal.SIGTERM, close)
+consumer = pool.consumer(10001)
+print("{}", flush=True)
+while True:
+    consumer.receive(timeout=0.01)
+"""
+
+
+# Consumers
+
+
+def stopped_consumer(field: Deployment) -> None:
+    """Longer than its lease."""
+    child = field.consumers[CAMERAS[0], 0]
+    child.stop()
+    time.sleep(_LEASES_S)
+    child.go_on()
+
+
+def consumers_that_do_not_read(field: Deployment) -> None:
+    """One of every stream; then they are killed."""
+    guests = [field.member("consumer", stream) for stream in CAMERAS]
+    field.until(lambda: all(guest.last.get("is_ready") for guest in guests), "guests attached")
+    for guest in guests:
+        guest.stop()
+    time.sleep(1.0)
+    for guest in guests:
+        guest.kill()
+
+
+def crowd(field: Deployment) -> None:
+    """Forty further consumers in one more program."""
+    guest = field.guest("crowd", _CROWD)
+    field.until(lambda: guest.is_ready, "the crowd attached")
+    guest.kill()
+
+
+def closed_in_a_handler(field: Deployment) -> None:
+    """SIGTERM falls into a wait; its handler closes the client."""
+    guest = field.guest("closing guest", _CLOSES_IN_A_HANDLER)
+    field.until(lambda: guest.is_ready, "the guest attached")
+    if guest.end() != 0:
+        field.problems.append("a client that is closed in a signal handler did not end")
+
+
+# Memory
+
+
+def full_shared_memory(field: Deployment) -> None:
+    """While a camera is started again."""
+    with field.full_shared_memory():
+        field.kill_camera(CAMERAS[1])
+        time.sleep(_LEASES_S)
+
+
+def removed_base_directory(field: Deployment) -> None:
+    """Frames go on in the files that are mapped; a new camera gets a new tree."""
+    shutil.rmtree(field.regions)
+    field.until_well("the base directory was removed")
+    field.kill_camera(CAMERAS[1])
+
+
+def obstacle(field: Deployment) -> None:
+    """A file stands where the directory of a stream belongs, while a camera is started again."""
+    (directory,) = field.regions.glob(f"tensorpool-*/*/{CAMERAS[2]}")
+    shutil.rmtree(directory)
+    directory.touch()
+    field.kill_camera(CAMERAS[2])
+    time.sleep(1.0)
+    directory.unlink()
+
+
+# Other users
+
+
+def another_user(field: Deployment) -> None:
+    """Tries to get at regions, messages and page, and to put files in their places."""
+    regions = [p for p in field.regions.rglob("*") if p.suffix in (".ring", ".pool")]
+    namespace = regions[0].parents[2]
+    _as_another_user(
+        field,
+        {
+            "write a region": lambda: regions[0].open("r+b"),
+            "read a region": lambda: regions[-1].open("rb"),
+            "make a file beside regions": lambda: (namespace / "mine").touch(),
+            "rename the pools": lambda: namespace.parent.rename(field.regions / "mine"),
+            "remove a region": regions[0].unlink,
+            "remove the base directory": lambda: field.regions.rename(field.shm / "mine"),
+            "write messages": lambda: (field.shm / "aeron" / "cnc.dat").open("r+b"),
+            "make files beside messages": lambda: (field.shm / "aeron" / "mine").touch(),
+            "connect to the page": lambda: socket.socket(socket.AF_UNIX).connect(
+                str(field.root / "pages.sock")
+            ),
+            **{
+                f"use the bell {bell.name}": lambda bell=bell: bell.open("r+b")
+                for bell in Path("/dev/shm").glob("sem.tensor-pool-bell-*")
+            },
+        },
+    )
+
+
+def squatter(field: Deployment) -> None:
+    """Another user takes the name of the driver's directory while there is no driver."""
+    if os.geteuid():
+        return
+    field.driver.kill()
+    directory = field.regions / f"tensorpool-{user_name()}"
+    aside = directory.rename(field.regions / "aside")
+    directory.mkdir(0o777)
+    os.chown(directory, _NOBODY, _NOBODY)
+    field.begin_driver()
+    if field.driver.process.wait(field.bound_s) != 1:
+        field.problems.append("a driver serves from the directory of another user")
+    text = (field.root / "errors.log").read_text(errors="replace")
+    if f"SHM directory owned by {_owner(_NOBODY)}" not in text:
+        field.problems.append("the refusal does not name the owner")
+    directory.rmdir()
+    aside.rename(directory)
+    field.begin_driver()
+
+
+def locks_of_another_user(field: Deployment) -> None:
+    """On the shared directories, while media driver and driver are started again."""
+    with _locked_by_another_user(["/dev/shm", str(field.shm), str(field.regions)]):
+        killed_media_driver(field)
+        killed_driver(field)
+        field.until_well("a restart beside locks")
+
+
+def idle_connections(field: Deployment) -> None:
+    """To the page."""
+    with contextlib.ExitStack() as opened:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                opened.enter_context(socket.create_connection(("127.0.0.1", field.port), 1.0))
+        time.sleep(1.0)
+
+
+def garbage(field: Deployment) -> None:
+    """On every shared stream."""
+    transport = AeronTransport.connect(str(field.shm / "aeron"))
+    for stream_id in _SHARED_STREAMS:
+        publication = transport.add_publication("aeron:ipc?term-length=64k", stream_id)
+        for message in garbage_corpus(seed=1, count=200):
+            publication.offer(bytes(message))
+    transport.close()
+
+
+# Time and death
+
+
+def paused_driver(field: Deployment) -> None:
+    """Longer than every lease."""
+    field.driver.stop()
+    time.sleep(_LEASES_S)
+    field.driver.go_on()
+
+
+def paused_for_long(field: Deployment) -> None:
+    """Driver and media driver, longer than Aeron's liveness timeouts."""
+    for child in (field.driver, field.media_driver):
+        child.stop()
+    time.sleep(_LIVENESS_S)
+    for child in (field.media_driver, field.driver):
+        child.go_on()
+
+
+def interrupted_terminal(field: Deployment) -> None:
+    """Ctrl-Z and fg, for everything but the media driver."""
+    everything = list(field.everything())
+    for child in everything:
+        child.stop()
+    time.sleep(_LEASES_S)
+    for child in everything:
+        child.go_on()
+
+
+def clock_steps(field: Deployment) -> None:
+    """The wall clock of all processes goes ahead by hours, back by hours, and right again."""
+    enough = round(1.5 * field.rate_hz)
+    for seconds in (_HOURS, -_HOURS, 0):
+        field.wall_clock.step(seconds)
+        field.until_well(f"the clock stepped to {seconds:+} s", enough)
+
+
+def killed_driver(field: Deployment) -> None:
+    field.driver.kill()
+    field.begin_driver()
+
+
+def killed_media_driver(field: Deployment) -> None:
+    field.media_driver.kill()
+    field.begin_transport()
+
+
+def process_1(field: Deployment) -> None:
+    """Media driver and driver of a container are killed; the next ones are process 1 too."""
+    if os.geteuid():
+        return
+    for is_process_1 in (True, True, False):
+        for child in (field.driver, field.media_driver):
+            child.kill()
+        field.begin_transport(is_process_1=is_process_1)
+        field.begin_driver(is_process_1=is_process_1)
+        field.until_well("a restart as process 1")
+
+
+def killed_camera(field: Deployment) -> None:
+    field.kill_camera(CAMERAS[1])
+
+
+def hung_up(field: Deployment) -> None:
+    """SIGHUP drains like SIGTERM; the next driver takes over."""
+    field.driver.process.send_signal(signal.SIGHUP)
+    if field.driver.process.wait(field.bound_s) != 0:
+        field.problems.append("SIGHUP does not end the driver in order")
+    field.begin_driver()
+
+
+# Other users: how
+
+
+def _owner(uid: int) -> str:
+    return user_name(uid)
+
+
+def _become_another_user() -> None:
+    os.setgroups([])
+    os.setgid(_NOBODY)
+    os.setuid(_NOBODY)
+
+
+def _as_another_user(field: Deployment, attempts: dict[str, Callable[[], object]]) -> None:
+    """Try all that in a process of another user; whatever succeeds is a problem."""
+    if os.geteuid():
+        return
+    child = os.fork()
+    if child == 0:
+        number = 255
+        with contextlib.suppress(BaseException):
+            _become_another_user()
+            number = _first_success(list(attempts.values()))
+        os._exit(number)
+    number = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if number:
+        field.problems.append(f"another user could {[*attempts, 'not even try'][number - 1]}")
+
+
+def _first_success(attempts: list[Callable[[], object]]) -> int:
+    for number, attempt in enumerate(attempts, 1):
+        with contextlib.suppress(OSError):
+            attempt()
+            return number
+    return 0
+
+
+@contextlib.contextmanager
+def _locked_by_another_user(paths: list[str]) -> Iterator[None]:
+    """Have a process of another user hold a lock on every path that it may open."""
+    if os.geteuid():
+        yield
+        return
+    ready, ready_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            _become_another_user()
+            for path in paths:
+                fcntl.flock(os.open(path, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(ready_end, b"!")
+            signal.pause()
+        os._exit(1)
+    os.close(ready_end)
+    try:
+        assert os.read(ready, 1) == b"!"
+        yield
+    finally:
+        os.close(ready)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+SHORT: tuple[Trouble, ...] = (stopped_consumer, another_user, killed_camera, clock_steps)
+LONG: tuple[Trouble, ...] = (
+    stopped_consumer,
+    consumers_that_do_not_read,
+    crowd,
+    closed_in_a_handler,
+    full_shared_memory,
+    removed_base_directory,
+    obstacle,
+    another_user,
+    squatter,
+    locks_of_another_user,
+    idle_connections,
+    garbage,
+    paused_driver,
+    paused_for_long,
+    interrupted_terminal,
+    clock_steps,
+    killed_driver,
+    killed_media_driver,
+    process_1,
+    hung_up,
+    killed_camera,
+)
