@@ -145,8 +145,7 @@ class _Gaps:
 class _Session:
     """One recording: frames and metadata of a consumer into a file.
 
-    `lost` counts from the first recorded frame on: the holes in the sequence of an epoch, and from
-    one epoch to the next the frames that passed meanwhile.
+    `lost` counts from the first recorded frame on, by the consumer's account of its frames (C-108).
     """
 
     def __init__(self, consumer: Consumer, file: IO[bytes], compression: str) -> None:
@@ -156,12 +155,9 @@ class _Session:
         self._writer = RecordingWriter(
             file, consumer.stream_id, compression=compression, about=about
         )
-        self._gaps = _Gaps()
         self._metadata: object = None
         self._at_first_frame: dict[str, int] = {}
-        self._unmapped = 0
-        self._lost_between_epochs = 0
-        self._overwritten = 0
+        self.lost = 0
         self.causes = ""
         """The counters that rose between the first frame and the end, as text."""
 
@@ -169,19 +165,6 @@ class _Session:
     def frames(self) -> int:
         """Frames in the file."""
         return self._writer.frames
-
-    @property
-    def lost(self) -> int:
-        """Frames that were published after the first recorded one and are not in the file."""
-        return self._gaps.count + self._lost_between_epochs
-
-    def _causes(self) -> str:
-        counters = {
-            name.removeprefix("drops_"): n - self._at_first_frame.get(name, 0)
-            for name, n in lost_frames(self._consumer).items()
-        }
-        counters["overwritten while copied"] = self._overwritten
-        return ", ".join(f"{name} {n}" for name, n in counters.items() if n) or "not sent"
 
     def run(
         self, stop: Stop, count: int | None, duration_s: float | None, idle_s: float | None
@@ -193,8 +176,13 @@ class _Session:
             self._take_metadata(writing, last_epoch)
         finally:
             writing.close()
+        losses = {
+            name.removeprefix("drops_"): n - self._at_first_frame.get(name, 0)
+            for name, n in lost_frames(self._consumer).items()
+        }
+        self.lost = sum(losses.values()) if self.frames else 0
+        self.causes = ", ".join(f"{name} {n}" for name, n in losses.items() if n)
         self._writer.finish({"frames": self.frames, "lost": self.lost})
-        self.causes = self._causes()
 
     def _receive(
         self,
@@ -220,27 +208,16 @@ class _Session:
             last = now
             recorded = RecordedFrame.of(frame, consumer.stream_id)
             if recorded is None:
-                self._overwritten += bool(taken)
-                continue
+                continue  # the consumer has counted it
             epoch = recorded.epoch
             if not taken:
                 self._at_first_frame = lost_frames(consumer)
-                self._unmapped = self._missed_while_unmapped()
                 if sys.stderr.isatty():
                     complain("recording; Ctrl-C ends it")
-            holes = self._gaps.count
-            if self._gaps.add(epoch, recorded.seq):
-                before, self._unmapped = self._unmapped, self._missed_while_unmapped()
-                self._lost_between_epochs += self._unmapped - before
-            elif self._gaps.count != holes:
-                self._unmapped = self._missed_while_unmapped()
             self._take_metadata(writing, epoch)
             writing.put(recorded)
             taken += 1
         return epoch
-
-    def _missed_while_unmapped(self) -> int:
-        return lost_frames(self._consumer).get("missed_unmapped", 0)
 
     def _take_metadata(self, writing: _Writing, epoch: int) -> None:
         """Record the metadata if it has changed since the last call."""

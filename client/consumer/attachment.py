@@ -491,7 +491,8 @@ class ConsumerAttachment(Attachment):
     def _refuse_stream(self, address: tuple[str, int], error: TransportError) -> None:
         self.counters.inc("private_streams_failed")
         self.last_error = error
-        _log.warning("assigned stream %s %d cannot be subscribed: %s", *address, error)
+        name = "shared stream" if address == NO_STREAM else "assigned stream {} {}".format(*address)
+        _log.warning("%s cannot be subscribed: %s", name, error)
 
     def _on_private_control(self, buffer: memoryview) -> None:
         try:

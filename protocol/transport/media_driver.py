@@ -361,18 +361,31 @@ def _foreign_lock(path: str, status: os.stat_result) -> TransportError:
 def _writer_lives(directory: str) -> bool:
     """Return whether the process that wrote the heartbeat certainly lives.
 
-    A number alone is not enough: the next process 1 of a container has that of the last one, and
-    any number is used again. So the process must be older than the media driver that it runs.
+    A number alone is not enough: the next process 1 of a container has that of the last one, the
+    host has a process 1 as well, and any number is used again. So the process must be older than
+    the media driver that it runs, and have this very file mapped.
     """
     try:
         with open(os.path.join(directory, _CNC_FILE), "rb") as file:
+            cnc = os.fstat(file.fileno())
             file.seek(_CNC_START_OFFSET)
             start_ms, pid = _CNC_START_AND_PID.unpack(file.read(_CNC_START_AND_PID.size))
         if pid == os.getpid():
             return any(one.directory == directory for one in list(_embedded))
-        return _process_started_s(pid) <= float(start_ms) / 1000 + _CLOCK_SLACK_S
+        is_older = _process_started_s(pid) <= float(start_ms) / 1000 + _CLOCK_SLACK_S
+        return is_older and _may_map(pid, cnc)
     except (OSError, ValueError, IndexError, struct.error):
         return False
+
+
+def _may_map(pid: int, file: os.stat_result) -> bool:
+    """Return whether a process has the file mapped, or is one of the file's owner that only the
+    owner can look into."""
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text()
+    except PermissionError:
+        return os.stat(f"/proc/{pid}").st_uid == file.st_uid != os.geteuid()
+    return any(line.split(maxsplit=5)[4] == str(file.st_ino) for line in maps.splitlines())
 
 
 def _process_started_s(pid: int) -> float:

@@ -27,7 +27,7 @@ def run(field: Deployment, troubles: list[Trouble]) -> list[str]:
             print(f"{time.monotonic() - began:6.1f} s {trouble.__name__}", flush=True)
         field.check_accounts()
     except AssertionError as error:
-        field.problems.append(str(error))
+        field.problems.append(f"{error}\n{field.error_text()[-3000:]}")
     finally:
         field.close()
     return field.problems
@@ -37,14 +37,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.field", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--short", action="store_true", help="only the troubles of `make test`")
-    parser.add_argument("--only", help="one trouble by its name")
+    parser.add_argument("--only", help="troubles by name, with commas")
     parser.add_argument("--rate", type=float, default=200.0, help="frames a second of a camera")
     parser.add_argument("--bound", type=float, default=60.0, help="for being well again, in s")
     options = parser.parse_args()
     troubles = [
         trouble
         for trouble in (SHORT if options.short else LONG)
-        if options.only in (None, trouble.__name__)
+        if options.only is None or trouble.__name__ in options.only.split(",")
     ]
     is_private = with_a_shared_memory_of_its_own()
     if not is_private:

@@ -228,9 +228,13 @@ class Deployment:
                     f"{consumer.name}: {self._published(stream)} published, {last}"
                 )
         self._check_recording()
-        text = (self.root / "errors.log").read_text(errors="replace")
+        text = self.error_text()
         if "Traceback" in text:
             self.problems.append(text[text.index("Traceback") :][:3000])
+
+    def error_text(self) -> str:
+        """Return what all processes have written to standard error."""
+        return (self.root / "errors.log").read_text(errors="replace")
 
     def _published(self, stream: int) -> range:
         """Possible numbers of published frames: a killed camera may not have noted its last."""
@@ -276,6 +280,7 @@ class Deployment:
             file.seek(0, os.SEEK_END)
             while file.write(bytes(4096)):
                 pass
+        assert os.statvfs(_SHARED_MEMORY).f_bavail == 0
         try:
             yield
         finally:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tensor_pool.driver.config.layout import user_name
+from tensor_pool.driver.config.layout import LOCK_FILE, user_name
 from tensor_pool.protocol.transport.aeron import AeronTransport
 from tests.driver.garbage import garbage_corpus
 
@@ -110,8 +110,9 @@ def removed_base_directory(field: Deployment) -> None:
 
 def obstacle(field: Deployment) -> None:
     """A file stands where the directory of a stream belongs, while a camera is started again."""
-    (directory,) = field.regions.glob(f"tensorpool-*/*/{CAMERAS[2]}")
-    shutil.rmtree(directory)
+    (lock,) = field.regions.glob(f"tensorpool-*/*/{LOCK_FILE}")
+    directory = lock.with_name(str(CAMERAS[2]))
+    shutil.rmtree(directory, ignore_errors=True)  # missing where the base directory was removed
     directory.touch()
     field.kill_camera(CAMERAS[2])
     time.sleep(1.0)
@@ -159,8 +160,7 @@ def squatter(field: Deployment) -> None:
     field.begin_driver()
     if field.driver.process.wait(field.bound_s) != 1:
         field.problems.append("a driver serves from the directory of another user")
-    text = (field.root / "errors.log").read_text(errors="replace")
-    if f"SHM directory owned by {_owner(_NOBODY)}" not in text:
+    if f"SHM directory owned by {user_name(_NOBODY)}" not in field.error_text():
         field.problems.append("the refusal does not name the owner")
     directory.rmdir()
     aside.rename(directory)
@@ -266,10 +266,6 @@ def hung_up(field: Deployment) -> None:
 
 
 # Other users: how
-
-
-def _owner(uid: int) -> str:
-    return user_name(uid)
 
 
 def _become_another_user() -> None:
