@@ -66,6 +66,7 @@ class FrameAccount:
         """A mapping is about to go."""
         if self._is_attached and not state.is_regressed:
             self._ended.append(ended := _Ended(state))
+            self._heard.pop(state.epoch, None)  # by a thread that had not seen the mapping yet
             self._newest_before = max(self._newest_before, ended.newest_seq)
             if len(self._ended) > _KEPT:
                 self._count_rest(self._ended.popleft())
@@ -138,7 +139,10 @@ class FrameAccount:
                 state.resumes = previous
                 return
         state.is_later_epoch = True
-        state.joined_at = heard[0] - 1 if heard is not None else self._before_first(state)
+        state.joined_at = self._before_first(state)
+        if heard is not None:  # the stream may have been joined after the first frame
+            oldest = state.oldest_seq()
+            state.joined_at = min(heard[0], heard[0] if oldest is None else oldest) - 1
 
     def _before_first(self, state: ReadState) -> int | None:
         """The sequence before the first of an epoch, by its ring; None if that is empty.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,80 @@ def test_C_108_a_camera_that_ignores_the_assigned_stream_from_its_first_frame(
         course.check()
         assert course.received - heard < 200
         assert isinstance(course.camera, Producer)
+
+
+class Away(Course):
+    """The consumer has lost its lease; the camera goes on."""
+
+    def __init__(self, base: Path) -> None:
+        super().__init__(base, 1, is_assigned=False)
+        self.settle()
+        self.world.network.set_faults(REFUSING, transport="consumer", stream_id=1000)
+        self.world.run(1.1)
+        assert self.consumer.state != "Mapped"
+
+    def next_camera(self, name: str) -> None:
+        self.camera.close()
+        self.camera = self.world.client(name).producer(STREAM)
+
+    def publish(self, count: int, *, unheard_from: str = "") -> None:
+        if unheard_from:
+            self.world.network.set_faults(REFUSING, transport=unheard_from, stream_id=1100)
+        for _ in range(count):
+            self._publish()
+        self.world.run(0.05)
+        self.read()
+        if unheard_from:
+            self.world.network.set_faults(Faults(), transport=unheard_from, stream_id=1100)
+
+    def back(self) -> None:
+        self.world.network.set_faults(Faults(), transport="consumer", stream_id=1000)
+        while self.consumer.state != "Mapped":
+            self.world.run(0.05)
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Iterator[Away]:
+    course = Away(tmp_path)
+    with contextlib.closing(course.world):
+        yield course
+
+
+def test_C_108_frames_committed_after_the_mapping_went_are_the_rest_of_their_epoch(
+    course: Away,
+) -> None:
+    """Also when no descriptor of them was heard, and the next epoch is mapped afterwards."""
+    course.publish(3, unheard_from="camera")
+    course.next_camera("second")
+    course.back()
+    course.settle()
+    course.check()
+    assert course.consumer.metrics()["missed_unmapped"] == 3
+
+
+def test_C_108_an_epoch_of_which_the_first_frames_were_not_heard_begins_with_its_oldest(
+    course: Away,
+) -> None:
+    course.next_camera("second")
+    course.publish(2, unheard_from="second")
+    course.publish(2)
+    course.back()
+    course.settle()
+    course.check()
+
+
+def test_C_108_descriptors_noted_while_the_conductor_maps_count_once(course: Away) -> None:
+    """The thread that reads has seen no mapping, and notes them when there is one."""
+    course.next_camera("second")
+    account, noted = course.consumer._receiver._account, []
+    account.note_dropped = lambda *what: noted.append(what)  # type: ignore[method-assign]
+    course.publish(3)
+    course.back()
+    del account.note_dropped
+    assert len(noted) == 3
+    for what in noted:
+        account.note_dropped(*what)
+    course.settle()
+    course.next_camera("third")
+    course.settle()
+    course.check()

@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--only", help="troubles by name, with commas")
     parser.add_argument("--rate", type=float, default=200.0, help="frames a second of a camera")
     parser.add_argument("--bound", type=float, default=60.0, help="for being well again, in s")
+    parser.add_argument("--refusal", type=float, default=0.1, help="longest of a camera, in s")
     options = parser.parse_args()
     troubles = [
         trouble
@@ -50,7 +51,12 @@ def main() -> int:
     if not is_private:
         print("without root: no full shared memory, no other user, no process 1")
     began = time.monotonic()
-    field = Deployment(rate_hz=options.rate, bound_s=options.bound, is_private=is_private)
+    field = Deployment(
+        rate_hz=options.rate,
+        bound_s=options.bound,
+        longest_refusal_s=options.refusal,
+        is_private=is_private,
+    )
     problems = run(field, troubles * options.rounds)
     print("\n".join(f"PROBLEM: {problem}" for problem in problems) or "all is well")
     print(f"{len(troubles)} troubles, {options.rounds} rounds, {time.monotonic() - began:.0f} s")

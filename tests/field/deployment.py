@@ -7,11 +7,10 @@ import json
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mcap.reader import make_reader
@@ -25,7 +24,7 @@ __all__ = ["CAMERAS", "Deployment", "with_a_shared_memory_of_its_own"]
 
 CAMERAS = (10_000, 10_001, 10_002)
 CONSUMERS_EACH = 2
-LONGEST_REFUSAL_S = 0.1
+_LEDGER_BYTES = 32 << 10
 SHARED_MEMORY_BYTES = 768 << 20
 _SHARED_MEMORY = Path("/dev/shm")
 _MEMBER = str(Path(__file__).with_name("member.py"))
@@ -65,8 +64,11 @@ def with_a_shared_memory_of_its_own() -> bool:
 class Deployment:
     """The processes, their accounts, and what is asked of them."""
 
-    def __init__(self, *, rate_hz: float, bound_s: float, is_private: bool) -> None:
+    def __init__(
+        self, *, rate_hz: float, bound_s: float, longest_refusal_s: float, is_private: bool
+    ) -> None:
         """`is_private`: the shared memory is that of this process and its children alone."""
+        self.longest_refusal_s = longest_refusal_s
         self.rate_hz, self.bound_s, self.is_private = rate_hz, bound_s, is_private
         self.problems: list[str] = []
         self.killed_cameras = dict.fromkeys(CAMERAS, 0)
@@ -132,11 +134,11 @@ class Deployment:
         )
 
     def camera(self, stream: int) -> Child:
-        """Start a camera; its account goes on from that of its predecessor."""
-        account = self._account(stream)
-        if not account.exists():
-            account.write_bytes(bytes(16))
-        return self.member("camera", stream, account=str(account), rate_hz=self.rate_hz)
+        """Start a camera; its ledger goes on from that of its predecessor."""
+        ledger = self._ledger(stream)
+        if not ledger.exists():
+            ledger.write_bytes(bytes(_LEDGER_BYTES))
+        return self.member("camera", stream, ledger=str(ledger), rate_hz=self.rate_hz)
 
     def member(self, role: str, stream: int, **more: object) -> Child:
         """Start a process of `member.py`."""
@@ -173,8 +175,8 @@ class Deployment:
         below = _PROCESS_1 if is_process_1 else ()
         return Child(name, command, self.errors, below=below, environ=self.wall_clock.environ)
 
-    def _account(self, stream: int) -> Path:
-        return self.root / f"account-{stream}"
+    def _ledger(self, stream: int) -> Path:
+        return self.root / f"ledger-{stream}"
 
     # Conditions
 
@@ -214,19 +216,19 @@ class Deployment:
         for camera in self.cameras.values():
             if camera.end() != 0:
                 self.problems.append(f"{camera.name} did not end in order")
-            if camera.last.get("refused_s", 0.0) >= LONGEST_REFUSAL_S:
-                self.problems.append(f"{camera.name} refused for {camera.last['refused_s']:.3f} s")
+            if camera.last.get("refused_s", 0.0) >= self.longest_refusal_s:
+                self.problems.append(
+                    f"{camera.name} refused for {camera.last['refused_s']:.3f} s, {camera.last}"
+                )
         time.sleep(1.0)
         for (stream, _), consumer in self.consumers.items():
             if consumer.end() != 0:
                 self.problems.append(f"{consumer.name} did not end in order")
             if consumer.last.get("corrupt"):
                 self.problems.append(f"{consumer.name}: corrupt {consumer.last['examples']}")
-            if consumer.last.get("accounted", 0) not in self._published(stream):
-                last = {name: count for name, count in consumer.last.items() if count}
-                self.problems.append(
-                    f"{consumer.name}: {self._published(stream)} published, {last}"
-                )
+            published = self._published(stream, map(tuple, consumer.last.get("epochs", ())))
+            if consumer.last.get("accounted", 0) not in published:
+                self.problems.append(f"{consumer.name}: {published} published, {consumer.last}")
         self._check_recording()
         text = self.error_text()
         if "Traceback" in text:
@@ -236,10 +238,21 @@ class Deployment:
         """Return what all processes have written to standard error."""
         return (self.root / "errors.log").read_text(errors="replace")
 
-    def _published(self, stream: int) -> range:
-        """Possible numbers of published frames: a killed camera may not have noted its last."""
-        _, committed = struct.unpack("<QQ", self._account(stream).read_bytes())
-        return range(committed, committed + self.killed_cameras[stream] + 1)
+    def _published(self, stream: int, received: Iterable[tuple[int, int]]) -> range:
+        """Possible numbers of frames that a reader has received or counted (C-108).
+
+        `received` has one frame of each epoch that it received any of, by camera and number: all
+        frames of those epochs are among them. Those of the others may be: they can have come and
+        gone while the reader had no lease. A killed camera may not have noted its last frame.
+        """
+        words = memoryview(self._ledger(stream).read_bytes()).cast("Q")
+        epochs = [tuple(words[1 + 3 * n : 4 + 3 * n]) for n in range(words[0])]
+        heard = set()
+        for camera, number in received:
+            heard.add(max(e for e in epochs if e[0] == camera and e[1] <= number))
+        at_least = sum(committed for _, _, committed in heard)
+        at_most = sum(committed for _, _, committed in epochs) + self.killed_cameras[stream]
+        return range(at_least, at_most + 1)
 
     def _check_recording(self) -> None:
         """Every frame of the file is whole, and the missing ones are counted in it."""
@@ -250,13 +263,15 @@ class Deployment:
             records = {one.name: one.metadata for one in make_reader(file).iter_metadata()}
         lost = int(records["tensorpool.recording.end"]["lost"])
         with Recording(self.recording) as recording:
-            proofs = [prove(frame.array()) for _, frame in recording.frames()]
-        corrupt = sum(proof is None or proof.stream_id != stream for proof in proofs)
-        if corrupt:
-            self.problems.append(f"{corrupt} of {len(proofs)} recorded frames are corrupt")
-        if len(proofs) + lost not in self._published(stream):
-            counts = f"{len(proofs)} recorded, {lost} lost"
-            self.problems.append(f"recorder: {self._published(stream)} published, {counts}")
+            frames = [(frame.epoch, prove(frame.array())) for _, frame in recording.frames()]
+        sound = [(e, proof) for e, proof in frames if proof and proof.stream_id == stream]
+        if len(sound) < len(frames):
+            self.problems.append(f"{len(frames) - len(sound)} recorded frames are corrupt")
+        epochs = {epoch: (proof.producer, proof.number) for epoch, proof in sound}
+        published = self._published(stream, epochs.values())
+        if len(frames) + lost not in published:
+            counts = f"{len(frames)} recorded, {lost} lost"
+            self.problems.append(f"recorder: {published} published, {counts}")
 
     def close(self) -> None:
         """End every process and remove every file."""

@@ -1,8 +1,8 @@
 """A camera or a consumer of the field test: `member.py JSON`.
 
-A camera publishes once its consumers are there, and keeps two numbers in a file that survive its
-death: of frames that it was about to commit, and of those that it has committed. Prints one JSON
-object a line several times a second. Ends on SIGTERM, or when stdin is closed.
+A camera publishes once its consumers are there, and counts committed frames in a file that survives
+its death. Prints one JSON object a line several times a second. Ends on SIGTERM, or when stdin is
+closed.
 """
 
 from __future__ import annotations
@@ -23,50 +23,59 @@ import numpy as np
 from tensor_pool.client import Consumer, Producer, PublishStatus
 from tensor_pool.client.attachment.counter_names import LOSS_COUNTERS
 from tests.chaos.member import Checker, Reports, Stop, join
-from tests.chaos.proving_frames import UNKNOWN_SEQ, Proof, fill
+from tests.chaos.proving_frames import UNKNOWN_SEQ, Proof, fill, prove
 
 _WORDS = 400
-_REFUSED = (PublishStatus.BACK_PRESSURED,)
 
 
-class Account:
-    """Frames about to be committed, and committed, in a file that all processes see."""
+class Ledger:
+    """Committed frames of each epoch, in a file that all processes see.
+
+    A new epoch shows by its sequence, which begins again. Words: the number of entries; then for
+    each the camera process, the number of the first frame, and how many were committed.
+    """
 
     def __init__(self, path: str) -> None:
         with open(path, "r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), 16)
+            self._memory = mmap.mmap(file.fileno(), 0)
         self._words = memoryview(self._memory).cast("Q")
+        self._at = 0
+        self._last_seq = -1
 
-    def begin(self) -> None:
-        """A frame is about to be published."""
-        self._words[0] = self._words[1] + 1
-
-    def end(self, *, is_committed: bool) -> None:
-        """It was, or was not."""
-        self._words[1] += is_committed
-        self._words[0] = self._words[1]
+    def note(self, camera: int, number: int, seq: int) -> None:
+        """A frame was committed."""
+        if seq <= self._last_seq or not self._at:
+            self._at = 1 + 3 * self._words[0]
+            self._words[self._at] = camera
+            self._words[self._at + 1] = number
+            self._words[0] += 1
+        self._last_seq = seq
+        self._words[self._at + 2] += 1
 
 
 def produce(producer: Producer, settings: dict[str, Any], stop: Stop) -> None:
     """Publish at a rate; note for how long frames are refused."""
-    account = Account(settings["account"])
+    ledger = Ledger(settings["ledger"])
     reports = Reports()
     array = np.empty(_WORDS, np.uint64)
     me, number, done, refused_s, refused_since = time.monotonic_ns(), 0, 0, 0.0, None
+    held_up = 0
     go = Path(settings["go"])
     while not stop.event.wait(1 / settings["rate_hz"]):
         if not go.exists():
             reports.say(done=0, state=producer.state, consumers=producer.consumers)
             continue
         fill(array, Proof(settings["stream_id"], me, number, UNKNOWN_SEQ))
-        number += 1
-        account.begin()
         result = producer.publish(array)
-        account.end(is_committed=result.seq is not None)
-        done += result.seq is not None
+        if result.seq is not None:
+            ledger.note(me, number, result.seq)
+            done += 1
+        number += 1
         now = time.monotonic()
-        if result.status in _REFUSED:
-            refused_since = refused_since or now
+        if result.status is PublishStatus.BACK_PRESSURED:
+            before, held_up = held_up, producer.metrics()["descriptor_backpressured"]
+            if held_up > before:  # by a subscriber, not because the media driver is gone
+                refused_since = refused_since or now
         elif refused_since is not None:
             refused_s, refused_since = refused_s + now - refused_since, None
         if reports.due():
@@ -82,6 +91,7 @@ def consume(consumer: Consumer, settings: dict[str, Any], stop: Stop) -> None:
     checker = Checker(settings["stream_id"])
     reports = Reports()
     received = 0
+    epochs: dict[int, tuple[int, int]] = {}  # camera and number of the first frame of each
 
     def report(**fields: Any) -> None:
         metrics = consumer.metrics()
@@ -90,6 +100,7 @@ def consume(consumer: Consumer, settings: dict[str, Any], stop: Stop) -> None:
             accounted=received + sum(metrics[name] for name in LOSS_COUNTERS),
             corrupt=checker.corrupt,
             examples=checker.examples,
+            epochs=list(epochs.values()),
             is_ready=consumer.poll_ready(),
             state=consumer.state,
             **fields,
@@ -97,8 +108,10 @@ def consume(consumer: Consumer, settings: dict[str, Any], stop: Stop) -> None:
 
     while not stop:
         frame = consumer.receive(timeout=0.1)
-        if frame is not None:
-            received += checker.check_once(frame)
+        if frame is not None and checker.check_once(frame):
+            received += 1
+            if frame.epoch not in epochs and (proof := prove(np.array(frame.array))) is not None:
+                epochs[frame.epoch] = proof.producer, proof.number
         if reports.due():
             report()
     report(metrics=consumer.metrics())
