@@ -203,15 +203,15 @@ class Away(Course):
         self.camera.close()
         self.camera = self.world.client(name).producer(STREAM)
 
-    def publish(self, count: int, *, unheard_from: str = "") -> None:
-        if unheard_from:
-            self.world.network.set_faults(REFUSING, transport=unheard_from, stream_id=1100)
+    def publish(self, count: int, *, refused_by: str = "") -> None:
+        if refused_by:
+            self.world.network.set_faults(REFUSING, transport=refused_by, stream_id=1100)
         for _ in range(count):
             self._publish()
         self.world.run(0.05)
         self.read()
-        if unheard_from:
-            self.world.network.set_faults(Faults(), transport=unheard_from, stream_id=1100)
+        if refused_by:
+            self.world.network.set_faults(Faults(), transport=refused_by, stream_id=1100)
 
     def back(self) -> None:
         self.world.network.set_faults(Faults(), transport="consumer", stream_id=1000)
@@ -229,8 +229,8 @@ def course(tmp_path: Path) -> Iterator[Away]:
 def test_C_108_frames_committed_after_the_mapping_went_are_the_rest_of_their_epoch(
     course: Away,
 ) -> None:
-    """Also when no descriptor of them was heard, and the next epoch is mapped afterwards."""
-    course.publish(3, unheard_from="camera")
+    """Also when no descriptor of them arrived, and the next epoch is mapped afterwards."""
+    course.publish(3, refused_by="camera")
     course.next_camera("second")
     course.back()
     course.settle()
@@ -238,11 +238,11 @@ def test_C_108_frames_committed_after_the_mapping_went_are_the_rest_of_their_epo
     assert course.consumer.metrics()["missed_unmapped"] == 3
 
 
-def test_C_108_an_epoch_of_which_the_first_frames_were_not_heard_begins_with_its_oldest(
+def test_C_108_an_epoch_of_which_the_first_frames_did_not_arrive_begins_with_its_oldest(
     course: Away,
 ) -> None:
     course.next_camera("second")
-    course.publish(2, unheard_from="second")
+    course.publish(2, refused_by="second")
     course.publish(2)
     course.back()
     course.settle()

@@ -1,4 +1,4 @@
-"""What the world does to the deployment: one function for each trouble (issue rows A and B).
+"""The troubles of the deployment, a function for each.
 
 A trouble is over when its function returns. Then every camera has to publish and every consumer to
 receive again.
@@ -7,18 +7,20 @@ receive again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tensor_pool.driver.config.layout import LOCK_FILE, user_name
 from tensor_pool.protocol.transport.aeron import AeronTransport
 from tests.driver.garbage import garbage_corpus
+from tests.fresh_process import as_user
 
 from .deployment import CAMERAS, Deployment
 
@@ -123,29 +125,38 @@ def obstacle(field: Deployment) -> None:
 
 
 def another_user(field: Deployment) -> None:
-    """Tries to get at regions, messages and page, and to put files in their places."""
+    """Tries to get at regions, messages, bells and page, and to put files in their places."""
+    if os.geteuid():
+        return
     regions = [p for p in field.regions.rglob("*") if p.suffix in (".ring", ".pool")]
-    namespace = regions[0].parents[2]
-    _as_another_user(
-        field,
-        {
-            "write a region": lambda: regions[0].open("r+b"),
-            "read a region": lambda: regions[-1].open("rb"),
-            "make a file beside regions": lambda: (namespace / "mine").touch(),
-            "rename the pools": lambda: namespace.parent.rename(field.regions / "mine"),
-            "remove a region": regions[0].unlink,
-            "remove the base directory": lambda: field.regions.rename(field.shm / "mine"),
-            "write messages": lambda: (field.shm / "aeron" / "cnc.dat").open("r+b"),
-            "make files beside messages": lambda: (field.shm / "aeron" / "mine").touch(),
-            "connect to the page": lambda: socket.socket(socket.AF_UNIX).connect(
-                str(field.root / "pages.sock")
-            ),
-            **{
-                f"use the bell {bell.name}": lambda bell=bell: bell.open("r+b")
-                for bell in Path("/dev/shm").glob("sem.tensor-pool-bell-*")
-            },
-        },
-    )
+    bells = list(Path("/dev/shm").glob("sem.tensor-pool-bell-*"))
+    for what in as_user(_NOBODY, _intrusions, field.shm, field.root, regions[0], bells[0]):
+        field.problems.append(f"another user could {what}")
+
+
+def _intrusions(shm: Path, root: Path, region: Path, bell: Path) -> list[str]:
+    """Return the names of what this process could do."""
+    attempts: dict[str, Callable[[], object]] = {
+        "write a region": lambda: region.open("r+b"),
+        "read a region": lambda: region.open("rb"),
+        "make a file beside regions": lambda: (region.parent / "mine").touch(),
+        "rename the pools": lambda: region.parents[3].rename(shm / "regions" / "mine"),
+        "remove a region": lambda: region.unlink(),
+        "remove the base directory": lambda: (shm / "regions").rename(shm / "mine"),
+        "write messages": lambda: (shm / "aeron" / "cnc.dat").open("r+b"),
+        "make files beside messages": lambda: (shm / "aeron" / "mine").touch(),
+        "connect to the page": lambda: socket.socket(socket.AF_UNIX).connect(
+            str(root / "pages.sock")
+        ),
+        "use a bell": lambda: bell.open("r+b"),
+        "remove a bell": lambda: bell.unlink(),
+    }
+    done = []
+    for name, attempt in attempts.items():
+        with contextlib.suppress(OSError):
+            attempt()
+            done.append(name)
+    return done
 
 
 def squatter(field: Deployment) -> None:
@@ -265,63 +276,26 @@ def hung_up(field: Deployment) -> None:
     field.begin_driver()
 
 
-# Other users: how
-
-
-def _become_another_user() -> None:
-    os.setgroups([])
-    os.setgid(_NOBODY)
-    os.setuid(_NOBODY)
-
-
-def _as_another_user(field: Deployment, attempts: dict[str, Callable[[], object]]) -> None:
-    """Try all that in a process of another user; whatever succeeds is a problem."""
-    if os.geteuid():
-        return
-    child = os.fork()
-    if child == 0:
-        number = 255
-        with contextlib.suppress(BaseException):
-            _become_another_user()
-            number = _first_success(list(attempts.values()))
-        os._exit(number)
-    number = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if number:
-        field.problems.append(f"another user could {[*attempts, 'not even try'][number - 1]}")
-
-
-def _first_success(attempts: list[Callable[[], object]]) -> int:
-    for number, attempt in enumerate(attempts, 1):
-        with contextlib.suppress(OSError):
-            attempt()
-            return number
-    return 0
-
-
 @contextlib.contextmanager
 def _locked_by_another_user(paths: list[str]) -> Iterator[None]:
-    """Have a process of another user hold a lock on every path that it may open."""
-    if os.geteuid():
-        yield
-        return
-    ready, ready_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            _become_another_user()
-            for path in paths:
-                fcntl.flock(os.open(path, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(ready_end, b"!")
-            signal.pause()
-        os._exit(1)
-    os.close(ready_end)
+    """Have another user hold a lock on every path."""
+    rights: dict[str, Any] = (
+        {} if os.geteuid() else {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+    )
+    holders = []
     try:
-        assert os.read(ready, 1) == b"!"
+        for path in paths:
+            command = ["flock", "--no-fork", path, "sleep", "3600"]
+            holders.append(subprocess.Popen(command, **rights))
+            while (
+                subprocess.run(["flock", "--nonblock", path, "true"], check=False).returncode == 0
+            ):
+                assert holders[-1].poll() is None, f"{path} was not locked"
         yield
     finally:
-        os.close(ready)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        for holder in holders:
+            holder.kill()
+            holder.wait()
 
 
 SHORT: tuple[Trouble, ...] = (stopped_consumer, another_user, killed_camera, clock_steps)
