@@ -68,8 +68,8 @@ check: $(VENV)/.dev ## format, lint, types and language
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=src $(BIN)/mypy -p tensor_pool
 	@$(BIN)/python tests/language.py
 
-test-matrix: ## run all tests on every Python from 3.12 on that is found
-	@p=$$( $(find_python) ) || exit 1; "$$p" tests/matrix.py
+test-matrix: ## run all tests on every Python from 3.12 on that is found; TESTS=tests/hsm
+	@p=$$( $(find_python) ) || exit 1; "$$p" tests/matrix.py $(TESTS)
 
 release-check: $(VENV)/.dev ## build and check what would be published; PROJECT_URL=https://... keeps it
 	@$(BIN)/python tests/release.py --url '$(PROJECT_URL)'

@@ -1,4 +1,4 @@
-"""Functions for what is known before the machine runs.
+"""The compiled functions of plans and searches, for all that is fixed before the machine runs.
 
 A transition between two known states is always the same sequence of calls, and the search for the
 handler of an event in a known leaf always the same chain of tests. Both are written down as source

@@ -1,4 +1,4 @@
-"""The run-to-completion step: what a machine still has to do before a driving call returns.
+"""The run-to-completion step: the work that is left before a driving call returns.
 
 `m._hsm_event` is None between steps, and in a step the event: `NO_EVENT` in the initial step, for
 completions and for the event None. Between steps it is `BLOCKED` when an earlier step that failed

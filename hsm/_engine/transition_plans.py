@@ -1,4 +1,4 @@
-"""The plans of transitions: which calls, in which order (sections 6, 8, 10, 11 and 13).
+"""The plans of transitions: exits, effect and entries in order (sections 6, 8, 10, 11 and 13).
 
 `Routes` writes a script for each combination of leaf, source and target that a chart can come to,
 when it is asked for. In the traced set the same scripts contain the calls of the trace hooks.

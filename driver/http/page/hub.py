@@ -1,4 +1,4 @@
-"""One source of news for all open pages.
+"""The events of the page: collected once, sent to every open page.
 
 While a page is open, the hub reads the feed ten times a second, asks the driver's loop for a
 report about once a second and soon after something happened, and keeps a viewer. All of it is
