@@ -96,8 +96,19 @@ class Compression(enum.StrEnum):
     NONE = "none"
 
 
+class ExportFormat(enum.StrEnum):
+    """The form of an exported recording."""
+
+    MP4 = "mp4"
+    MKV = "mkv"
+    PNG = "png"
+    TIFF = "tiff"
+    NPZ = "npz"
+    MCAP = "mcap"
+
+
 def add_frame_commands(app: typer.Typer) -> None:
-    """Add `hz`, `echo`, `view`, `publish`, `capture`, `record` and `replay`."""
+    """Add `hz`, `echo`, `view`, `publish`, `capture`, `record`, `export` and `replay`."""
     app.command("hz", epilog="Example: tensor-pool hz 10000 --duration 5")(hz_command)
     app.command("echo", epilog="Example: tensor-pool echo 10000 --once --json")(echo_command)
     app.command("view", epilog="Example: tensor-pool view 10000 --png frame.png")(view_command)
@@ -110,6 +121,7 @@ def add_frame_commands(app: typer.Typer) -> None:
     app.command("record", epilog="Example: tensor-pool record 10000 run.mcap --duration 60")(
         record_command
     )
+    app.command("export", epilog="Example: tensor-pool export run.mcap run.mp4")(export_command)
     app.command("replay", epilog="Example: tensor-pool replay run.mcap --speed 0.5 --loop")(
         replay_command
     )
@@ -433,6 +445,48 @@ def record_command(
         duration_s=duration,
         idle_s=idle,
         compression=compression.value,
+        force=force,
+    )
+
+
+def export_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="File to write (.mp4, .mkv, .npz, .mcap), or a directory for pictures.",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[
+        ExportFormat | None,
+        typer.Option(help="Form of OUT. Default: by its name.", show_default=False),
+    ] = None,
+    first: Annotated[int, typer.Option(metavar="N", min=0, help="Begin with frame N.")] = 0,
+    count: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Export at most N frames.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a recording as a video, pictures, arrays, or an MCAP file for Foxglove and Rerun.
+
+    mp4 and mkv: H.264 with the frames at their capture times. png and tiff: a file a frame, 16-bit
+    grey is kept, in TIFF also 32-bit floats. npz: the arrays `frames`, `timestamps_ns`, `seq`.
+    mcap: `foxglove.RawImage` messages, which needs the extra `foxglove`.
+
+    Exit status: 0 exported, 1 the file could not be written, 2 wrong usage or no whole recording.
+    """
+    from .commands.export import export_recording
+
+    leave_with(
+        export_recording,
+        file,
+        out,
+        to=to.value if to is not None else None,
+        first=first,
+        count=count,
         force=force,
     )
 

@@ -19,7 +19,7 @@ from ._mcap_reader import Recording
 from ._sending import open_sender
 from .mcap_file import RecordedFrame, RecordedMetadata
 
-__all__ = ["describe_recording", "replay_recording"]
+__all__ = ["describe_recording", "note_missing_end", "replay_recording"]
 
 
 def replay_recording(
@@ -38,7 +38,7 @@ def replay_recording(
 ) -> int:
     """Publish recorded frames at their own pace, a multiple of it, or at a fixed rate."""
     with Recording(path) as recording:
-        _note_missing_end(recording)
+        note_missing_end(recording)
         begin = max(first, recording.index_at(start_s))
         end = len(recording) if count is None else min(len(recording), begin + count)
         if begin >= end:
@@ -98,7 +98,8 @@ class _Metadata:
         )
 
 
-def _note_missing_end(recording: Recording) -> None:
+def note_missing_end(recording: Recording) -> None:
+    """Print a line if the recording has no end, with the remedy."""
     if not recording.is_whole:
         complain(
             f"{recording.path}: the recording has no end; {len(recording)} frames can be read"
@@ -109,7 +110,7 @@ def _note_missing_end(recording: Recording) -> None:
 def describe_recording(path: Path, *, as_json: bool) -> int:
     """Print the contents of a recording."""
     with Recording(path) as recording:
-        _note_missing_end(recording)
+        note_missing_end(recording)
         if not len(recording):
             raise CommandError(f"{path}: no whole frame in it", USAGE)
         _, first = next(recording.frames(0, 1))

@@ -1,0 +1,186 @@
+"""`export`: a recording as a video, pictures, arrays or an MCAP file that other programs open."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensor_pool.client.image_format import ImageFormat, image_format_of
+from tensor_pool.driver.http.page.picture import picture_of, without_alpha
+
+from ..media.files import Array, InputError, needs_package
+from ..media.foxglove_images import foxglove_module, raw_image
+from ..media.live import pyav
+from ..support.exit_status import OK, USAGE, CommandError
+from ..support.replacing import replaced
+from ..support.signals import Stop
+from ._mcap_reader import Recording
+from .replay import note_missing_end
+
+__all__ = ["FORMATS", "export_recording"]
+
+_VIDEOS = {"mp4": "libx264", "mkv": "libx264"}
+_PICTURES = {"png": "PNG", "tiff": "TIFF"}
+FORMATS = (*_VIDEOS, *_PICTURES, "npz", "mcap")
+_MICROSECONDS = Fraction(1, 1_000_000)
+_PROGRESS_PERIOD_S = 1.0
+
+type _Export = Callable[["_Frames", Path], None]
+
+
+class _Frames:
+    """The frames of a recording, each with its capture time in ns since 1970 and its format."""
+
+    def __init__(self, recording: Recording, first: int, stop: int, signal: Stop) -> None:
+        self._recording = recording
+        self._first = first
+        self._stop = stop
+        self._signal = signal
+        self.source = recording.about.get("source", "") or f"stream {recording.stream_id}"
+        self.topic = f"/{self.source.replace(' ', '_').lstrip('/')}"
+        self.count = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int, Array, ImageFormat | None]]:
+        formats = {
+            (one.epoch, one.version): image_format_of(one.attributes)
+            for one in self._recording.metadata
+        }
+        told = time.monotonic()
+        for captured_ns, frame in self._recording.frames(self._first, self._stop):
+            self._signal.check()
+            image = formats.get((frame.epoch, frame.meta_version or 0))
+            yield frame.seq, captured_ns, frame.array(), image
+            self.count += 1
+            if sys.stderr.isatty() and time.monotonic() - told >= _PROGRESS_PERIOD_S:
+                told = time.monotonic()
+                sys.stderr.write(f"\r{self.count} of {self._stop - self._first} frames\x1b[K")
+                sys.stderr.flush()
+
+
+def export_recording(
+    path: Path, out: Path, *, to: str | None, first: int, count: int | None, force: bool
+) -> int:
+    """Write the frames of a recording in another form."""
+    kind = to or _kind_of(out)
+    if out.exists() and not force and not (kind in _PICTURES and out.is_dir()):
+        raise CommandError(f"{out}: exists; --force overwrites it", USAGE)
+    exports: dict[str, _Export] = {
+        **dict.fromkeys(_VIDEOS, _to_video),
+        **{name: _to_pictures(form, f".{name}") for name, form in _PICTURES.items()},
+        "npz": _to_arrays,
+        "mcap": _to_foxglove,
+    }
+    with Recording(path) as recording, Stop() as signal:
+        note_missing_end(recording)
+        stop = len(recording) if count is None else min(len(recording), first + count)
+        if first >= stop:
+            raise CommandError(f"{path}: no frames from there on; it has {len(recording)}", USAGE)
+        frames = _Frames(recording, first, stop, signal)
+        try:
+            exports[kind](frames, out)
+        except InputError as error:
+            raise CommandError(str(error), USAGE) from error
+        except OSError as error:
+            raise CommandError(f"{out}: {error.strerror or error}") from error
+    print(f"exported {frames.count} frames of {frames.source}: {out}")
+    return OK
+
+
+def _kind_of(out: Path) -> str:
+    kind = {"tif": "tiff"}.get(out.suffix[1:].lower(), out.suffix[1:].lower())
+    if kind not in FORMATS or kind in _PICTURES:
+        raise CommandError(
+            f"{out}: give a file that ends in .mp4, .mkv, .npz or .mcap, or a directory with"
+            " --to png or --to tiff",
+            USAGE,
+        )
+    return kind
+
+
+def _to_video(frames: _Frames, out: Path) -> None:
+    """Encode with H.264, each frame at its time; an odd row or column at the end is left out."""
+    av = pyav()
+    kind = out.suffix[1:].lower()
+    form = {"mkv": "matroska"}.get(kind, "mp4")
+    with replaced(out) as file, av.open(file, "w", format=form) as container:
+        stream: Any = None
+        began_ns = last = -1
+        for _, captured_ns, array, image in frames:
+            picture = without_alpha(picture_of(array, image))
+            height, width = (length // 2 * 2 for length in picture.shape[:2])
+            if not height or not width:
+                raise InputError(f"frames of shape {array.shape} make no video")
+            if stream is None:
+                stream = container.add_stream(_VIDEOS.get(kind, "libx264"))
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                stream.time_base = stream.codec_context.time_base = _MICROSECONDS
+                began_ns = captured_ns
+            pixels = np.ascontiguousarray(picture[:height, :width])
+            frame = av.VideoFrame.from_ndarray(pixels, "gray" if pixels.ndim == 2 else "rgb24")
+            frame = frame.reformat(stream.width, stream.height, "yuv420p")
+            last = max(last + 1, (captured_ns - began_ns) // 1000)
+            frame.pts, frame.time_base = last, _MICROSECONDS
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def _to_pictures(form: str, suffix: str) -> _Export:
+    """Write a file a frame, named after its number; 16-bit grey and, in TIFF, floats are kept."""
+
+    def export(frames: _Frames, out: Path) -> None:
+        try:
+            from PIL import Image
+        except ImportError:
+            raise InputError(needs_package("pillow", "pictures")) from None
+        out.mkdir(parents=True, exist_ok=True)
+        for number, (_, _, array, image) in enumerate(frames):
+            is_mosaic = image is not None and image.encoding.startswith("bayer_")
+            kept = {"<u2", "<f4"} if form == "TIFF" else {"<u2"}
+            is_kept = array.ndim == 2 and array.dtype.str in kept and not is_mosaic
+            pixels = array if is_kept else picture_of(array, image)
+            with replaced(out / f"{number:06d}{suffix}") as file:
+                Image.fromarray(np.ascontiguousarray(pixels)).save(file, format=form)
+
+    return export
+
+
+def _to_arrays(frames: _Frames, out: Path) -> None:
+    """Write `frames`, `timestamps_ns` and `seq`; all frames must be of one shape and dtype."""
+    arrays: list[Array] = []
+    times: list[int] = []
+    numbers: list[int] = []
+    for seq, captured_ns, array, _ in frames:
+        if arrays and (array.shape, array.dtype) != (arrays[0].shape, arrays[0].dtype):
+            raise InputError(
+                f"frame {seq} is {array.dtype} {array.shape}, those before are {arrays[0].dtype}"
+                f" {arrays[0].shape}: an array takes frames of one kind; choose them with --first"
+                " and --count"
+            )
+        arrays.append(array)
+        times.append(captured_ns)
+        numbers.append(seq)
+    with replaced(out) as file:
+        np.savez(
+            file, frames=np.stack(arrays), timestamps_ns=np.array(times), seq=np.array(numbers)
+        )
+
+
+def _to_foxglove(frames: _Frames, out: Path) -> None:
+    """Write `foxglove.RawImage` messages, which Foxglove, Rerun and other readers know."""
+    foxglove = foxglove_module()
+    context = foxglove.Context()
+    with replaced(out) as file:
+        writer = foxglove.open_mcap(file, context=context)
+        channel = foxglove_module("foxglove.channels").RawImageChannel(
+            frames.topic, context=context
+        )
+        for _, captured_ns, array, image in frames:
+            message = raw_image(array, image, captured_ns, frames.source)
+            channel.log(message, log_time=captured_ns)
+        writer.close()
