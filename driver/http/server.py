@@ -50,7 +50,8 @@ def require_libraries(key: str) -> None:
     if missing:
         raise HttpUnavailableError(
             f"{key} needs {', '.join(missing)} of the extra http:"
-            " pip install 'aeron-tensor-pool[http]', or leave the key empty"
+            " pip install pillow prometheus-client sse-starlette starlette uvicorn, or leave the key"
+            " empty"
         )
 
 

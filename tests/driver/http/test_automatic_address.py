@@ -44,7 +44,7 @@ def test_D_196_without_the_libraries_there_are_no_pages_and_no_error(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with caplog.at_level("INFO"):
         assert server.listen_anywhere() is None
-    assert "pip install 'aeron-tensor-pool[http]'" in caplog.text
+    assert "extra http: pip install pillow prometheus-client sse-starlette" in caplog.text
 
 
 @pytest.mark.process
