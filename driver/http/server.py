@@ -50,8 +50,8 @@ def require_libraries(key: str) -> None:
     if missing:
         raise HttpUnavailableError(
             f"{key} needs {', '.join(missing)} of the extra http:"
-            " pip install pillow prometheus-client sse-starlette starlette uvicorn, or leave the key"
-            " empty"
+            " pip install pillow prometheus-client sse-starlette starlette uvicorn, or leave the"
+            " key empty"
         )
 
 
