@@ -136,7 +136,7 @@ def _stops[W: PeerWorld](world: W, end: Callable[[], object], goes_on: Callable[
     driver.answers = False
     try:
         end()
-        world.run_for(0.1)  # what was on its way
+        world.run_for(max(0.1, world.period_s / 2))  # what was on its way, also on a busy machine
         before = world.mark
         ring = driver.regions.ring if driver.regions is not None else None
         words = ring.memory[64 : 1 << 14] if ring is not None else b""

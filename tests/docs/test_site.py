@@ -14,6 +14,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.timeout(600)
+
 
 class _Page(HTMLParser):
     """Ids of a page, where it points to, and what a browser loads with it."""

@@ -28,6 +28,8 @@ from tests.simulation.minimise import smallest_subset
 from tests.simulation.run import Failure, run_seed, run_steps
 from tests.simulation.schedule import scenario_of, steps_of
 
+pytestmark = pytest.mark.timeout(600)
+
 SEEDS = (*range(248), 464, 488)  # the last two found faults; `make simulate` runs 2,000
 STEPS = 2000
 SEED = 1

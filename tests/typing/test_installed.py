@@ -9,7 +9,7 @@ import pytest
 
 from tests.typing.checkers import INSTALLED_SAMPLE, marked_lines, mypy_lines, pyright_lines
 
-pytestmark = [pytest.mark.xdist_group("typing"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("typing"), pytest.mark.timeout(600)]
 
 
 def test_mypy_finds_the_types_of_an_editable_installation(tmp_path: Path, mypy_cache: Path) -> None:

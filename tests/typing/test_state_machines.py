@@ -22,7 +22,7 @@ def _marked() -> set[int]:
     return {number for number, line in enumerate(lines, 1) if line.endswith("# error")}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_H_266_mypy_finds_exactly_the_marked_mistakes(tmp_path: Path, mypy_cache: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
     run = subprocess.run(
@@ -37,7 +37,7 @@ def test_H_266_mypy_finds_exactly_the_marked_mistakes(tmp_path: Path, mypy_cache
     assert reported == _marked(), run.stdout + run.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_H_266_pyright_finds_exactly_the_marked_mistakes(tmp_path: Path) -> None:
     (tmp_path / SAMPLE.name).write_text(SAMPLE.read_text())
     settings = {"extraPaths": [str(ROOT / "src")], "include": [SAMPLE.name]}

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("typing")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_types_of_the_client_are_found_and_mistakes_are_reported(
     tmp_path: Path, mypy_cache: Path
 ) -> None:
