@@ -124,6 +124,9 @@ bench: $(VENV)/.bench ## how fast frames travel, beside other ways; ROUNDS=5
 bench-waiting: $(VENV)/.bench ## what a waiting consumer costs and how soon it wakes; SECONDS_EACH=60
 	@$(BIN)/python benchmarks/waiting.py --seconds $(or $(SECONDS_EACH),60)
 
+bench-synchronizer: $(VENV)/.bench ## what a Synchronizer costs per set; ROUNDS=15
+	@$(BIN)/python benchmarks/synchronizer.py --rounds $(or $(ROUNDS),15)
+
 bench-bridge: $(VENV)/.bench ## how fast frames travel to another host, beside other ways; ROUNDS=5
 	@$(BIN)/python benchmarks/bridge.py --rounds $(or $(ROUNDS),5)
 
@@ -147,4 +150,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-synchronizer bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

@@ -237,7 +237,7 @@ def run_end(argument: str) -> None:
 class Machine:
     """The directories and the driver that contenders use."""
 
-    def __init__(self) -> None:
+    def __init__(self, more_config: str = "") -> None:
         self._there_before = set(SHARED_MEMORY.iterdir())
         self.watch = PlacementWatch()
         self.set_aside = 0
@@ -249,7 +249,7 @@ class Machine:
             f'[streams.s{10_000 + i}]\nstream_id = {10_000 + i}\nprofile = "s{size}"\n'
             for i, size in enumerate(DEPTHS)
         )
-        config.write_text(DRIVER_CONFIG + streams)
+        config.write_text(DRIVER_CONFIG + streams + more_config)
         self._driver = subprocess.Popen(
             [
                 sys.executable,

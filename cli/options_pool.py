@@ -5,6 +5,7 @@ The modules that carry a command out are imported when it runs.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,6 +39,19 @@ Observe = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def _trace_id(text: str | None) -> str | None:
+    """Return the id in decimal digits; BadParameter for what is not one."""
+    if text is None:
+        return None
+    try:
+        number = int(text, 0)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+    if not 0 < number < 1 << 64:
+        raise typer.BadParameter(f"{number} is not a trace id (1..2^64-1); 0 stands for none")
+    return str(number)
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add all commands except `driver`."""
     app.command("status", epilog="Example: tensor-pool status --json")(status_command)
@@ -46,6 +60,7 @@ def add_commands(app: typer.Typer) -> None:
     )
     app.command("leases", epilog="Example: tensor-pool leases")(leases_command)
     app.command("health", epilog="Example: tensor-pool health --expect camera/left")(health_command)
+    app.command("trace", epilog="Example: tensor-pool trace 7182381239123968")(trace_command)
     app.command("watch", epilog="Example: tensor-pool watch --http 127.0.0.1:9464")(watch_command)
     add_frame_commands(app)
     add_tool_commands(app)
@@ -141,6 +156,106 @@ def health_command(
     from .commands.health import health
 
     leave_with(health, connection, http, expect or [], observe=observe, watch=watch, as_json=json)
+
+
+@connected
+def trace_command(
+    connection: Connection,
+    trace_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            callback=_trace_id,
+            help="The trace, such as `frame.trace_id`; without one, a trace that begins now.",
+            show_default=False,
+        ),
+    ] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STREAM",
+            help="Show frames of this stream only: an id, a name or a pattern such as camera/*; may"
+            " be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print frames and links as they come, until Ctrl-C.")
+    ] = False,
+    window: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.1,
+            help="Keep what came in the last SECONDS, at most a million frames and links.",
+        ),
+    ] = 60.0,
+    settle: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="A trace is complete when nothing of it came for SECONDS; the longest time between"
+            " two stages of the pipeline.",
+        ),
+    ] = 1.0,
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="Exit after SECONDS. Default: --window, and never with --follow.",
+            show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Read a recording instead of the pool; may be repeated, one for each stream.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show from which frames a frame was made, and which were made from it.
+
+    Prints a tree: the traces that the one asked for comes from, and those made from it, each with
+    its frames, their streams and times. Frames have a trace if their producer has `trace=True` or
+    publishes them with `parents=...`. A trace is received only while its frames are published;
+    `tensor-pool record` keeps traces for later, see --file. The command takes no lease and does not
+    slow any process down.
+
+    Exit status: 0 the trace was shown, 1 it did not come, or no media driver runs, 2 wrong usage.
+    """
+    from .commands.trace import follow_pool, trace_pool, trace_recordings
+
+    asked = None if trace_id is None else int(trace_id)
+    streams = stream or []
+    if file:
+        if follow or duration is not None:
+            raise typer.BadParameter("--file is read to its end; it takes no --follow, --duration")
+        leave_with(trace_recordings, file, asked, streams, as_json=json)
+    if follow:
+        leave_with(
+            follow_pool,
+            connection,
+            asked,
+            streams,
+            window_s=window,
+            duration_s=duration,
+            as_json=json,
+        )
+    leave_with(
+        trace_pool,
+        connection,
+        asked,
+        streams,
+        window_s=window,
+        settle_s=settle,
+        duration_s=duration,
+        as_json=json,
+    )
 
 
 @connected

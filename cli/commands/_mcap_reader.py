@@ -12,7 +12,16 @@ from typing import Any, Self
 import msgspec
 
 from ..support.exit_status import USAGE, CommandError
-from .mcap_file import ENCODING, METADATA, SCHEMA, RecordedFrame, RecordedMetadata, mcap_module
+from .mcap_file import (
+    ENCODING,
+    LINK_SCHEMA,
+    METADATA,
+    SCHEMA,
+    RecordedFrame,
+    RecordedLink,
+    RecordedMetadata,
+    mcap_module,
+)
 
 __all__ = ["Recording"]
 
@@ -48,6 +57,7 @@ class Recording:
                 raise self._not_one("it is not an MCAP file")
             self.is_whole = self._ends_with_magic()
             self._chunks: list[_Chunk] = []
+            self._link_chunks: list[int] = []  # offsets
             self._channels: dict[int, Any] = {}
             self._schemas: dict[int, Any] = {}
             self.metadata: list[RecordedMetadata] = []
@@ -76,6 +86,13 @@ class Recording:
     def about(self) -> dict[str, str]:
         """The entries that the recorder wrote about the source."""
         return dict(self._channel.metadata)
+
+    @property
+    def source(self) -> str:
+        """Name of the source; empty if it had none."""
+        return self.about.get("source") or next(
+            (m.name for m in reversed(self.metadata) if m.name), ""
+        )
 
     @property
     def duration_s(self) -> float:
@@ -119,6 +136,16 @@ class Recording:
                             yield message.log_time, message.publish_time, decode(message.data)
             first = last
 
+    def links(self) -> Iterator[tuple[int, RecordedLink]]:
+        """Yield log time and link of every frame with more than one parent (S-154)."""
+        decode = msgspec.msgpack.Decoder(RecordedLink).decode
+        channel_ids = self._link_channels()
+        for offset in self._link_chunks:
+            with self._explained():
+                for record in self._records_of_chunk(offset):
+                    if self._is_message(record, channel_ids):
+                        yield record.log_time, decode(record.data)
+
     def _ends_with_magic(self) -> bool:
         self._file.seek(max(0, self._size - len(_MAGIC)))
         return self._size >= 2 * len(_MAGIC) and self._file.read() == _MAGIC
@@ -132,7 +159,10 @@ class Recording:
             raise self._not_one("it has no index")
         self._channels, self._schemas = summary.channels, summary.schemas
         channel_id = self._frame_channel().id
+        link_channels = self._link_channels()
         for index in summary.chunk_indexes:
+            if not link_channels.isdisjoint(index.message_index_offsets):
+                self._link_chunks.append(index.chunk_start_offset)
             offset = index.message_index_offsets.get(channel_id)
             if offset is not None:
                 self._file.seek(offset + _HEAD_BYTES)
@@ -164,6 +194,7 @@ class Recording:
 
     def _scan_chunk(self, offset: int) -> None:
         times = []
+        has_links = False
         for record in self._records_of_chunk(offset):
             if isinstance(record, self._records.Channel):
                 self._channels[record.id] = record
@@ -171,13 +202,20 @@ class Recording:
                 self._schemas[record.id] = record
             elif record.channel_id == self._frame_channel().id:
                 times.append(record.log_time)
+            else:
+                has_links |= self._is_message(record, self._link_channels())
+        if has_links:
+            self._link_chunks.append(offset)
         if times:
             self._chunks.append(_Chunk(offset, times))
 
     def _messages(self, offset: int) -> Iterator[Any]:
         for record in self._records_of_chunk(offset):
-            if isinstance(record, self._records.Message) and record.channel_id == self._channel.id:
+            if self._is_message(record, {self._channel.id}):
                 yield record
+
+    def _is_message(self, record: Any, channel_ids: set[int]) -> bool:
+        return isinstance(record, self._records.Message) and record.channel_id in channel_ids
 
     def _records_of_chunk(self, offset: int) -> list[Any]:
         self._file.seek(offset + _HEAD_BYTES)
@@ -192,14 +230,20 @@ class Recording:
             with contextlib.suppress(KeyError, ValueError):  # of a later version of the format
                 self.metadata.append(RecordedMetadata.of(record.metadata))
 
-    def _frame_channel(self) -> Any:
-        channels = [
+    def _link_channels(self) -> set[int]:
+        return {channel.id for channel in self._channels_of(LINK_SCHEMA)}
+
+    def _channels_of(self, schema: str) -> list[Any]:
+        return [
             channel
             for channel in self._channels.values()
             if channel.message_encoding == ENCODING
             and channel.schema_id in self._schemas
-            and self._schemas[channel.schema_id].name == SCHEMA
+            and self._schemas[channel.schema_id].name == schema
         ]
+
+    def _frame_channel(self) -> Any:
+        channels = self._channels_of(SCHEMA)
         if not self._channels:
             raise self._not_one("it holds no frames")
         if len(channels) != 1:

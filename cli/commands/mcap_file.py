@@ -7,6 +7,8 @@ a checksum each, and an index at the end. A recording holds
 - one channel `/tensorpool/<stream id>` with schema `tensorpool.Frame` and message encoding
   `msgpack`; each message is a map with the fields of `RecordedFrame`, its log time the time of
   recording (strictly rising), its publish time the time of capture, both in ns since 1970;
+- a channel `/tensorpool/<stream id>/traces` with schema `tensorpool.TraceLink`, if frames have more
+  than one parent: maps with the fields of `RecordedLink`;
 - a metadata record `tensorpool.metadata` for each version of the source's metadata, with the epoch
   and version that frames name;
 - a metadata record `tensorpool.recording.end` with the counts.
@@ -41,9 +43,11 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPRESSIONS",
     "ENCODING",
+    "LINK_SCHEMA",
     "METADATA",
     "SCHEMA",
     "RecordedFrame",
+    "RecordedLink",
     "RecordedMetadata",
     "RecordingWriter",
     "mcap_module",
@@ -52,6 +56,7 @@ __all__ = [
 COMPRESSIONS = ("lz4", "zstd", "none")
 PROFILE = "tensorpool"
 SCHEMA = "tensorpool.Frame"
+LINK_SCHEMA = "tensorpool.TraceLink"
 ENCODING = "msgpack"
 METADATA = "tensorpool.metadata"
 _ABOUT = "tensorpool.recording"
@@ -111,6 +116,16 @@ class RecordedFrame(msgspec.Struct, kw_only=True):
             payload=bytes(frame.payload),
         )
         return recorded if frame.valid else None
+
+
+class RecordedLink(msgspec.Struct, frozen=True, kw_only=True):
+    """The traces that one frame was made from (S-154)."""
+
+    stream_id: int
+    epoch: int
+    seq: int
+    trace_id: int
+    parents: tuple[int, ...]
 
 
 class RecordedMetadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,6 +202,8 @@ class RecordingWriter:
             schema_id,
             {"stream_id": str(stream_id), **about},
         )
+        self._links_id: int | None = None  # the channel of links, with the first of them
+        self._links_name = f"/tensorpool/{stream_id}/traces"
         self._encoder = msgspec.msgpack.Encoder()
         self._clock = clock or SystemClock()
         # Fixed for the whole recording: a step of the wall clock must not stretch the replay.
@@ -221,6 +238,29 @@ class RecordingWriter:
         )
         self.frames += 1
         self.flush_when_due()
+
+    def add_link(
+        self,
+        link: RecordedLink,
+        *,
+        received_ns: int | None = None,
+        recorded_at_ns: int | None = None,
+    ) -> None:
+        """Append a link between traces; the times are those of `add`."""
+        if self._links_id is None:
+            schema_id = self._writer.register_schema(LINK_SCHEMA, encoding="", data=b"")
+            self._links_id = self._writer.register_channel(self._links_name, ENCODING, schema_id)
+        if recorded_at_ns is None:
+            if received_ns is None:
+                received_ns = self._clock.monotonic_ns()
+            recorded_at_ns = received_ns + self._wall_offset_ns
+        self._writer.add_message(
+            self._links_id,
+            log_time=recorded_at_ns,
+            publish_time=recorded_at_ns,
+            sequence=link.seq & 0xFFFFFFFF,
+            data=self._encoder.encode(link),
+        )
 
     def add_metadata(self, metadata: RecordedMetadata) -> None:
         """Append a version of the source's metadata."""

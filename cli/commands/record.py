@@ -16,7 +16,12 @@ import time
 from pathlib import Path
 from typing import IO
 
+from tensor_pool.client.config import ClientConfig
 from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.client.traces.listener import TraceListener
+from tensor_pool.client.traces.store import TraceLink
+from tensor_pool.protocol.clock import SystemClock
+from tensor_pool.protocol.transport.ports import Transport
 
 from ..pool_view.tables import bytes_text
 from ..support.connection_options import Connection
@@ -25,13 +30,15 @@ from ..support.replacing import part_of, replaced
 from ..support.signals import Stop
 from ._attach import attach_consumer, lost_frames
 from ._mcap_reader import Recording
-from .mcap_file import RecordedFrame, RecordedMetadata, RecordingWriter
+from .mcap_file import RecordedFrame, RecordedLink, RecordedMetadata, RecordingWriter
 
 __all__ = ["record_stream", "repair_recording"]
 
 _WAITING_BYTES = 512 << 20
 _RECEIVE_S = 0.1
 _IDLE_S = 0.5
+_LINK_S = 0.1
+type _Item = RecordedFrame | RecordedLink | RecordedMetadata
 
 
 def record_stream(
@@ -58,11 +65,13 @@ def record_stream(
         attach_consumer(
             client, stream_id, stop, patience_s=idle_s if idle_s is not None else duration_s
         ) as consumer,
+        contextlib.closing(connection.transport(client.config)) as transport,
     ):
         try:
             with target.open("xb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # `--repair` keeps away
-                session = _Session(consumer, file, compression)
+                links = _Links(transport, consumer, client.config)
+                session = _Session(consumer, links, file, compression)
                 session.run(stop, count, duration_s, idle_s)
         except OSError as error:
             raise _cut_short(target, error) from error
@@ -103,6 +112,8 @@ def repair_recording(path: Path, *, compression: str) -> int:
             )
             for metadata in recording.metadata:
                 writer.add_metadata(metadata)
+            for logged_ns, link in recording.links():
+                writer.add_link(link, recorded_at_ns=logged_ns)
             for logged_ns, captured_ns, frame in recording.timed_frames():
                 gaps.add(frame.epoch, frame.seq)
                 writer.add(frame, recorded_at=(logged_ns, captured_ns))
@@ -148,8 +159,13 @@ class _Session:
     `lost` counts from the first recorded frame on, by the consumer's account of its frames (C-108).
     """
 
-    def __init__(self, consumer: Consumer, file: IO[bytes], compression: str) -> None:
+    def __init__(
+        self, consumer: Consumer, links: _Links, file: IO[bytes], compression: str
+    ) -> None:
         self._consumer = consumer
+        self._links = links
+        self._has_links = False
+        self._last = 0, -1  # epoch and sequence of the newest frame
         metadata = consumer.metadata
         about = {"source": metadata.name} if metadata is not None else {}
         self._writer = RecordingWriter(
@@ -174,6 +190,7 @@ class _Session:
         try:
             last_epoch = self._receive(writing, stop, count, duration_s, idle_s)
             self._take_metadata(writing, last_epoch)
+            self._take_last_links(writing)
         finally:
             writing.close()
         losses = {
@@ -198,6 +215,7 @@ class _Session:
         taken = epoch = 0
         while not stop.requested and (count is None or taken < count):
             frame = consumer.receive(_RECEIVE_S)
+            self._take_links(writing)
             now = time.monotonic()
             if duration_s is not None and now - began >= duration_s:
                 break
@@ -210,6 +228,7 @@ class _Session:
             if recorded is None:
                 continue  # the consumer has counted it
             epoch = recorded.epoch
+            self._last = epoch, recorded.seq
             if not taken:
                 self._at_first_frame = lost_frames(consumer)
                 if sys.stderr.isatty():
@@ -218,6 +237,19 @@ class _Session:
             writing.put(recorded)
             taken += 1
         return epoch
+
+    def _take_links(self, writing: _Writing) -> None:
+        for link in self._links.taken():
+            self._has_links = True
+            writing.put(link)
+
+    def _take_last_links(self, writing: _Writing) -> None:
+        """A link is sent after its frame (S-153): wait for that of the last one."""
+        if self._has_links:
+            time.sleep(_LINK_S)
+        for link in self._links.taken():
+            if (link.epoch, link.seq) <= self._last:
+                writing.put(link)
 
     def _take_metadata(self, writing: _Writing, epoch: int) -> None:
         """Record the metadata if it has changed since the last call."""
@@ -236,21 +268,46 @@ class _Session:
         )
 
 
+class _Links:
+    """The links between traces that come for the stream of a consumer (S-154)."""
+
+    def __init__(self, transport: Transport, consumer: Consumer, config: ClientConfig) -> None:
+        self._consumer = consumer
+        self._taken: list[RecordedLink] = []
+        self._listener = TraceListener(transport, config, SystemClock(), on_link=self._on_link)
+
+    def taken(self) -> list[RecordedLink]:
+        """Return the links that came since the last call."""
+        self._listener.poll()
+        taken, self._taken = self._taken, []
+        return taken
+
+    def _on_link(self, link: TraceLink) -> None:
+        if link.stream_id == self._consumer.stream_id:
+            self._taken.append(
+                RecordedLink(
+                    stream_id=link.stream_id,
+                    epoch=link.epoch,
+                    seq=link.seq,
+                    trace_id=link.trace_id,
+                    parents=link.parents,
+                )
+            )
+
+
 class _Writing:
     """The thread that writes. An error of the disk is raised by the next `put` or by `close`."""
 
     def __init__(self, writer: RecordingWriter) -> None:
         self.writer = writer
-        self._items: queue.SimpleQueue[tuple[RecordedFrame | RecordedMetadata, int] | None] = (
-            queue.SimpleQueue()
-        )
+        self._items: queue.SimpleQueue[tuple[_Item, int] | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._room = threading.Condition()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
 
-    def put(self, item: RecordedFrame | RecordedMetadata) -> None:
+    def put(self, item: _Item) -> None:
         """Queue an item that came now; wait while too many bytes are waiting."""
         received_ns = time.monotonic_ns()  # not when it is written: the disk may be slow
         with self._room:
@@ -281,6 +338,8 @@ class _Writing:
                 item, received_ns = waiting
                 if isinstance(item, RecordedFrame):
                     self.writer.add(item, received_ns=received_ns)
+                elif isinstance(item, RecordedLink):
+                    self.writer.add_link(item, received_ns=received_ns)
                 else:
                     self.writer.add_metadata(item)
                 self._leave_room(_nbytes(item))
@@ -294,5 +353,5 @@ class _Writing:
             self._room.notify()
 
 
-def _nbytes(item: RecordedFrame | RecordedMetadata) -> int:
+def _nbytes(item: _Item) -> int:
     return len(item.payload) if isinstance(item, RecordedFrame) else 0

@@ -54,6 +54,7 @@ def replay_recording(
             open_sender(connection, client, target, stop, wait=wait) as sender,
         ):
             described = _Metadata(recording, sender.producer)
+            parents = {(link.epoch, link.seq): link.parents for _, link in recording.links()}
             for gap_s, frame in _paced(recording, begin, end, speed, rate_hz, loop):
                 if not sender.wait_until_due(gap_s):
                     break
@@ -65,6 +66,7 @@ def replay_recording(
                     dtype=frame.wire_dtype,
                     strides=frame.strides,
                     trace_id=frame.trace_id,
+                    parents=parents.get((frame.epoch, frame.seq)),
                 )
             sender.linger(linger_s)
             return sender.summary("replayed")

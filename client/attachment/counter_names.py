@@ -67,6 +67,7 @@ PRODUCER_COUNTERS = (
     "producer_unhandled",
     "progress_sent",
     "trace_links_dropped",
+    "trace_parents_missing",
 )
 
 # Reasons that make up drops_late (W-104).

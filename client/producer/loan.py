@@ -13,7 +13,7 @@ from tensor_pool.protocol.shm.tensor import TensorLayout
 from .payload_layout import Description, FrameHeader
 from .progress import ProgressReporter
 from .results import PublishResult, PublishStatus
-from .traces import Parents, parent_ids
+from .traces import Parents
 from .write_state import PoolSlots, WriteState
 
 __all__ = ["Loan"]
@@ -36,6 +36,8 @@ class LoanProducer(Protocol):
     ) -> PublishResult: ...
 
     def _abort_loan(self, loan: Loan, state: WriteState) -> None: ...
+
+    def _traces_of(self, parents: Parents) -> tuple[int, ...]: ...
 
     def _trace_for(self, parents: tuple[int, ...]) -> int: ...
 
@@ -177,7 +179,7 @@ class Loan:
             self.result = PublishResult(PublishStatus.NOT_ACTIVE)
             return self.result
         described = (nbytes_used, shape, dtype, strides)
-        traces = parent_ids(parents) if parents is not None else None
+        traces = self._producer._traces_of(parents) if parents is not None else None
         if traces is not None and trace_id is None:
             trace_id = (self.trace_id if not traces else 0) or self._producer._trace_for(traces)
         self.result = self._producer._commit_loan(

@@ -33,7 +33,7 @@ from .payload_layout import (
 )
 from .progress import NO_PROGRESS, ProgressCap, ProgressPolicy, ProgressReporter
 from .results import PublishResult, PublishStatus
-from .traces import Parents, TraceIds, parent_ids
+from .traces import Parents, TraceIds, parent_ids, some_have_no_trace
 from .write_state import PoolSlots, WriteState, checked_u64
 
 __all__ = ["Producer"]
@@ -116,7 +116,7 @@ class Producer(DescribedSource):
         """
         # Straight-line code with few calls: what a call costs here, every small frame pays.
         if parents is not None:
-            traces = parent_ids(parents)
+            traces = self._traces_of(parents)
             given = trace_id or self._trace_for(traces)
             result = self.publish(
                 data,
@@ -245,7 +245,7 @@ class Producer(DescribedSource):
     ) -> bytearray:
         return state.descriptor_for(
             seq,
-            timestamp_ns=now if self._descriptor_timestamps else None,
+            timestamp_ns=now if trace_id or self._descriptor_timestamps else None,
             meta_version=meta_version,
             trace_id=trace_id,
         )
@@ -491,6 +491,14 @@ class Producer(DescribedSource):
     def _new_trace(self) -> int:
         grant = self._connection.grant
         return self._trace_ids.next((grant.node_id or 0) if grant is not None else 0)
+
+    def _traces_of(self, parents: Parents) -> tuple[int, ...]:
+        """Return the distinct traces of parents; count a frame of which a parent has none."""
+        given = tuple(parents)
+        traces = parent_ids(given)
+        if some_have_no_trace(given):
+            self._counters.inc("trace_parents_missing")
+        return traces
 
     def _trace_for(self, parents: tuple[int, ...]) -> int:
         """Return the trace of a frame with these parents (S-152)."""

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-__all__ = ["MAX_PARENTS", "Parents", "TraceIds", "Traced", "parent_ids"]
+__all__ = ["MAX_PARENTS", "Parents", "TraceIds", "Traced", "parent_ids", "some_have_no_trace"]
 
 _log = logging.getLogger("tensor_pool.client")
 MAX_PARENTS: Final = 256
@@ -76,7 +76,7 @@ def parent_ids(parents: Parents) -> tuple[int, ...]:
     """
     found: dict[int, None] = {}
     for parent in parents:
-        trace_id = 0 if parent is None else parent if isinstance(parent, int) else parent.trace_id
+        trace_id = _trace_of(parent)
         if not 0 <= trace_id < 1 << 64:
             raise ValueError(f"parents: {trace_id} is not a trace id (0..2^64-1)")
         if trace_id:
@@ -84,3 +84,16 @@ def parent_ids(parents: Parents) -> tuple[int, ...]:
     if len(found) > MAX_PARENTS:
         raise ValueError(f"parents: {len(found)} traces, at most {MAX_PARENTS} are possible")
     return tuple(found)
+
+
+def some_have_no_trace(parents: Parents) -> bool:
+    """Return True if a parent that is there has no trace: the lineage has a hole.
+
+    >>> some_have_no_trace([7, None]), some_have_no_trace([7, 0])
+    (False, True)
+    """
+    return any(parent is not None and not _trace_of(parent) for parent in parents)
+
+
+def _trace_of(parent: Traced | int | None) -> int:
+    return 0 if parent is None else parent if isinstance(parent, int) else parent.trace_id

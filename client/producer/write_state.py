@@ -292,7 +292,8 @@ class WriteState:
     ) -> bytearray:
         """The descriptor message; valid until the next call."""
         self.meta_version = meta_version
-        self.trace_id = trace_id
+        # A trace comes with a time of sending, so that no such descriptor is used again.
+        self.trace_id = trace_id and -1
         _pack_tail(
             self.descriptor,
             FRAME_DESCRIPTOR_TAIL_OFFSET,

@@ -126,6 +126,12 @@ class SequenceMatcher(Matcher):
 
     def step(self, now: int) -> MatchedSet | None:
         inputs = self.inputs
+        while self._is_complete():  # the common case, which every set pays for
+            taken = [each.queue.popleft() for each in inputs]
+            decided = self._decided = taken[0].key
+            found = self._finish(tuple([waiting.frame for waiting in taken]), decided, 0)
+            if found is not None:
+                return found
         while (key := self._next_key()) is not None:
             missing = passed = lacking = -1
             for index, each in enumerate(inputs):
@@ -159,6 +165,20 @@ class SequenceMatcher(Matcher):
                 return found
         self.lacking = self.reference
         return None
+
+    def _is_complete(self) -> bool:
+        """Return True if the first frames of all inputs have one key."""
+        key = None
+        for each in self.inputs:
+            queue = each.queue
+            if not queue:
+                return False
+            first = queue[0].key
+            if key is None:
+                key = first
+            elif first != key:
+                return False
+        return True
 
     def _next_key(self) -> int | None:
         return min((each.queue[0].key for each in self.inputs if each.queue), default=None)

@@ -47,14 +47,22 @@ class SynchronizerClient(Protocol):
 class Explanation(msgspec.Struct, frozen=True):
     """Reasons for sets that were not made: the last 20, and how often each input failed.
 
+    `without_time` counts the frames of an input that had no timestamp, which are in no set.
     `str()` is a text for people.
     """
 
     given_up: tuple[GivenUp, ...]
     failures: dict[str, int]
     sets: int
+    without_time: dict[str, int] = {}
 
     def __str__(self) -> str:
+        return self._failures() + "".join(
+            f"\n{count} frames of {name} had no timestamp and are in no set"
+            for name, count in self.without_time.items()
+        )
+
+    def _failures(self) -> str:
         if not self.failures:
             return f"{self.sets} sets; no reference frame was given up"
         worst = ", ".join(
@@ -94,6 +102,7 @@ class Synchronizer:
         count = len(consumers)
         self._check(count, by, reference, offsets, required, queue, tolerance, max_wait, source)
         self._client = client
+        self._now = client.clock.monotonic_ns
         self._consumers = tuple(consumers)
         self._opened = tuple(opened)
         self._by = by
@@ -169,11 +178,16 @@ class Synchronizer:
 
     def poll(self) -> FrameSet | None:
         """Return the next complete set, or None if there is none yet."""
-        self._check_open()
-        now = self._client.clock.monotonic_ns()
-        if (matched := self._matcher.step(now)) is None:
+        if self._closed:
+            raise ClosedError("this synchronizer is closed")
+        now = self._now()
+        step = self._matcher.step
+        matched = step(now)
+        if matched is None:
             self._read(now)
-            matched = self._matcher.step(now)
+            matched = step(now)
+            if matched is None and self._read_past_full_queues(now):
+                matched = step(now)
         return None if matched is None else FrameSet.of(matched)
 
     def latest(self) -> FrameSet | None:
@@ -219,7 +233,12 @@ class Synchronizer:
     def explain(self) -> Explanation:
         """Return the last 20 reference frames without a set, each with the input that failed."""
         log = self._matcher.log
-        return Explanation(tuple(log), dict(log.by_input), self._matcher.sets)
+        without = {
+            each.name: each.counters.no_timestamp
+            for each in self._inputs
+            if each.counters.no_timestamp
+        }
+        return Explanation(tuple(log), dict(log.by_input), self._matcher.sets, without)
 
     def metrics(self) -> dict[str, int]:
         """All counters of the synchronizer by name (S-116)."""
@@ -280,16 +299,33 @@ class Synchronizer:
     # Reading
 
     def _read(self, now: int) -> None:
-        """Take what the transport has for every input, and note the silent ones."""
+        """Take what the transport has for every input and its queue has room for."""
+        self._check_open()
         self._look_at_mappings()
-        for index, consumer in enumerate(self._consumers):
-            for _ in range(self._limit):
-                frame = consumer._next_lent(copy=self._copy)
-                if frame is None:
-                    break
-                self._take(index, frame, now)
+        for index, each in enumerate(self._inputs):
+            self._read_input(index, each.limit - len(each.queue), now)
             if self._stale_ns is not None:
                 self._note_silence(index, now)
+
+    def _read_past_full_queues(self, now: int) -> bool:
+        """With all read that has room and still no set: the oldest of a full queue give way.
+
+        Not before, or an input that is a frame ahead of the others would lose one that fits.
+        """
+        full = [index for index, each in enumerate(self._inputs) if len(each.queue) >= each.limit]
+        taken = 0
+        for index in full:
+            taken += self._read_input(index, self._limit, now)
+        return taken > 0
+
+    def _read_input(self, index: int, most: int, now: int) -> int:
+        take, copy = self._consumers[index]._next_lent, self._copy
+        for count in range(most):
+            frame = take(copy=copy)
+            if frame is None:
+                return count
+            self._take(index, frame, now)
+        return max(0, most)
 
     def _take(self, index: int, frame: Frame, now: int) -> None:
         state = frame._state

@@ -203,3 +203,27 @@ def test_S_134_what_cannot_be_shared_is_refused(
 def test_S_134_a_description_that_is_not_sound_is_none(text: str) -> None:
     attributes = {PARTS_KEY: AttributeValue("application/json", text.encode())}
     assert parse_parts(attributes) is None
+
+
+def test_S_135_half_precision_travels_as_its_bits(
+    world: PoolWorld, ends: tuple[Producer, Consumer]
+) -> None:
+    """float16 is viewed in place; bfloat16 is the upper half of a float32."""
+    producer, consumer = ends
+    producer.set_attribute("element.dtype", "text/plain", "float16")
+    weights = np.linspace(-2, 2, 9, dtype=np.float16)
+    producer.publish(weights.view(np.uint16))
+    received(world, ends)
+    frame = consumer.poll()
+    assert frame is not None
+    assert consumer.metadata is not None
+    named = consumer.metadata.attributes["element.dtype"].value.decode()
+    halves = frame.array.view(named)
+    assert np.shares_memory(halves, frame.array)
+    assert halves.tolist() == weights.tolist()
+    exact = np.array([1.0, -2.5, 3.140625], np.float32)
+    producer.publish((exact.view(np.uint32) >> 16).astype(np.uint16))
+    received(world, ends)
+    frame = consumer.poll()
+    assert frame is not None
+    assert (frame.array.astype(np.uint32) << 16).view(np.float32).tolist() == exact.tolist()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from tensor_pool.client import ClosedError, ConcurrentUseError, ConfigError, Producer
 from tensor_pool.client.synchronizer.machine import SynchronizerEvent as E
 from tensor_pool.client.synchronizer.machine import SynchronizerMachine
+from tests.client.live_world import LiveWorld, until
 from tests.client.pool_world import LEFT, MS, RIGHT, PoolWorld
+from tests.client.world import STREAM
 
 
 class Cameras:
@@ -160,11 +163,74 @@ def test_S_102_with_copy_frames_wait_as_long_as_it_takes(tmp_path: Path) -> None
     world.close()
 
 
+def test_S_104_it_sleeps_at_the_bell_of_the_input_that_the_set_lacks(live: LiveWorld) -> None:
+    """Real bells: the producer of that input ends the sleep, which is 50 ms at most."""
+    live.driver.add_stream(STREAM + 1, nslots=64)
+    left, right = live.client().producer(STREAM), live.client().producer(STREAM + 1)
+    consumers = [live.client().consumer(stream) for stream in (STREAM, STREAM + 1)]
+    until(lambda: all(p.metrics()["hellos_received"] for p in (left, right)))
+    sleeps: list[tuple[int, float]] = []
+    asleep = threading.Event()
+
+    def noting(index: int, sleep: Callable[..., Any]) -> Callable[..., Any]:
+        def note(seconds: float, *, copy: bool) -> Any:
+            sleeps.append((index, seconds))
+            if index == 1:
+                asleep.set()
+            return sleep(seconds, copy=copy)
+
+        return note
+
+    for index, consumer in enumerate(consumers):
+        consumer._sleep_lent = noting(index, consumer._sleep_lent)  # type: ignore[method-assign]
+
+    def answer() -> None:
+        """The right picture comes while its bell is slept at."""
+        if asleep.wait(30):
+            right.publish(np.zeros(8, np.uint8))
+
+    with live.clients[-1].synchronize(*consumers, by="seq", max_wait=60.0) as pairs:
+        rung = 0
+        for _ in range(50):
+            asleep.clear()
+            left.publish(np.zeros(8, np.uint8))
+            answering = threading.Thread(target=answer)
+            answering.start()
+            assert pairs.receive(timeout=60) is not None
+            answering.join()
+            if rung := consumers[1].metrics()["wakeups"]:
+                break
+        assert rung
+    assert all(0 < seconds <= 0.05 for _, seconds in sleeps)
+
+
 def test_S_112_frames_without_the_time_are_counted(cameras: Cameras) -> None:
     with cameras.pool.synchronize(LEFT, RIGHT, by="timestamp", source="descriptor") as pairs:
         cameras.both()
         assert pairs.poll() is None
         assert [c.no_timestamp for c in pairs.input_metrics().values()] == [1, 1]
+        text = str(pairs.explain())
+        for name in (LEFT, RIGHT):
+            assert f"1 frames of {name} had no timestamp and are in no set" in text
+
+
+@pytest.mark.parametrize("by", ["seq", "timestamp"])
+def test_S_116_an_input_that_is_a_frame_ahead_loses_none_when_much_waits(
+    cameras: Cameras, by: Any
+) -> None:
+    """S-116, S-122: as many frames wait as a queue holds, and one is in a queue already."""
+    with cameras.pool.synchronize(LEFT, RIGHT, by=by, max_wait=60.0, queue=4) as pairs:
+        stamp = cameras.world.clock.monotonic_ns()
+        for number in range(3):
+            cameras.shoot(cameras.left, stamp + number)
+        assert pairs.poll() is None
+        for number in range(3, 7):
+            cameras.shoot(cameras.left, stamp + number)
+        for number in range(7):
+            cameras.shoot(cameras.right, stamp + number)
+        sets = list(iter(pairs.poll, None))
+        assert [left.seq for left, _ in sets] == list(range(7))
+        assert [c.queue_overflow for c in pairs.input_metrics().values()] == [0, 0]
 
 
 def test_S_115_a_restarted_input_begins_anew(cameras: Cameras) -> None:

@@ -147,8 +147,30 @@ def test_S_152_one_parent_hands_its_trace_on(pair: Pair) -> None:
 
 def test_S_152_parents_without_a_trace_begin_one(pair: Pair) -> None:
     assert pair.trace(lambda: pair.out.publish(FRAME, parents=[])) > 0
+    assert pair.out.metrics()["trace_parents_missing"] == 0
     assert pair.trace(lambda: pair.out.publish(FRAME, parents=[0, None])) > 0
     assert pair.sent == []
+    assert pair.out.metrics()["trace_parents_missing"] == 1
+
+
+def test_S_152_a_parent_that_was_read_from_the_ring_is_counted_as_one_without_a_trace(
+    pair: Pair,
+) -> None:
+    """S-152, C-104: its descriptor, which has the trace, was sent before the consumer came."""
+    assert pair.source.publish(FRAME)
+    late = pair.world.client().consumer(LEFT, history=1)
+    pair.world.run(0.05)
+    parent = late.poll()
+    assert parent is not None
+    assert parent.trace_id == 0
+    assert pair.trace(lambda: pair.out.publish(FRAME, parents=[parent])) > 0
+
+    def lend() -> None:
+        with pair.out.loan((8,), np.uint8) as loan:
+            loan.commit(parents=[parent])
+
+    assert pair.trace(lend) > 0
+    assert pair.out.metrics()["trace_parents_missing"] == 2
 
 
 def test_S_152_several_parents_are_linked(pair: Pair) -> None:

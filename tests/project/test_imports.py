@@ -115,6 +115,16 @@ def test_every_module_of_ours_that_is_named_in_an_import_exists() -> None:
     assert not wrong
 
 
+def test_S_004_services_live_in_the_client_and_discovery_is_answered_by_the_driver() -> None:
+    """S-004; what imports what is the table's (above)."""
+    for service in ("discovery.directory", "qos.monitor", "synchronizer.synchronizer"):
+        assert f"client.{service}" in MODULES
+    assert "client.traces.store" in MODULES
+    assert "driver.core.discovery" in MODULES
+    commands = {"health", "trace", "watch"}
+    assert {f"cli.commands.{name}" for name in commands} <= MODULES.keys()
+
+
 def test_state_machines_use_the_standard_library_only() -> None:
     wrong = [
         f"{module} imports {name}"
