@@ -542,3 +542,29 @@ def test_a_frame_of_any_size_is_one_message_of_48_bytes_and_is_read_in_place(
     assert pool is not None
     pool.slot(0)[nbytes - 1] = 8
     assert frame.array[-1] == 8
+
+
+@pytest.mark.parametrize("how", ["publish", "loan"])
+def test_W_081_the_payload_is_written_after_a_fence_after_the_first_commit_word(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Stores of a large copy may overtake the word that was written before them."""
+    producer, _ = world.pair()
+    data = np.full(300, 7, np.uint8)
+    monkeypatch.setattr("tensor_pool.client.producer.producer.FENCE_FROM_BYTES", data.nbytes)
+    seen: list[tuple[int, bool]] = []
+
+    def fence() -> None:
+        state = producer._state
+        assert state is not None
+        word = int(state.words[state.word_indices[0]])
+        pool = next(iter(state.mapping.stream.pools.values()))
+        seen.append((word, 7 in bytes(pool.buffer[64 : 64 + 64])))
+
+    monkeypatch.setattr("tensor_pool.client.producer.producer.full_fence", fence)
+    if how == "loan":
+        with producer.loan(data.shape, data.dtype) as loan:
+            loan.array[:] = data
+    else:
+        assert producer.publish(data)
+    assert seen == [(0, False)]  # sequence 0, not committed
