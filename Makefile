@@ -41,7 +41,8 @@ demo-bridge: $(VENV)/.demo ## carry images between two hosts, cut the wire, kill
 
 lab-bridge: $(VENV)/.dev ## the bridge between real hosts, again and again; TIMES=5 (root)
 	@for i in $$(seq $(or $(TIMES),5)); do \
-	  $(BIN)/python -m pytest -q -x tests/bridge -m process || exit 1; $(BIN)/tensor-pool bridge demo || exit 1; done
+	  $(BIN)/python -m pytest -q -x tests/bridge tests/bridge/lab_long.py -m process || exit 1; \
+	  $(BIN)/tensor-pool bridge demo || exit 1; done
 
 # The web page is tested in a real browser. Without it those tests fail and name the packages.
 # Asks before it installs: at a terminal with a question, with CI=true not at all.

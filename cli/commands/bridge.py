@@ -20,6 +20,7 @@ from tensor_pool.bridge.process import run_bridge
 from tensor_pool.bridge.reporting import Reporter
 from tensor_pool.bridge.status import BridgeStatus, take_status
 from tensor_pool.bridge.status_socket import serve_status
+from tensor_pool.client.client import Client
 from tensor_pool.protocol.clock import SystemClock
 from tensor_pool.protocol.errors import TransportError
 from tensor_pool.protocol.transport.media_driver import default_aeron_dir
@@ -28,12 +29,13 @@ from ..support.connection_options import Connection
 from ..support.exit_status import USAGE, CommandError, complain
 from ..support.signals import Stop
 
-__all__ = ["check_file", "pair_of", "run_document", "run_file"]
+__all__ = ["await_client", "check_file", "pair_of", "run_document", "run_file"]
 
 _NOT_SECURE = (
     "link {name}: frames travel unencrypted and senders are not authenticated; use a tunnel that"
     " does both (WireGuard, IPsec) or a network that only the two hosts share"
 )
+_RETRY_S = 1.0
 _TOP_LEVEL_LISTS = ("send", "receive", "pool")
 
 
@@ -69,15 +71,18 @@ def run_document(connection: Connection, document: dict[str, Any], overrides: li
         connection = _with_pool_keys(connection, pool_of_file)
     with contextlib.ExitStack() as opened:
         stop = opened.enter_context(Stop())
-        client = opened.enter_context(connection.client())
+        client = await_client(connection, stop)
+        if client is None:
+            return 0
+        opened.enter_context(client)
         config = client.config
         pool_directory = config.aeron_dir or default_aeron_dir()
 
         def open_net() -> AeronNet:
             if loaded.media_driver == "own":
                 return AeronNet(threading_mode=loaded.threading)
-            shared = (config.aeron_dir or "") if loaded.media_driver == "shared" else None
-            return AeronNet(shared if shared is not None else loaded.media_driver)
+            shared = loaded.media_driver == "shared"
+            return AeronNet(pool_directory if shared else loaded.media_driver)
 
         bridge = Bridge(loaded.settings, ClientPool(client), open_net, clock)
         address = ""
@@ -104,6 +109,22 @@ def run_document(connection: Connection, document: dict[str, Any], overrides: li
         for line in _summary(bridge):
             print(line, flush=True)
     return 0
+
+
+def await_client(connection: Connection, stop: Stop) -> Client | None:
+    """A client as soon as there is a media driver (B-140); None if a signal comes first."""
+    waits = False
+    while True:
+        try:
+            return connection.client()
+        except CommandError as error:
+            if not isinstance(error.__cause__, TransportError):
+                raise
+            if not waits:
+                complain(f"{error}. The bridge waits for it")
+            waits = True
+        if stop.wait(_RETRY_S):
+            return None
 
 
 def _with_pool_keys(connection: Connection, pool: Mapping[str, Any]) -> Connection:

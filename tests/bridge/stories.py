@@ -14,7 +14,7 @@ from tensor_pool.bridge.core.metric_names import DROPPED_HERE, DROPPED_THERE
 from tests.bridge.carried import counts_in, program
 from tests.bridge.lab import Host, Lab
 
-__all__ = ["LONG", "PROFILES", "SHORT", "carry_three_streams", "squeeze"]
+__all__ = ["LONG", "PROFILES", "SHORT", "Size", "carry_three_streams", "squeeze"]
 
 PROFILES = (
     "--set", "profiles.camera={header_nslots=64,payload_pools=[{pool_id=1,stride_bytes=327680}]}",
@@ -63,7 +63,7 @@ def carry_three_streams(lab: Lab, size: Size) -> None:
     ]
     sender = a.tool(
         *("bridge", "send", *streams, *(w for place in places for w in ("--to", place))),
-        *("--set", "send_timeout_ms=60000"),
+        *("--set", "send_timeout_ms=60000", "--set", "media_driver=shared"),
         output="fan",
     )
     receivers = [
@@ -89,9 +89,11 @@ def carry_three_streams(lab: Lab, size: Size) -> None:
     for stream, seq, digest in (_by_last(sent) | _by_last(twice)).values():
         b.wait_for("fan-arrived", f"\n{stream} {seq} {digest}\n")
     Path(f"{go}.end").touch()
+    directories = a.run("ls", "/dev/shm").split()
     for process in (producer, local, consumer, sender, receivers[2], *receivers[:2]):
         _end(process)
 
+    assert not any("tensorpool-bridge" in name for name in directories)  # it is the pool's
     assert "counters 0\n" in a.text("fan-sent")
     early = {(stream, seq) for stream, seq, _ in before}
     early |= {("20001", seq) for stream, seq in early if stream == "10001"}

@@ -9,6 +9,11 @@ import pytest
 
 from tensor_pool.bridge import channels
 from tensor_pool.bridge.config import LoadedBridge, read_document
+from tensor_pool.cli.commands.bridge import await_client
+from tensor_pool.cli.support.connection_options import Connection
+from tensor_pool.cli.support.exit_status import CommandError
+from tensor_pool.cli.support.signals import Stop
+from tensor_pool.protocol.errors import TransportError
 
 EXAMPLE = """
 instance_id = "cam-host"
@@ -170,3 +175,25 @@ def test_B_151_a_file_of_the_reference_is_answered_with_ours() -> None:
     assert "streams = [{ stream = 1, as = 5 }]" in text
     send = text[text.index("[[send]]") : text.index("[[receive]]")]
     loaded(tomllib.loads(send))
+
+
+def test_B_140_a_bridge_waits_for_the_driver_of_its_host(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B-140: bridges and drivers start in any order. A configuration error is not waited for."""
+    found = object()
+    answers: list[object] = [TransportError("no media driver")] * 3 + [found, ValueError("bad key")]
+
+    def client(_: Connection) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise CommandError(str(answer)) from answer
+        return answer
+
+    monkeypatch.setattr(Connection, "client", client)
+    monkeypatch.setattr(Stop, "wait", lambda *_: len(answers) == 3)
+    assert await_client(Connection(), Stop()) is None  # a signal came after two attempts
+    assert await_client(Connection(), Stop()) is found
+    with pytest.raises(CommandError, match="bad key"):
+        await_client(Connection(), Stop())
+    assert capsys.readouterr().err.count("no media driver. The bridge waits") == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from tensor_pool.bridge.pool import ClientPool
@@ -10,6 +11,7 @@ from tests.project.test_imports import GRAPH
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "bridge").rglob("*.py"))
+SPECIFICATION = ROOT / "docs" / "specification" / "bridge.md"
 MACHINES = ("BridgeLifecycle", "OutgoingLink", "OutboundStream", "InboundStream")
 
 
@@ -61,3 +63,12 @@ def test_B_172_the_pages_have_the_formulas_and_the_settings() -> None:
         assert formula in explanation
     for setting in ("net.core.rmem_max", "net.core.wmem_max", "1408", "8192", "1376", "WireGuard"):
         assert setting in how_to
+
+
+def test_B_140_the_tests_that_the_specification_names_exist() -> None:
+    """B-140: each row of sections 12 and 16.2 has a test."""
+    here = Path(__file__).parent
+    named = re.findall(r"`(\w+)::(\w+)`", SPECIFICATION.read_text())
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}(" in (here / f"{file}.py").read_text(), f"{file}::{test}"

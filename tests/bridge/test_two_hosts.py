@@ -11,7 +11,7 @@ import pytest
 from tensor_pool.bridge.core.metric_names import DROPPED_THERE
 from tests.bridge.carried import Carried, frames
 from tests.bridge.lab import Lab
-from tests.bridge.stories import PROFILES, SHORT, carry_three_streams, squeeze
+from tests.bridge.stories import PROFILES, SHORT, carry_three_streams
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("lab"), pytest.mark.timeout(240)]
 
@@ -116,14 +116,8 @@ def test_B_040_a_stopped_bridge_holds_no_producer_up(lab: Lab) -> None:
 
 
 def test_B_005_every_frame_of_three_streams_arrives_at_each_place_that_lives(lab: Lab) -> None:
-    """B-005, B-002, B-023, B-041, B-004: rows 1 and 9 of section 16.2, few frames; `make
+    """B-005, B-002, B-023, B-024, B-041, B-004: rows 1 and 9 of section 16.2, few frames; `make
     lab-bridge` has the full length. One place is dead from the beginning, one receiver of a dynamic
-    control address is stopped."""
+    control address is stopped. The sender shares the pool's media driver."""
     with lab.reported():
         carry_three_streams(lab, SHORT)
-
-
-def test_B_043_a_narrow_link_costs_old_frames_and_no_memory(lab: Lab) -> None:
-    """B-043, B-004, B-005, B-075: row 8 of section 16.2, over a link that carries a quarter."""
-    with lab.reported():
-        squeeze(lab, SHORT)
