@@ -11,9 +11,13 @@ from pathlib import Path
 
 from tests.bridge.lab import Host, Lab
 
-__all__ = ["Carried", "command", "counts_in", "frames", "program"]
+__all__ = ["HELD", "Carried", "command", "counts_in", "frames", "program"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "two-machines.md"
+
+
+HELD = ("--set", "hold_ms=300000")
+"""Options of a receiver whose lease does not end because the machine is slow."""
 
 
 def program(host: Host, *arguments: str, output: str) -> subprocess.Popen[str]:

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 import pytest
 
 from tensor_pool.bridge.core.metric_names import DROPPED_HERE, DROPPED_THERE
-from tests.bridge.carried import Carried, program
+from tests.bridge.carried import HELD, Carried, program
 from tests.bridge.lab import Host, Lab
 from tests.bridge.stories import LONG, PROFILES, SHORT, Size, carry_three_streams, squeeze
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
 _NET_DIRECTORY = "/dev/shm/net"
-_HELD = ("--set", "hold_ms=300000")  # no lease ends because the machine is slow
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def test_B_140_every_program_is_killed_under_traffic(lab: Lab) -> None:
     drivers = {host.name: start_driver(host) for host in (a, b)}
     net = program(a, "media_driver", _NET_DIRECTORY, output="net")
     a.wait_for("net", "media driver ready")
-    carried = Carried(lab, 40466, send=("--set", f"media_driver={_NET_DIRECTORY}"), receive=_HELD)
+    carried = Carried(lab, 40466, send=("--set", f"media_driver={_NET_DIRECTORY}"), receive=HELD)
     first = carried.produce("publish", "100000", "30", "100x100", "float32", "1")
     first.touch()
     carried.wait_for_more()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tensor_pool.bridge.core.metric_names import DROPPED_THERE
-from tests.bridge.carried import Carried, frames
+from tests.bridge.carried import HELD, Carried, frames
 from tests.bridge.lab import Lab
 from tests.bridge.stories import PROFILES, SHORT, carry_three_streams
 
@@ -32,7 +32,7 @@ def test_B_160_two_commands_carry_frames_through_restarts_kills_and_a_partition(
     B-053 (a partition costs no remap); B-140, B-004, B-024, B-082 (either bridge killed); B-005 at
     the end; B-100: capture times are of the far host's clock, 5000 s off. One story, since each
     step needs the same nine processes."""
-    carried = Carried(lab, 40456)
+    carried = Carried(lab, 40456, receive=HELD)
     a, b = lab["A"], lab["B"]
     for host in (a, b):
         assert "unencrypted" in host.text(carried.log)
