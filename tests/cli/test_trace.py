@@ -92,7 +92,9 @@ def test_S_154_a_recording_keeps_traces_and_a_replay_sends_them_again(
     with pipeline.running("record", "left", str(files["left"]), "--count", str(3 * CYCLE)) as left:
         until(lambda: files["left"].exists(), "the recorder of the camera has attached")
         for name in ("edges", "pairs"):
-            outcome = pipeline.run("record", name, str(files[name]), "--count", "40")
+            outcome = pipeline.run(
+                "record", name, str(files[name]), "--count", "40", "--timeout", "30"
+            )
             assert outcome.status in (0, 4), outcome  # 4: a frame was lost on a busy machine
         left.interrupt()
         assert left.outcome().status in (0, 4)
