@@ -1,6 +1,6 @@
 """Growth with the number of streams and of consumers: counters, memory, CPU, time to attach.
 
-    python benchmarks/scale.py --streams 10 100 1000 --consumers 1 10 100 500 --hold 60
+    python benchmarks/scale.py --streams 10 100 1000 --consumers 1 10 100 500
 
 The driver is the `tensor-pool driver` program. For N streams one program has N producers and
 another has N consumers. For N consumers of one stream there is a program with the producer and one
@@ -271,7 +271,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="How a pool grows")
     parser.add_argument("--streams", type=int, nargs="*", default=[10, 100, 1000])
     parser.add_argument("--consumers", type=int, nargs="*", default=[1, 10, 100, 500])
-    parser.add_argument("--hold", type=float, default=10, metavar="SECONDS")
+    parser.add_argument("--hold", type=float, default=60, metavar="SECONDS")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Write the figures to FILE.")
     parser.add_argument("--program", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -35,7 +35,10 @@ from .messages.endpoints import TransportEndpoints
 from .messages.incoming import Adapter
 from .messages.outgoing import Proxy
 
-__all__ = ["Driver"]
+__all__ = ["LONGEST_POLL_NS", "Driver"]
+
+LONGEST_POLL_NS = 2_000_000
+"""Time after which a cycle takes no further batch of messages, so that timers stay punctual."""
 
 
 def _pause() -> None:
@@ -139,10 +142,11 @@ class Driver:
             router.dispatch(DriverEvent.TRANSPORT_LOST, failure)
         if self.is_serving:
             router.dispatch(DriverEvent.TICK, now)
-        work = fragments = self._poll()
+        fragments, is_drained = self._poll()
+        work = fragments
         work += self._poll_side_streams()
         if timers.lease_check.fires(now):
-            check = LeaseCheck(now, drained=fragments < self._fragment_limit)
+            check = LeaseCheck(now, drained=is_drained)
             router.dispatch(DriverEvent.LEASE_CHECK_TIMER_FIRED, check)
             work += 1
         if timers.announce.fires(now):
@@ -281,12 +285,24 @@ class Driver:
     ) -> None:
         self.close()
 
-    def _poll(self) -> int:
+    def _poll(self) -> tuple[int, bool]:
+        """Take what has come on the control stream, in batches, for at most 2 ms (D-014).
+
+        Returns the number of fragments, and True if none was left at the last look.
+        """
+        limit, taken = self._fragment_limit, 0
+        give_up_ns = self._time.now + LONGEST_POLL_NS
         try:
-            return self._endpoints.poll(self._adapter.on_fragment, self._fragment_limit)
+            while True:
+                batch = self._endpoints.poll(self._adapter.on_fragment, limit)
+                taken += batch
+                if batch < limit:
+                    return taken, True
+                if self._clock.monotonic_ns() >= give_up_ns:
+                    return taken, False
         except Exception as error:  # noqa: BLE001 - without the stream there is nothing to do
             self._router.post(DriverEvent.TRANSPORT_LOST, f"control subscription: {error}")
-            return 0
+            return taken, True
 
     def _poll_side_streams(self) -> int:
         try:

@@ -176,6 +176,7 @@ class Conductor:
             with self._in_cycle:
                 serve()
         self.attachments.append(attachment)
+        self._by_stream = None
 
     def wake(self) -> None:
         """Have a sleeping conductor thread start its next cycle now."""
@@ -250,6 +251,7 @@ class Conductor:
         work = self._check_transport()
         now = self.clock.monotonic_ns()
         attachments = list(self.attachments)
+        self._by_stream = None  # attachments come and go
         if self._endpoints is not None:
             to_clients = self.directory.is_asking or any(a.needs_clients for a in attachments)
             self._endpoints.listen(now, to_clients=to_clients)
@@ -305,7 +307,10 @@ class Conductor:
                     self._received.append((correlation_id, str(error)))
 
     def _of_stream(self, stream_id: int) -> list[Attachment]:
-        """The attachments of a tensor stream, of which a client may have thousands."""
+        """The attachments of a tensor stream, by an index: a client may have thousands.
+
+        The index is made once in a cycle, and again when the driver has chosen a stream.
+        """
         if self._by_stream is None:
             self._by_stream = {}
             for attachment in self.attachments:
@@ -314,7 +319,6 @@ class Conductor:
 
     def _handle_received(self) -> None:
         received, self._received = self._received, []
-        self._by_stream = None  # attachments come and go
         for message in received:
             if isinstance(message, tuple):
                 for attachment in self.attachments:

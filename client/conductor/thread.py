@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 
 from tensor_pool.protocol.errors import ClosedError, TransportError
 
@@ -16,6 +17,7 @@ _log = logging.getLogger("tensor_pool.client")
 _ACTIVE_S = 0.001  # between cycles while something is going on
 _LONGEST_IDLE_S = 0.1  # otherwise
 _IDLES_PER_PERIOD = 10  # of the shortest period that is configured
+_RESTS_PER_CYCLE = 4  # a cycle of a client with thousands of handles takes milliseconds
 _CYCLES_BEFORE_IDLE = 1  # each of them wakes a processor: most of what waiting costs
 
 
@@ -47,13 +49,17 @@ class ConductorThread:
         with contextlib.suppress(RuntimeError):  # it is awake, or about to be
             self._asleep.release()
 
-    def _sleep_s(self, quiet: int) -> float:
-        hurries = quiet < _CYCLES_BEFORE_IDLE or self._conductor.wants_low_latency
-        return _ACTIVE_S if hurries else self._idle_s
+    def _sleep_s(self, quiet: int, cycle_s: float) -> float:
+        if self._conductor.wants_low_latency:
+            return _ACTIVE_S
+        if quiet < _CYCLES_BEFORE_IDLE:
+            return min(max(_ACTIVE_S, _RESTS_PER_CYCLE * cycle_s), self._idle_s)
+        return self._idle_s
 
     def _run(self) -> None:
         quiet = 0
         while not self._stopping:
+            began = time.monotonic()
             try:
                 worked = self._conductor.do_work()
             except (ClosedError, TransportError) as error:
@@ -63,4 +69,5 @@ class ConductorThread:
                 _log.exception("the conductor survives an error")
                 worked = 0
             quiet = 0 if worked else quiet + 1
-            self._asleep.acquire(timeout=self._sleep_s(quiet))
+            cycle_s = time.monotonic() - began
+            self._asleep.acquire(timeout=self._sleep_s(quiet, cycle_s))

@@ -62,7 +62,8 @@ class Outbox:
     """A queue that also finds its responses by age, its announces and notices by stream.
 
     At most one announce for each stream waits: a newer one replaces it and goes to the tail, since
-    only the latest is true (D-173).
+    only the latest is true (D-173). One that repeats the waiting one leaves it in its place, or the
+    last of many streams would never be announced while the queue moves slowly.
     """
 
     __slots__ = ("_announces", "_entries", "_next", "_notices", "_responses")
@@ -87,6 +88,8 @@ class Outbox:
         return stream_id in self._notices
 
     def append(self, entry: Entry) -> None:
+        if entry.kind is Kind.ANNOUNCE and self._waits(entry.message):
+            return
         key = self._next
         self._next += 1
         if entry.kind is Kind.ANNOUNCE:
@@ -132,6 +135,16 @@ class Outbox:
         key = self._announces.pop(stream_id, None)
         if key is not None:
             del self._entries[key]
+
+    def _waits(self, message: Message) -> bool:
+        """Return whether an announce of the same epoch and producer waits; its time is set last."""
+        assert isinstance(message, ShmPoolAnnounce)
+        key = self._announces.get(message.stream_id)
+        if key is None:
+            return False
+        waiting = self._entries[key].message
+        assert isinstance(waiting, ShmPoolAnnounce)
+        return (waiting.epoch, waiting.producer_id) == (message.epoch, message.producer_id)
 
     def _count_off_notice(self, stream_id: int) -> None:
         left = self._notices[stream_id] - 1

@@ -27,8 +27,15 @@ def test_C_110_the_conductor_sleeps_long_but_never_past_a_period(
     world: World, settings: dict[str, float], idle_s: float
 ) -> None:
     thread = ConductorThread(world.client(**settings)._conductor)
-    assert thread._sleep_s(quiet=0) == 0.001
-    assert thread._sleep_s(quiet=1) == pytest.approx(idle_s)
+    assert thread._sleep_s(quiet=0, cycle_s=0.0001) == 0.001
+    assert thread._sleep_s(quiet=1, cycle_s=0.0001) == pytest.approx(idle_s)
+
+
+def test_C_110_a_client_with_many_handles_rests_longer_than_it_works(world: World) -> None:
+    """A cycle visits every handle, and of thousands there is always one with something to do."""
+    thread = ConductorThread(world.client()._conductor)
+    assert thread._sleep_s(quiet=0, cycle_s=0.003) == pytest.approx(0.012)
+    assert thread._sleep_s(quiet=0, cycle_s=5.0) == pytest.approx(0.1)
 
 
 def test_C_110_threaded_mode_keeps_the_lease_while_the_application_computes(

@@ -206,6 +206,19 @@ def test_D_173_only_the_latest_announce_of_a_stream_waits(shared: bool) -> None:
     ]
 
 
+def test_D_173_every_stream_is_announced_while_the_queue_moves_slowly() -> None:
+    """D-173: an announce that repeats the waiting one does not send it to the tail."""
+    bench = Bench(shared=True)
+    for _ in range(10):
+        bench.announce.accepts = 2
+        for stream_id in range(1, 9):
+            bench.proxy.publish(ANNOUNCE, announce(stream_id, 10))
+        bench.proxy.flush()
+    streams = [m.stream_id for m in bench.announce.taken]  # type: ignore[union-attr]
+    assert len(streams) == 20
+    assert set(streams) == set(range(1, 9))
+
+
 def test_D_091_held_announce_replaces_the_one_that_waits() -> None:
     """D-091, D-173"""
     bench = Bench()

@@ -453,17 +453,44 @@ def test_D_014_timers_follow_the_poll_and_posted_events_come_last() -> None:
     assert work >= 4
 
 
-def test_D_014_a_cycle_takes_no_more_fragments_than_its_limit() -> None:
-    """D-014, D-065"""
+def test_D_014_a_cycle_takes_what_has_come_whatever_the_size_of_a_batch() -> None:
+    """D-014: a thousand clients are not served ten messages at a time."""
     rig = Rig(make_config(driver={"fragment_limit": 3}))
     for client in range(1, 11):
         rig.say(rig.request(client_id=client))
     rig.driver.do_work()
-    assert rig.metrics["fragments"] == 3
+    assert rig.metrics["attach_requests"] == 10
 
 
-def test_looking_for_input_takes_nothing_away() -> None:
-    """D-014, D-193: each message is handled in the cycle that follows, in order, and counts."""
+class SlowClock(SimulatedClock):
+    """A clock that goes on by a quarter of a millisecond with each reading."""
+
+    def monotonic_ns(self) -> int:
+        self.advance(250_000)
+        return super().monotonic_ns()
+
+
+def test_D_014_a_cycle_takes_no_further_batch_once_its_time_is_over() -> None:
+    """D-014, D-065: a flood does not keep the timers waiting."""
+    clock = SlowClock()
+    rig = Rig(
+        make_config(driver={"fragment_limit": 3}),
+        clock=clock,
+        network=MemoryNetwork(clock, seed=1),
+    )
+    for client in range(1, 101):
+        rig.say(rig.request(client_id=client))
+    rig.driver.do_work()
+    first = rig.metrics["fragments"]
+    assert 3 <= first < 30
+    assert first % 3 == 0
+    rig.driver.do_work()
+    assert rig.metrics["fragments"] > first
+
+
+def test_looking_for_input_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D-014, D-193: each message is handled in the cycles that follow, in order, and counts."""
+    monkeypatch.setattr("tensor_pool.driver.driver.LONGEST_POLL_NS", 0)  # one batch a cycle
     rig = Rig(make_config(driver={"fragment_limit": 3}))
     rig.settle()
     assert not rig.driver.has_input()

@@ -197,12 +197,15 @@ class WatchedPublication:
         self._inner = inner
         self._clock = clock
         self.answered_ns: list[int] = []
+        self.answers: list[ShmAttachResponse] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def offer(self, data: bytes) -> Any:
-        if isinstance(decode(data), ShmAttachResponse):
+        message = decode(data)
+        if isinstance(message, ShmAttachResponse):
+            self.answers.append(message)
             self.answered_ns.append(SimulatedClock.monotonic_ns(self._clock))
         return self._inner.offer(data)
 
@@ -223,6 +226,8 @@ def stop_at(reading: int, *, before: bool, fragment_limit: int) -> bool:
             rig.keepalive(lease, client_id, roles[client_id])
 
     def stop() -> None:
+        for answer in watched.answers:  # then the fourth is a client as well
+            leases[7], roles[7] = answer, Role.CONSUMER
         for _ in range(12):
             clock.advance(SECOND)
             keep_alive()
