@@ -264,3 +264,32 @@ def test_C_108_descriptors_noted_while_the_conductor_maps_count_once(course: Awa
     course.next_camera("third")
     course.settle()
     course.check()
+
+
+def test_C_108_frames_of_an_epoch_that_is_never_mapped_count_by_their_descriptors(
+    tmp_path: Path,
+) -> None:
+    """Its announces are lost, and its camera is gone before the next one comes through."""
+    course = Course(tmp_path, seed=0, is_assigned=False)
+    network = course.world.network
+    with contextlib.closing(course.world):
+        course.settle()
+        course.check()
+        before = course.consumer.metrics()
+        network.set_faults(Faults(loss=1.0), transport="consumer", stream_id=1000)
+        course.camera.close()
+        course.camera = course.world.client("camera unmapped").producer(STREAM)
+        course._set_descriptors()
+        for _ in range(5):
+            course._publish()
+            course.world.run(0.01)
+            course.read()
+        course.camera.close()
+        network.set_faults(Faults(), transport="consumer", stream_id=1000)
+        course.camera = course.world.client("camera mapped").producer(STREAM)
+        course._set_descriptors()
+        course.settle()
+        after = course.consumer.metrics()
+        assert after["drops_epoch"] + after["drops_unmapped"] >= 5
+        assert after["missed_unmapped"] - before["missed_unmapped"] == 5
+        course.check()

@@ -229,6 +229,17 @@ def test_row_6d_a_gap_beyond_the_limit_resyncs(world: World) -> None:
     assert source.changes(lambda: source.tell(8)) == {"frames_ok": 1}
 
 
+def test_row_6d_frames_left_out_after_a_resync_count_as_a_gap(world: World) -> None:
+    """W-106, C-108: tracking starts anew, the account does not."""
+    source = Source(world, max_outstanding_seq_gap=2)
+    assert source.is_good()
+    for _ in range(12):
+        source.write()
+    assert source.changes(lambda: source.tell(7)) == {"drops_gap": 6, "drops_resync": 1}
+    assert source.changes(lambda: source.tell(12)) == {"frames_ok": 1, "drops_gap": 4}
+    assert source.changes(source.send) == {"frames_ok": 1}
+
+
 def test_without_a_limit_no_gap_resyncs(world: World) -> None:
     source = Source(world, max_outstanding_seq_gap=0)
     assert source.is_good()
