@@ -111,7 +111,9 @@ class Program:
 
 def run_program(kind: str, directory: str, streams: int) -> None:
     """Attach, then obey the parent until its pipe ends."""
-    config = ClientConfig(aeron_dir=f"{directory}/aeron", allowed_base_dirs=(f"{directory}/regions",))
+    config = ClientConfig(
+        aeron_dir=f"{directory}/aeron", allowed_base_dirs=(f"{directory}/regions",)
+    )
     handles: list[Producer | Consumer] = []
     times: list[float] = []
     with connect(config, wait=_PATIENCE_S) as pool:
@@ -125,7 +127,9 @@ def run_program(kind: str, directory: str, streams: int) -> None:
         print(json.dumps(times), flush=True)
         for command in sys.stdin:
             if command == "publish\n":
-                result: object = [h.publish(b"x").status.name for h in handles if isinstance(h, Producer)]
+                result: object = [
+                    h.publish(b"x").status.name for h in handles if isinstance(h, Producer)
+                ]
             elif command == "receive\n":
                 wait = _LONGEST_WAIT_FOR_FRAME_S
                 result = sum(
@@ -278,7 +282,10 @@ def main() -> int:
     if arguments.program:
         run_program(*arguments.program, *arguments.streams)
         return 0
-    print(*(f"{title:>{width}}" for title, (_, _, width) in zip(_TITLES, _COLUMNS, strict=True)), flush=True)
+    print(
+        *(f"{title:>{width}}" for title, (_, _, width) in zip(_TITLES, _COLUMNS, strict=True)),
+        flush=True,
+    )
     rows = []
     for streams, consumers in [(n, 1) for n in arguments.streams] + [
         (1, n) for n in arguments.consumers

@@ -173,6 +173,23 @@ MUTANTS = (
         (_ROWS,),
     ),
     Mutant(
+        "a gap after a resync is not counted",
+        "client/consumer/frame_account.py",
+        '            self._counters.inc("drops_gap", max(0, seq - state.last_seq - 1))\n',
+        "",
+        (_ROWS,),
+    ),
+    Mutant(
+        "frames of an epoch that is never mapped are not counted",
+        "client/consumer/frame_account.py",
+        "            self._heard[epoch] = first, max(newest, seq)\n",
+        "            del first, newest\n",
+        (
+            "tests/client/test_every_frame_counts.py::"
+            "test_C_108_frames_of_an_epoch_that_is_never_mapped_count_by_their_descriptors",
+        ),
+    ),
+    Mutant(
         "a sequence that went back is only counted",
         "client/consumer/receiver.py",
         "            self._condemn(state, RoleEvent.INVALID_SEQ_REGRESSION)\n",
