@@ -23,18 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tensor_pool.client import Consumer, Producer, connect
 from tensor_pool.client.config import ClientConfig
+from tensor_pool.protocol.transport.counters_file import counters_used
 
 FIRST_STREAM = 20_000
 _PATIENCE_S = 300.0
 _STARTS_AT_ONCE = 4  # programs
 _LONGEST_WAIT_FOR_FRAME_S = 30.0
-_COUNTER_BYTES = 512  # of one counter's metadata in cnc.dat
-_ALLOCATED = 1  # its state word
-_SUBSCRIBER_POSITION = 4  # its type
+_SUBSCRIBER_POSITION = 4  # the type of a counter
+_DRIVER = (sys.executable, "-m", "tensor_pool.cli", "driver")
 _CONFIG = """
 [driver]
 aeron_dir = "{directory}/aeron"
@@ -147,8 +146,7 @@ def driver() -> Iterator[tuple[str, int]]:
         config = Path(directory, "driver.toml")
         config.write_text(_CONFIG.format(directory=directory))
         process = subprocess.Popen(
-            [sys.executable, "-m", "tensor_pool.cli", "driver", "--config", str(config)]
-            + ["--log-level", "warning"],
+            [*_DRIVER, "--config", str(config), "--log-level", "warning"],
             stdout=subprocess.DEVNULL,
         )
         try:
@@ -160,16 +158,6 @@ def driver() -> Iterator[tuple[str, int]]:
         finally:
             process.terminate()
             process.wait()
-
-
-def counter_types(aeron_dir: Path) -> np.ndarray[Any, Any]:
-    """The types of the media driver's counters in use, read in its file."""
-    data = np.fromfile(aeron_dir / "cnc.dat", "<i4")
-    lengths = data[1:4]  # to-driver, to-clients, counter metadata
-    start = (128 + int(lengths[0]) + int(lengths[1])) // 4
-    metadata = data[start : start + int(lengths[2]) // 4].reshape(-1, _COUNTER_BYTES // 4)
-    types: np.ndarray[Any, Any] = metadata[metadata[:, 0] == _ALLOCATED, 1]
-    return types
 
 
 def allocated_mib(directory: Path, pattern: str) -> float:
@@ -227,13 +215,13 @@ def measure(streams: int, consumers_each: int, hold_s: float) -> Row:
             program.command("receive")
         received = sum(program.answer() for program in programs[1:])
         losses = sum(program.ask("losses") for program in programs)
-        types = counter_types(Path(directory, "aeron"))
+        types = counters_used(f"{directory}/aeron")
         return Row(
             streams=streams,
             consumers=streams * consumers_each,
             programs=len(programs),
             counters=len(types),
-            positions=int((types == _SUBSCRIBER_POSITION).sum()),
+            positions=types.count(_SUBSCRIBER_POSITION),
             log_buffers_mib=allocated_mib(Path(directory, "aeron"), "*.logbuffer"),
             regions_mib=allocated_mib(Path(directory, "regions"), "*"),
             program_mib=sum(private_mib(program.pid) for program in programs) / len(programs),

@@ -20,6 +20,7 @@ import pyaeron
 from ..clock import Clock, SystemClock
 from ..errors import ConcurrentUseError, TransportError
 from .channel import dropping_stalled_readers, untethered
+from .counters_file import counters_problem, counters_remedy
 from .forked import FORKED, abandon_in_forked_children, never_finalize
 from .ports import FragmentHandler, OfferResult
 from .reassembly import WHOLE_MESSAGE, Reassembly
@@ -32,6 +33,8 @@ DRIVER_TIMEOUT_MS = 10_000  # Aeron's default: silence after which the media dri
 # How often the C client's own thread checks liveness, for which it searches all counters of the
 # media driver: at the default of 16 ms that is 4 % of a core for a client that does nothing.
 _LIVENESS_CHECK_NS = 250_000_000
+
+_NO_COUNTER = "Unable to allocate counter"
 
 _ACCEPTED = OfferResult.ACCEPTED
 _REFUSALS: dict[object, OfferResult] = {
@@ -373,6 +376,11 @@ class AeronTransport:
             raw = self.raw.add_exclusive_publication(dropping_stalled_readers(channel), stream_id)
             publication = AeronPublication(self, raw, channel, stream_id)
             self._publications.add(publication)
+        if problem := counters_problem(self.directory):  # some reader may not be connected
+            publication.close()
+            raise TransportError(
+                f"cannot add a publication on {channel} stream {stream_id}: {problem}"
+            )
         return publication
 
     def add_subscription(self, channel: str, stream_id: int) -> AeronSubscription:
@@ -384,6 +392,13 @@ class AeronTransport:
         with self._adding("subscription", subscription.channel, subscription.stream_id):
             subscription.open(self.raw)
             self._subscriptions.add(subscription)
+        # Aeron does not report a subscription that it could not connect for want of a counter.
+        if problem := counters_problem(self.directory):
+            subscription.close()
+            raise TransportError(
+                f"cannot add a subscription on {subscription.channel} stream"
+                f" {subscription.stream_id}: {problem}"
+            )
         return subscription
 
     def close(self) -> None:
@@ -406,9 +421,10 @@ class AeronTransport:
             try:
                 yield
             except pyaeron.AeronError as error:
+                problem = counters_remedy(self.directory) if _NO_COUNTER in str(error) else ""
                 raise TransportError(
-                    f"cannot add a {kind} on {channel} stream {stream_id}: {_plain(error)}"
-                    + storage_remedy(str(error), self.directory)
+                    f"cannot add a {kind} on {channel} stream {stream_id}: "
+                    + (problem or _plain(error) + storage_remedy(str(error), self.directory))
                 ) from error
 
     def _on_client_error(self, code: int, message: str) -> None:
