@@ -4,8 +4,9 @@
 
 The driver is the `tensor-pool driver` program. For N streams one program has N producers and
 another has N consumers. For N consumers of one stream there is a program with the producer and one
-program for each consumer. Every consumer must receive a frame, and no lease may be lost in the
-seconds of `--hold`; the exit status is 1 otherwise. `--json FILE` keeps the figures.
+program for each consumer, unless `--programs` has them share some. Every consumer must receive a
+frame, and no lease may be lost in the seconds of `--hold`; the exit status is 1 otherwise. `--json
+FILE` keeps the figures.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from typing import Any
 
 import msgspec
 
-from tensor_pool.client import Consumer, Producer, connect
+from tensor_pool.client import Client, Consumer, Producer, connect
 from tensor_pool.client.config import ClientConfig
 from tensor_pool.protocol.transport.counters_file import counters_used
 
 FIRST_STREAM = 20_000
 _PATIENCE_S = 300.0
 _STARTS_AT_ONCE = 4  # programs
+_ATTACHES_AT_ONCE = 20
 _LONGEST_WAIT_FOR_FRAME_S = 30.0
 _SUBSCRIBER_POSITION = 4  # the type of a counter
 _DRIVER = (sys.executable, "-m", "tensor_pool.cli", "driver")
@@ -42,6 +44,8 @@ stream_id_range = "20000-29999"
 base_dir = "{directory}/regions"
 [policies]
 allow_dynamic_streams = true
+announce_period_ms = {period_ms}
+lease_keepalive_interval_ms = {period_ms}
 [profiles.small]
 header_nslots = 16
 payload_pools = [{{ pool_id = 1, stride_bytes = 64 }}]
@@ -71,10 +75,13 @@ class Row(msgspec.Struct):
 class Program:
     """A child process of this file; it gets commands by lines and answers each with JSON."""
 
-    def __init__(self, kind: str, directory: str, streams: int) -> None:
+    def __init__(
+        self, kind: str, directory: str, streams: int, clients: int, period_s: float
+    ) -> None:
         self.kind = kind
+        settings = (kind, directory, str(streams), str(clients), str(period_s))
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--program", kind, directory, "--streams", str(streams)],
+            [sys.executable, __file__, "--program", *settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -108,21 +115,34 @@ class Program:
         self._process.wait()
 
 
-def run_program(kind: str, directory: str, streams: int) -> None:
-    """Attach, then obey the parent until its pipe ends."""
+def run_program(kind: str, directory: str, streams: int, clients: int, period_s: float) -> None:
+    """Attach with each client to each stream, then obey the parent until its pipe ends."""
     config = ClientConfig(
-        aeron_dir=f"{directory}/aeron", allowed_base_dirs=(f"{directory}/regions",)
+        aeron_dir=f"{directory}/aeron",
+        allowed_base_dirs=(f"{directory}/regions",),
+        announce_period=period_s,
+        keepalive_interval=period_s,
+        hello_interval=period_s,
+        qos_interval=period_s,
+        response_timeout=period_s,
+        attach_timeout=_PATIENCE_S,
     )
     handles: list[Producer | Consumer] = []
     times: list[float] = []
-    with connect(config, wait=_PATIENCE_S) as pool:
-        for stream_id in range(FIRST_STREAM, FIRST_STREAM + streams):
-            began = time.monotonic()
-            if kind == "producers":
-                handles.append(pool.producer(stream_id, attach_timeout=_PATIENCE_S))
-            else:
-                handles.append(pool.consumer(stream_id, attach_timeout=_PATIENCE_S))
-            times.append(time.monotonic() - began)
+    with ExitStack() as opened:
+        for _ in range(clients):
+            pool = opened.enter_context(connect(config, wait=_PATIENCE_S))
+            for first in range(0, streams, _ATTACHES_AT_ONCE):
+                began = time.monotonic()
+                numbers = range(first, min(first + _ATTACHES_AT_ONCE, streams))
+                some = [_begin(pool, kind, FIRST_STREAM + number) for number in numbers]
+                for handle in some:
+                    while not handle.poll_ready():
+                        if time.monotonic() - began > _PATIENCE_S:
+                            raise RuntimeError(f"{handle} is not attached: {handle.last_error}")
+                        time.sleep(0.002)
+                times += [(time.monotonic() - began) / len(some)] * len(some)
+                handles += some
         print(json.dumps(times), flush=True)
         for command in sys.stdin:
             if command == "publish\n":
@@ -139,12 +159,18 @@ def run_program(kind: str, directory: str, streams: int) -> None:
             print(json.dumps(result), flush=True)
 
 
+def _begin(pool: Client, kind: str, stream_id: int) -> Producer | Consumer:
+    if kind == "producers":
+        return pool.begin_attach_producer(stream_id)
+    return pool.begin_attach_consumer(stream_id)
+
+
 @contextmanager
-def driver() -> Iterator[tuple[str, int]]:
+def driver(period_s: float) -> Iterator[tuple[str, int]]:
     """A running daemon: its directory and process id."""
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="tp-scale-") as directory:
         config = Path(directory, "driver.toml")
-        config.write_text(_CONFIG.format(directory=directory))
+        config.write_text(_CONFIG.format(directory=directory, period_ms=round(period_s * 1000)))
         process = subprocess.Popen(
             [*_DRIVER, "--config", str(config), "--log-level", "warning"],
             stdout=subprocess.DEVNULL,
@@ -179,10 +205,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(streams: int, consumers_each: int, hold_s: float) -> Row:
+def measure(
+    streams: int, consumers_each: int, *, hold_s: float, most_programs: int, period_s: float
+) -> Row:
     """Attach everything, let it rest for `hold_s`, publish once on each stream."""
     with ExitStack() as opened:
-        directory, driver_pid = opened.enter_context(driver())
+        directory, driver_pid = opened.enter_context(driver(period_s))
         programs: list[Program] = []
 
         def end() -> None:
@@ -192,16 +220,18 @@ def measure(streams: int, consumers_each: int, hold_s: float) -> Row:
                 program.wait()
 
         opened.callback(end)
-        programs.append(Program("producers", directory, streams))
+        programs.append(Program("producers", directory, streams, 1, period_s))
         times: list[float] = programs[0].answer()
-        for first in range(0, consumers_each, _STARTS_AT_ONCE):
-            some = [
-                Program("consumers", directory, streams)
-                for _ in range(min(_STARTS_AT_ONCE, consumers_each - first))
-            ]
-            programs += some
-            for program in some:
-                times += program.answer()
+        clients_each = -(-consumers_each // most_programs)
+        starting: list[Program] = []
+        for first in range(0, consumers_each, clients_each):
+            clients = min(clients_each, consumers_each - first)
+            starting.append(Program("consumers", directory, streams, clients, period_s))
+            programs.append(starting[-1])
+            if len(starting) == _STARTS_AT_ONCE or first + clients == consumers_each:
+                for program in starting:
+                    times += program.answer()
+                starting.clear()
 
         def cpu() -> tuple[float, float]:
             return sum(cpu_seconds(program.pid) for program in programs), cpu_seconds(driver_pid)
@@ -265,20 +295,36 @@ def main() -> int:
     parser.add_argument("--consumers", type=int, nargs="*", default=[1, 10, 100, 500])
     parser.add_argument("--hold", type=float, default=60, metavar="SECONDS")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Write the figures to FILE.")
-    parser.add_argument("--program", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--programs", type=int, default=500, metavar="N", help="Share N programs among consumers."
+    )
+    parser.add_argument(
+        "--period",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="Announce and keep leases alive every SECONDS; more for a machine that is busy.",
+    )
+    parser.add_argument("--program", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.program:
-        run_program(*arguments.program, *arguments.streams)
+        kind, directory, streams, clients, period = arguments.program
+        run_program(kind, directory, int(streams), int(clients), float(period))
         return 0
     print(
         *(f"{title:>{width}}" for title, (_, _, width) in zip(_TITLES, _COLUMNS, strict=True)),
         flush=True,
     )
     rows = []
-    for streams, consumers in [(n, 1) for n in arguments.streams] + [
-        (1, n) for n in arguments.consumers
-    ]:
-        row = measure(streams, consumers, arguments.hold)
+    sizes = [(n, 1) for n in arguments.streams] + [(1, n) for n in arguments.consumers]
+    for streams, consumers in sizes:
+        row = measure(
+            streams,
+            consumers,
+            hold_s=arguments.hold,
+            most_programs=arguments.programs,
+            period_s=arguments.period,
+        )
         rows.append(row)
         cells = ((form.format(getattr(row, name)), width) for name, form, width in _COLUMNS)
         print(*(f"{text:>{width}}" for text, width in cells), flush=True)
