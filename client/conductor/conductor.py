@@ -176,7 +176,6 @@ class Conductor:
             with self._in_cycle:
                 serve()
         self.attachments.append(attachment)
-        self._by_stream = None
 
     def wake(self) -> None:
         """Have a sleeping conductor thread start its next cycle now."""
