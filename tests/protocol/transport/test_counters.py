@@ -37,8 +37,7 @@ def test_W_009_a_subscription_without_a_counter_is_refused_with_the_remedy(
     used = len(counters_used(few_counters.directory))
     subscriptions = []
     with pytest.raises(TransportError, match=f"all {FEW:,} counters .*{REMEDY}"):
-        for _ in range(300):
-            subscriptions.append(few_counters.add_subscription(CHANNEL, 7))
+        subscriptions.extend(few_counters.add_subscription(CHANNEL, 7) for _ in range(300))
     assert len(subscriptions) >= (FEW - used) // (len(publications) + 3)
     with pytest.raises(
         TransportError, match=f"cannot add a publication.*{FEW:,} counters.*{REMEDY}"
