@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,9 @@ from tensor_pool.protocol.errors import StaleFrameError
 from tests.client.world import World
 
 CLIENT = Path(receiver.__file__).parent
-WATCHED = {str(CLIENT / name) for name in ("receiver.py", "reading.py", "frame.py", "consumer.py")}
+WATCHED = {
+    str(CLIENT / name) for name in ("receiver.py", "read_state.py", "frame.py", "consumer.py")
+}
 
 
 def unmapping_at(instruction: int, consumer: Consumer, action: Callable[[], object]) -> bool:
@@ -98,4 +101,5 @@ def test_C_111_unmapping_between_any_two_instructions_raises_nothing_else(
         if not reached:
             break
     assert instruction > 100
+    assert all(map(os.path.isfile, WATCHED))
     assert outcomes[0] is not None  # the last time nothing came in between
