@@ -72,6 +72,13 @@ class Endpoints:
             self._subscriptions[address] = subscription
         return subscription
 
+    def leave(self, stream: LogicalStream) -> None:
+        """Receive a logical stream no more, unless another one shares its subscription."""
+        address = self._addresses[stream]
+        is_shared = list(self._addresses.values()).count(address) > 1
+        if not is_shared and (subscription := self._subscriptions.pop(address, None)) is not None:
+            self._closing.append(subscription)  # what waits there is still to be read
+
     def poll(self, handler: FragmentHandler, fragment_limit: int) -> int:
         """Poll every open subscription once; returns the number of fragments."""
         taken = 0

@@ -135,6 +135,11 @@ class Attachment(ABC):
         return False
 
     @property
+    def needs_reports(self) -> bool:
+        """True if it needs the QoS reports of other clients."""
+        return False
+
+    @property
     def attach_is_waiting(self) -> bool:
         """True if a blocking attach call waits for this attachment."""
         return self.attach_deadline_ns is not None

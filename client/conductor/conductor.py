@@ -254,6 +254,8 @@ class Conductor:
         if self._endpoints is not None:
             to_clients = self.directory.is_asking or any(a.needs_clients for a in attachments)
             self._endpoints.listen(now, to_clients=to_clients)
+            if not self._monitors and not any(a.needs_reports for a in attachments):
+                self._endpoints.leave(LogicalStream.QOS)
         for attachment in attachments:
             work += attachment.check_lease(now)
         if self._endpoints is not None:

@@ -58,6 +58,7 @@ _QOS = "qos"
 _ACTIVITY = "activity"
 _LOOK = "look for a publisher"
 _LOOK_PERIOD_NS = 100_000_000
+_ANSWERS_WAITED_FOR = 5  # a busy driver answers late
 _OWN_REPORTS_KEPT = 16
 _decode_progress = decoder_for([FrameProgress])
 
@@ -115,6 +116,7 @@ class ConsumerAttachment(Attachment):
         self._failed_mapping = False
         self._declined: list[tuple[str, str]] = []
         self._unanswered_since: int | None = None  # the first hello of this lease
+        self._looks_for_own_id = False
         self.has_producer = False
 
     def serve(self) -> None:
@@ -144,6 +146,10 @@ class ConsumerAttachment(Attachment):
     @property
     def needs_clients(self) -> bool:
         return self.options.supports_progress  # which producers send on the control stream
+
+    @property
+    def needs_reports(self) -> bool:
+        return self._looks_for_own_id
 
     @property
     def uses_private_stream(self) -> bool:
@@ -246,6 +252,8 @@ class ConsumerAttachment(Attachment):
         address = assigned(config.descriptor_channel, config.descriptor_stream_id)
         if address == NO_STREAM or not self.identity.is_chosen:
             self._look_for_own_id()
+        else:
+            self._looks_for_own_id = False
         self.assigned.assign_descriptor(
             address,
             private=bool(self.options.descriptor_channel),
@@ -282,6 +290,7 @@ class ConsumerAttachment(Attachment):
         With a driver that assigns streams only an id that the application gave needs that: those
         chosen at random would cost every consumer a connection with every other.
         """
+        self._looks_for_own_id = True
         try:
             self.conductor.subscribe(LogicalStream.QOS)
         except TransportError as error:
@@ -416,8 +425,10 @@ class ConsumerAttachment(Attachment):
                 self.assigned.look_for_publisher(state.newest_seq() if state is not None else None)
         elif since is not None and self.now() - since > ns(self.config.response_timeout):
             _log.info("stream %d: no driver assigns descriptor streams", self.stream_id)
-            self._look_for_own_id()
             self.assigned.read_shared()
+        if since is not None and self.assigned.descriptor == NO_STREAM:
+            if self.now() - since > _ANSWERS_WAITED_FOR * ns(self.config.response_timeout):
+                self._look_for_own_id()
 
     def _send_hello(self) -> None:
         if not self.connection.is_attached:

@@ -142,6 +142,10 @@ class ProducerAttachment(Attachment):
     def needs_clients(self) -> bool:
         return True  # the hellos of its consumers
 
+    @property
+    def needs_reports(self) -> bool:
+        return True  # of its consumers
+
     def metrics(self) -> dict[str, int]:
         counted = self.counters.snapshot()
         counted["frames_published"] = self.producer._descriptors.published

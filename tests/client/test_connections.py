@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from tensor_pool.client import PublishMode
+from tensor_pool.driver.core.configuration import DriverTable
+from tensor_pool.driver.core.lease_requests import LeaseRequests
 from tensor_pool.driver.core.private_streams import LONG_TERM_STREAMS
 from tensor_pool.protocol.transport.channel import Channel
 from tests.client.pool_world import LEFT, PoolWorld
 from tests.client.world import World
 
+QOS = DriverTable().qos_stream_id
 DATA = np.zeros(4, np.uint8)
 
 
@@ -65,6 +68,28 @@ def test_W_009_streams_of_one_client_share_its_connections(pool: PoolWorld) -> N
             assert camera.publish(DATA)
             assert viewer.poll() is not None
     assert [b - a for a, b in itertools.pairwise(counted)] == [10, 10]
+
+
+@pytest.mark.parametrize("late_s", [0, 7])
+def test_W_009_answers_that_come_late_cost_no_lasting_connections(
+    pool: PoolWorld, monkeypatch: pytest.MonkeyPatch, late_s: int
+) -> None:
+    """After 5 s without an answer consumers read the reports of others (W-168), until it comes."""
+
+    def connections_of_reports(count: int) -> int:
+        for _ in range(count):
+            pool.client().consumer(LEFT)
+        pool.run(late_s)
+        return connections(pool, QOS)
+
+    pool.client().producer(LEFT)
+    prompt = connections_of_reports(4)
+    with monkeypatch.context() as patch:
+        patch.setattr(LeaseRequests, "hello", lambda *_: None)
+        late = connections_of_reports(4)
+    assert (late > prompt + 4) == (late_s > 5)
+    pool.run(6)
+    assert connections(pool, QOS) == prompt + 4
 
 
 def test_W_009_the_next_driver_is_received_by_its_own_session(pool: PoolWorld) -> None:

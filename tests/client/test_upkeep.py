@@ -101,7 +101,7 @@ def test_C_097_reports_go_out_also_while_unmapped(world: World) -> None:
 def test_C_097_a_second_owner_of_a_chosen_id_makes_it_change(world: World) -> None:
     """C-097, W-168: two consumers with equal ids end up different."""
     consumer = world.client().consumer(STREAM)
-    world.run(2.5)
+    world.run(6)
     before = consumer.client_id
     assert consumer.metrics()["id_conflicts"] == 0
     world.say(
@@ -125,7 +125,7 @@ def test_C_097_a_second_owner_of_a_chosen_id_makes_it_change(world: World) -> No
 def test_W_168_also_when_the_other_reports_the_very_same(world: World) -> None:
     """Two idle consumers send equal bytes; one echo too many gives it away."""
     consumer = world.client().consumer(STREAM)
-    world.run(1.5)
+    world.run(6)
     before = consumer.client_id
     world.say(1200, world.driver.reports[-1])
     world.run(0.5)
@@ -136,7 +136,7 @@ def test_C_097_a_given_id_is_kept_and_the_conflict_counted(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     consumer = world.client().consumer(STREAM, client_id=88)
-    world.run(1.5)
+    world.run(6)
     with caplog.at_level(logging.WARNING, "tensor_pool.client"):
         world.say(1200, world.driver.reports[-1])
         world.run(0.1)
