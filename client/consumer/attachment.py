@@ -426,9 +426,10 @@ class ConsumerAttachment(Attachment):
         elif since is not None and self.now() - since > ns(self.config.response_timeout):
             _log.info("stream %d: no driver assigns descriptor streams", self.stream_id)
             self.assigned.read_shared()
-        if since is not None and self.assigned.descriptor == NO_STREAM:
-            if self.now() - since > _ANSWERS_WAITED_FOR * ns(self.config.response_timeout):
-                self._look_for_own_id()
+        patience = _ANSWERS_WAITED_FOR * ns(self.config.response_timeout)
+        is_assigned = self.assigned.descriptor != NO_STREAM
+        if since is not None and not is_assigned and self.now() - since > patience:
+            self._look_for_own_id()
 
     def _send_hello(self) -> None:
         if not self.connection.is_attached:

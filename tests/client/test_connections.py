@@ -83,13 +83,13 @@ def test_W_009_answers_that_come_late_cost_no_lasting_connections(
         return connections(pool, QOS)
 
     pool.client().producer(LEFT)
-    prompt = connections_of_reports(4)
+    prompt = connections_of_reports(3)
     with monkeypatch.context() as patch:
         patch.setattr(LeaseRequests, "hello", lambda *_: None)
-        late = connections_of_reports(4)
-    assert (late > prompt + 4) == (late_s > 5)
+        late = connections_of_reports(3)
+    assert (late > prompt + 3) == (late_s > 5)
     pool.run(6)
-    assert connections(pool, QOS) == prompt + 4
+    assert connections(pool, QOS) == prompt + 3
 
 
 def test_W_009_the_next_driver_is_received_by_its_own_session(pool: PoolWorld) -> None:
