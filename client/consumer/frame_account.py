@@ -11,7 +11,7 @@ from collections import deque
 
 from tensor_pool.protocol.counters import Counters
 
-from .read_state import ReadState, newest_seq
+from .read_state import ReadState
 
 __all__ = ["FrameAccount"]
 
@@ -20,24 +20,14 @@ _KEPT = 16  # mappings, and epochs, since the application took a frame
 
 
 class _Ended:
-    """A mapping that is not read any more.
+    """A mapping that is not read any more, and the frames that its ring had at the end."""
 
-    Its ring is kept until its rest is counted: the producer may go on for a while, as after a
-    media driver that only the consumer lost.
-    """
-
-    __slots__ = ("_slot_words", "newest_seq", "oldest_seq", "state")
+    __slots__ = ("newest_seq", "oldest_seq", "state")
 
     def __init__(self, state: ReadState) -> None:
         self.state = state
-        self._slot_words = state.slot_words()
-        self.newest_seq = newest_seq(self._slot_words)
+        self.newest_seq = state.newest_seq()
         self.oldest_seq = state.oldest_seq() or 0
-
-    def look_again(self) -> int:
-        """Return the newest sequence that was committed, by now."""
-        self.newest_seq = max(self.newest_seq, newest_seq(self._slot_words))
-        return self.newest_seq
 
 
 class FrameAccount:
@@ -162,4 +152,4 @@ class FrameAccount:
         accounted = ended.state.accounted
         if accounted is None:
             accounted = ended.oldest_seq - 1
-        self._counters.inc("missed_unmapped", max(0, ended.look_again() - accounted))
+        self._counters.inc("missed_unmapped", max(0, ended.newest_seq - accounted))

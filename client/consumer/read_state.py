@@ -20,7 +20,7 @@ from ..attachment.connection_machine import DriverConnection
 from ..attachment.epoch_mapping import StreamMapping
 from ..producer.write_state import PoolSlots
 
-__all__ = ["UNMAPPED_MEANWHILE", "FrameFormat", "ReadState", "newest_seq"]
+__all__ = ["UNMAPPED_MEANWHILE", "FrameFormat", "ReadState"]
 
 _MAX_FORMATS = 64
 _WORDS_PER_SLOT = commit_word_index(1) - commit_word_index(0)
@@ -197,22 +197,28 @@ class ReadState:
 
     def newest_seq(self) -> int:
         """Sequence of the newest frame that is committed in the ring; -1 for none."""
-        return newest_seq(self.slot_words())
+        return int(seqs.max()) if (seqs := self._committed_seqs()).size else -1
 
     def oldest_seq(self) -> int | None:
         """Sequence of the oldest frame that is committed in the ring; None for none."""
-        return int(seqs.min()) if (seqs := _committed_seqs(self.slot_words())).size else None
+        return int(seqs.min()) if (seqs := self._committed_seqs()).size else None
 
     @property
     def is_once_around(self) -> bool:
         """True if every slot has been used, so that the first frames of the epoch may be gone."""
-        return bool(self.slot_words().all())
+        return bool(self._slot_words().all())
 
-    def slot_words(self) -> npt.NDArray[np.uint64]:
-        """Return the commit words of all slots, as they are at any time; this keeps the memory."""
+    def _slot_words(self) -> npt.NDArray[np.uint64]:
         ring = self.ring
         words = np.frombuffer(ring, np.uint64) if len(ring) else np.empty(0, np.uint64)
         return words[self.word_indices[0] :: _WORDS_PER_SLOT][: self.mask + 1]
+
+    def _committed_seqs(self) -> npt.NDArray[np.uint64]:
+        words = self._slot_words().copy()  # the producer goes on
+        seqs: npt.NDArray[np.uint64] = words >> np.uint64(1)
+        # A word that does not belong to its slot is a faulty producer's.
+        is_own = seqs & np.uint64(self.mask) == np.arange(len(words), dtype=np.uint64)
+        return cast("npt.NDArray[np.uint64]", seqs[(words & np.uint64(1) == 1) & is_own])
 
     def skips(self, seq: int) -> bool:
         """True for a frame that an overrun consumer leaves out (C-101).
@@ -259,17 +265,3 @@ class ReadState:
         for pool in self._pools.values():
             pool.buffer = memoryview(b"")
         self.mapping.close()
-
-
-def newest_seq(slot_words: npt.NDArray[np.uint64]) -> int:
-    """Return the sequence of the newest frame that is committed in a ring; -1 for none."""
-    return int(seqs.max()) if (seqs := _committed_seqs(slot_words)).size else -1
-
-
-def _committed_seqs(slot_words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    words = slot_words.copy()  # the producer goes on
-    nslots = len(words)
-    seqs: npt.NDArray[np.uint64] = words >> np.uint64(1)
-    # A word that does not belong to its slot is a faulty producer's.
-    is_own = seqs & np.uint64(max(0, nslots - 1)) == np.arange(nslots, dtype=np.uint64)
-    return cast("npt.NDArray[np.uint64]", seqs[(words & np.uint64(1) == 1) & is_own])

@@ -226,18 +226,6 @@ def course(tmp_path: Path) -> Iterator[Away]:
         yield course
 
 
-def test_C_108_frames_committed_after_the_mapping_went_are_the_rest_of_their_epoch(
-    course: Away,
-) -> None:
-    """Also when no descriptor of them arrived, and the next epoch is mapped afterwards."""
-    course.publish(3, refused_by="camera")
-    course.next_camera("second")
-    course.back()
-    course.settle()
-    course.check()
-    assert course.consumer.metrics()["missed_unmapped"] == 3
-
-
 def test_C_108_an_epoch_of_which_the_first_frames_did_not_arrive_begins_with_its_oldest(
     course: Away,
 ) -> None:

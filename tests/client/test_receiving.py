@@ -84,7 +84,7 @@ def test_C_092_a_frame_has_its_description(world: World) -> None:
     assert (frame.seq, frame.trace_id, frame.epoch) == (0, 77, world.driver.streams[STREAM].epoch)
     assert (frame.dtype, frame.shape, frame.strides) == (np.float32, (2, 3), (4, 8))
     assert (frame.order, frame.nbytes, frame.pool_id) == (MajorOrder.COLUMN, 24, 1)
-    assert (frame.timestamp_ns, frame.meta_version, frame.publish_timestamp_ns) == (now, None, None)
+    assert (frame.timestamp_ns, frame.meta_version, frame.publish_timestamp_ns) == (now, None, now)
     assert bytes(frame.payload) == array.tobytes("F")
     assert "seq=0" in repr(frame)
 

@@ -24,6 +24,8 @@ READERS = {
     "bridge/core/sending.py": "offset between two hosts' clocks",
     "cli/commands/health.py": "time of day that is shown",
     "cli/commands/mcap_file.py": "the date of a recording",
+    "cli/commands/_lineage_text.py": "time of day that is shown",
+    "cli/commands/trace.py": "times of received frames",
     "cli/commands/watch.py": "time of day that is shown",
     "cli/conformance/driver_regions.py": "announces of the REALTIME_SYNCED clock domain",
     "cli/conformance/peer_checks.py": "time stamps of keepalives",
@@ -32,6 +34,7 @@ READERS = {
     "cli/pool_view/heard.py": "time of day that is shown",
     "client/attachment/announce_filter.py": "announces of the REALTIME_SYNCED clock domain",
     "client/attachment/epoch_mapping.py": "announces of the REALTIME_SYNCED clock domain",
+    "client/traces/listener.py": "times of received frames",
     "client/producer/producer.py": "trace ids",
     "driver/core/driver_machine.py": "first lease id (D-080)",
     "driver/core/epochs.py": "epochs (D-095)",
@@ -39,6 +42,7 @@ READERS = {
     "driver/files/garbage.py": "age of a file that an earlier driver left, from its date",
     "driver/runtime/feed.py": "time of day on the page",
     "protocol/clock.py": "the clock itself",
+    "protocol/transport/counters_file.py": "age of Aeron's heartbeat, which is of the wall clock",
     "protocol/transport/media_driver.py": "start time of a process",
 }
 

@@ -72,6 +72,7 @@ class Deployment:
         self.rate_hz, self.bound_s, self.is_private = rate_hz, bound_s, is_private
         self.problems: list[str] = []
         self.killed_cameras = dict.fromkeys(CAMERAS, 0)
+        self.lost_transports = 0  # a camera may notice it up to a second after its consumers
         self.root = Path(tempfile.mkdtemp(prefix="tp-field-"))
         self.shm = Path(tempfile.mkdtemp(prefix="tp-field-", dir=_SHARED_MEMORY))
         for directory in (self.root, self.shm):
@@ -250,7 +251,8 @@ class Deployment:
         heard = set()
         for camera, number in received:
             heard.add(max(e for e in epochs if e[0] == camera and e[1] <= number))
-        at_least = sum(committed for _, _, committed in heard)
+        unheard = round(self.lost_transports * self.rate_hz)
+        at_least = sum(committed for _, _, committed in heard) - unheard
         at_most = sum(committed for _, _, committed in epochs) + self.killed_cameras[stream]
         return range(at_least, at_most + 1)
 

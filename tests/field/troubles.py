@@ -217,6 +217,7 @@ def paused_driver(field: Deployment) -> None:
 
 def paused_for_long(field: Deployment) -> None:
     """Driver and media driver, longer than Aeron's liveness timeouts."""
+    field.lost_transports += 1
     for child in (field.driver, field.media_driver):
         child.stop()
     time.sleep(_LIVENESS_S)
@@ -248,6 +249,7 @@ def killed_driver(field: Deployment) -> None:
 
 
 def killed_media_driver(field: Deployment) -> None:
+    field.lost_transports += 1
     field.media_driver.kill()
     field.begin_transport()
 
@@ -257,6 +259,7 @@ def process_1(field: Deployment) -> None:
     if os.geteuid():
         return
     for is_process_1 in (True, True, False):
+        field.lost_transports += 1
         for child in (field.driver, field.media_driver):
             child.kill()
         field.begin_transport(is_process_1=is_process_1)
