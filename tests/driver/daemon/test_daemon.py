@@ -79,7 +79,8 @@ def test_D_192_one_line_on_stdout_when_the_driver_is_ready(daemons: Daemons) -> 
 def test_D_144_a_signal_lets_clients_detach_and_ends_with_status_0(
     daemons: Daemons, number: int
 ) -> None:
-    """D-144, D-192, D-141: attaches are refused meanwhile."""
+    """D-144, D-192, D-141: attaches are refused meanwhile; the tests may run under `nohup`."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the driver inherits it
     daemon = daemons.start(settings={"policies.shutdown_timeout_ms": 60_000}).ready()
     client = daemons.client(daemon)
     lease_id = client.attach().lease_id or 0
