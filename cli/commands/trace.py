@@ -76,30 +76,34 @@ class _Printer:
         return True
 
 
-class _Session:
+class TraceSession:
     """One look: what was received, and the trace that is asked for.
 
     Without an id that is the first one that begins a settle time after the start, so that its first
-    frame was not missed.
+    frame was not missed, and that was made from no other.
     """
 
     def __init__(self, trace_id: int | None, *, window_s: float, settle_s: float) -> None:
         self.trace_id = trace_id
         self.store = TraceStore(round(window_s * 1e9))
+        self._is_given = trace_id is not None
         self._settle_ns = round(settle_s * 1e9)
         self._began_ns = time.time_ns()
         self._found_ns = 0
-        self._early: set[int] = set()
+        self._passed_over: set[int] = set()
 
     def take(self, record: TracedFrame | TraceLink) -> None:
         self.store.add(record)
-        if self.trace_id is not None or isinstance(record, TraceLink):
+        if self._is_given:
             return
-        if record.received_ns - self._began_ns < self._settle_ns:
-            self._early.add(record.trace_id)
-        elif record.trace_id not in self._early:
-            self.trace_id = record.trace_id
-            self._early.clear()
+        trace_id = record.trace_id
+        is_made = isinstance(record, TraceLink)  # the link may come before or after the frame
+        if is_made or record.received_ns - self._began_ns < self._settle_ns:
+            self._passed_over.add(trace_id)
+            if trace_id == self.trace_id:
+                self.trace_id = None
+        elif self.trace_id is None and trace_id not in self._passed_over:
+            self.trace_id = trace_id
 
     def is_settled(self) -> bool:
         """Return True once nothing more comes of the trace; one without an end is cut."""
@@ -166,7 +170,7 @@ def trace_pool(
     as_json: bool,
 ) -> int:
     """Listen until the trace has settled, and print its lineage."""
-    session = _Session(trace_id, window_s=window_s, settle_s=settle_s)
+    session = TraceSession(trace_id, window_s=window_s, settle_s=settle_s)
     with Stop() as stop:
         printer = _Printer(patterns, _names(connection), as_json=as_json)
         listener = _listen(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tensor_pool.cli.commands.trace import TraceSession
+from tensor_pool.client.traces.store import TracedFrame, TraceLink
 from tests.cli.pools import PATIENCE_S, Command, DriverProcess, Outcome, until
 from tests.cli.traced_stage import CYCLE, FIRST, IDS, ROLES
 
@@ -69,6 +73,24 @@ def test_S_154_a_trace_that_begins_now_is_shown_through_four_processes(
     made = next(each for each in document["traces"] if each["trace_id"] == joined)
     assert source in made["parents"]
     assert len(made["parents"]) == 2
+
+
+@pytest.mark.parametrize("order", itertools.permutations(range(4)))
+def test_S_154_the_trace_that_begins_now_was_made_from_no_other(order: tuple[int, ...]) -> None:
+    """Also when the command begins between a picture and the pair that is made from it."""
+    now = time.time_ns() + 10**9
+    records = (
+        TracedFrame(stream_id=4, epoch=1, seq=1, trace_id=90, received_ns=now),
+        TraceLink(4, epoch=1, seq=1, trace_id=90, parents=(1, 2), received_ns=now),
+        TracedFrame(stream_id=1, epoch=1, seq=2, trace_id=3, received_ns=now),
+        TracedFrame(stream_id=4, epoch=1, seq=1, trace_id=90, received_ns=now),
+    )
+    session = TraceSession(None, window_s=60, settle_s=0.5)
+    session.take(TracedFrame(1, epoch=1, seq=1, trace_id=1, received_ns=now - 10**9))
+    for index in order:
+        session.take(records[index])
+    session.take(TracedFrame(1, epoch=1, seq=3, trace_id=4, received_ns=now))
+    assert session.trace_id in {3, 4}
 
 
 def test_S_154_a_trace_that_is_asked_for_is_printed_as_a_tree(pipeline: DriverProcess) -> None:
