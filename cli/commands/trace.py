@@ -271,7 +271,7 @@ def _listen(
     connection: Connection,
     stop: Stop,
     printer: _Printer,
-    taker: _Session | _Follower,
+    taker: TraceSession | _Follower,
     *,
     until_s: float | None,
     is_done: Callable[[], bool],

@@ -75,7 +75,7 @@ def test_S_154_a_trace_that_begins_now_is_shown_through_four_processes(
     assert len(made["parents"]) == 2
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(4)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_S_154_the_trace_that_begins_now_was_made_from_no_other(order: tuple[int, ...]) -> None:
     """Also when the command begins between a picture and the pair that is made from it."""
     now = time.time_ns() + 10**9
