@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tensor_pool.bridge.core.metric_names import DROPPED_HERE, DROPPED_THERE
 from tests.bridge.lab import Host, Lab
 
 __all__ = ["HELD", "Carried", "command", "counts_in", "frames", "program"]
@@ -54,11 +55,14 @@ class Carried:
         *,
         send: Sequence[str] = (),
         receive: Sequence[str] = (),
+        stepped: bool = False,
     ) -> None:
-        """`send` and `receive` are options besides those of the how-to page."""
+        """`send` and `receive` are options besides those of the how-to page. With `stepped` the
+        real time of both bridges is off by the seconds in the file `step` of their hosts."""
         self.lab = lab
         self._options = {"send": send, "receive": receive}
         self.port = port
+        self._stepped = stepped
         self.a, self.b = lab["A"], lab["B"]
         self.producers: list[subprocess.Popen[str]] = []
         self.sent: list[str] = []  # their outputs
@@ -85,8 +89,12 @@ class Carried:
         return self._start("send", self.a)
 
     def _start(self, word: str, host: Host) -> subprocess.Popen[str]:
-        words = command(word, self.lab, self.port)
-        return host.tool(*words, *self._options[word], output=self.log)
+        words = [*command(word, self.lab, self.port), *self._options[word]]
+        if self._stepped:
+            step = host.home / "step"
+            step.write_text("0")
+            return program(host, "stepped", str(step), *words, output=self.log)
+        return host.tool(*words, output=self.log)
 
     def produce(self, what: str, *arguments: str) -> Path:
         """Start a producer; returns when its far stream has a lease. It waits for its GO file."""
@@ -129,10 +137,34 @@ class Carried:
         assert len(set(received) - sent) <= unprinted
         assert len(set(received)) == len(received)
 
+    def require_sum(self) -> None:
+        """B-005, by the counts of the two bridges that ran last; they have ended.
+
+        A frame that was given up after its first chunk is counted here, and broken there.
+        """
+        here, there = self.counts(self.a, "sent"), self.counts(self.b, "received")
+        dropped = sum(here.get(name, 0) for name in DROPPED_HERE)
+        assert here["frames_taken"] == here["frames_sent"] + dropped + here.get("skipped_link", 0)
+        account = there["frames_delivered"] + sum(there.get(name, 0) for name in DROPPED_THERE)
+        account += there.get("frames_before", 0) + there.get("frames_lost", 0)
+        assert here["frames_sent"] <= account <= here["frames_sent"] + dropped
+
+    def ages_ms(self) -> tuple[float, float]:
+        """Ages of the youngest and of the oldest frame when the far consumer, which has ended,
+        received it."""
+        (line,) = [t for t in self.b.text(self.arrived).splitlines() if t.startswith("ages ")]
+        _, youngest, oldest = line.split()
+        return float(youngest), float(oldest)
+
     def far_epochs(self) -> list[str]:
         """Epochs of the far stream, in the order in which they were seen."""
         rows = [line.split() for line in self.b.text(self.arrived).splitlines()]
         return list(dict.fromkeys(row[2] for row in rows if row[0].isdigit()))
+
+    def frames_of(self, far_epoch: str) -> list[tuple[str, ...]]:
+        """`SEQ SHA256` of each frame that arrived in an epoch of the far stream."""
+        rows = [line.split() for line in self.b.text(self.arrived).splitlines()]
+        return [tuple(row[:2]) for row in rows if row[0].isdigit() and row[2] == far_epoch]
 
     def counts(self, host: Host, word: str) -> dict[str, int]:
         """The counts of a bridge that has ended: its last line."""

@@ -9,6 +9,8 @@ consume_all STREAM...                         prints `STREAM SEQ SHA256` for eac
 observe                                       prints the longest queues of the host's bridges,
                                               and the growth of their memory in KiB
 media_driver DIRECTORY                        an Aeron media driver
+stepped STEP ARGUMENT...                      `tensor-pool ARGUMENT...` with a real time that is
+                                              off by the seconds in the file STEP
 
 Producers wait for the file GO before they publish, and for the file GO.end before they leave.
 Consumers end at SIGTERM; they print the ages of frames in ms, and their gaps.
@@ -27,7 +29,9 @@ from pathlib import Path
 import numpy as np
 
 from tensor_pool.bridge.status_socket import bridges_here
+from tensor_pool.cli import main as command_line
 from tensor_pool.client import FrameOverwrittenError, Producer, connect
+from tensor_pool.protocol.clock import SystemClock
 from tensor_pool.protocol.transport.media_driver import EmbeddedMediaDriver
 
 _LONGEST_WAIT_S = 120.0
@@ -193,6 +197,18 @@ def media_driver(directory: str) -> None:
             time.sleep(0.05)
 
 
+def stepped(step: str, *arguments: str) -> None:
+    """Run `tensor-pool`."""
+    file = Path(step)
+
+    def realtime_ns() -> int:
+        return time.time_ns() + int(file.read_text() or 0) * 1_000_000_000
+
+    SystemClock.realtime_ns = staticmethod(realtime_ns)
+    sys.argv = ["tensor-pool", *arguments]
+    command_line()
+
+
 def _digest(shape: tuple[int, ...], array: np.ndarray) -> str:
     return hashlib.sha256(repr(tuple(shape)).encode() + array.tobytes()).hexdigest()
 
@@ -223,7 +239,17 @@ def _await(path: Path) -> None:
         time.sleep(0.01)
 
 
-_PROGRAMS = (publish, publish_all, burst, consume, count, consume_all, observe, media_driver)
+_PROGRAMS = (
+    publish,
+    publish_all,
+    burst,
+    consume,
+    count,
+    consume_all,
+    observe,
+    media_driver,
+    stepped,
+)
 
 if __name__ == "__main__":
     {program.__name__: program for program in _PROGRAMS}[sys.argv[1]](*sys.argv[2:])

@@ -77,7 +77,15 @@ class SimTaken:
 class SimSource:
     """A source stream: a ring whose producer never waits."""
 
-    def __init__(self, dice: random.Random, *, nslots: int = 8, race_rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        dice: random.Random,
+        *,
+        nslots: int = 8,
+        race_rate: float = 0.0,
+        now: Callable[[], int] = lambda: 5,
+    ) -> None:
+        """`now` gives the capture time of a frame."""
         self.nslots = nslots
         self.epoch = 0
         self.has_producer = False
@@ -93,6 +101,7 @@ class SimSource:
         self._next_seq = 0
         self._dice = dice
         self._race_rate = race_rate
+        self._now = now
 
     @property
     def largest_frame_bytes(self) -> int:
@@ -122,7 +131,7 @@ class SimSource:
         index = seq % self.nslots
         self.memory[index][:nbytes] = payload_of(number, nbytes)
         image = header_image(tensor_layout(Dtype.UINT8, (nbytes,)))
-        slot = _SLOT.pack(seq << 1 | 1, nbytes, index, 1, 0, 5, 0, image)
+        slot = _SLOT.pack(seq << 1 | 1, nbytes, index, 1, 0, self._now(), 0, image)
         self.slots[index] = (slot, nbytes)
         self._words[index] = seq << 1 | 1
 
@@ -219,6 +228,7 @@ class SimPool:
         self.on_commit: Callable[..., object] = lambda *_: None
         self.refusal = refusal
         self.loss = loss
+        self.is_down = False  # leases are neither granted nor refused
         self._dice = dice
         self._epochs = 100
         self._waiting: list[tuple[SimSink, Callable[..., object], Callable[..., object]]] = []
@@ -246,15 +256,8 @@ class SimPool:
 
     def step(self) -> None:
         """Grant or refuse leases; take some away."""
-        waiting, self._waiting = self._waiting, []
-        for sink, on_ready, on_refused in waiting:
-            if sink.is_finished:
-                continue
-            if self._dice.random() < self.refusal:
-                on_refused(3, "another producer is attached")
-            else:
-                sink.epoch, sink.is_ready, sink.next_seq = sink.new_epoch, True, 0
-                on_ready()
+        if not self.is_down:
+            self._answer()
         self.sinks = [sink for sink in self.sinks if not sink.is_finished]
         self._leases = [lease for lease in self._leases if not lease[0].is_finished]
         for sink, on_ready, on_lost, on_refused in self._leases:
@@ -264,6 +267,17 @@ class SimPool:
                 sink.new_epoch = self._epochs
                 on_lost("revoked")
                 self._waiting.append((sink, on_ready, on_refused))
+
+    def _answer(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for sink, on_ready, on_refused in waiting:
+            if sink.is_finished:
+                continue
+            if self._dice.random() < self.refusal:
+                on_refused(3, "another producer is attached")
+            else:
+                sink.epoch, sink.is_ready, sink.next_seq = sink.new_epoch, True, 0
+                on_ready()
 
     def forget(self) -> None:
         """The process that held the leases was killed."""

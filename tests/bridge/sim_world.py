@@ -12,13 +12,15 @@ from tensor_pool.bridge import (
     ReceiveStream,
     SendLink,
     SendStream,
+    TimestampPolicy,
 )
 from tensor_pool.bridge.core.inbound_stream import InboundStream
 from tensor_pool.bridge.core.metric_names import DROPPED_HERE, DROPPED_THERE
 from tensor_pool.bridge.core.receiving import Receiver
 from tensor_pool.bridge.core.sending import Sender
 from tensor_pool.client.producer.payload_layout import FrameHeader
-from tensor_pool.protocol.clock import SimulatedClock
+from tensor_pool.protocol.clock import Clock, SimulatedClock
+from tensor_pool.protocol.errors import TransportError
 from tensor_pool.protocol.wire import BridgeFrameChunk, BridgeStreamInfo, decode
 from tests.bridge.sim_net import SimHostNet, SimNetwork
 from tests.bridge.sim_pool import SimPool, SimSink, SimSource, payload_of
@@ -26,6 +28,7 @@ from tests.bridge.sim_pool import SimPool, SimSink, SimSource, payload_of
 __all__ = ["STREAM", "Faults", "World"]
 
 MS = 1_000_000
+_STARTED_NS = 2_000_000_000 * MS
 STREAM = 10_000
 FAR = 50_000
 ADDRESS = "10.0.0.2:40456"
@@ -59,28 +62,68 @@ class Faults:
         self.duplication = duplication
 
 
+class OtherClock:
+    """The clocks of another host: its monotonic one started at another time and drifts."""
+
+    def __init__(self, clock: Clock, offset_ns: int, drift_ppm: int) -> None:
+        self._clock = clock
+        self._started_ns = clock.monotonic_ns()
+        self._offset_ns = offset_ns
+        self._drift_ppm = drift_ppm
+        self._realtime_ns = clock.realtime_ns()
+
+    def monotonic_ns(self) -> int:
+        now, passed_ns = self._clock.monotonic_ns(), self._passed_ns
+        return now + self._offset_ns + passed_ns * self._drift_ppm // 1_000_000
+
+    def realtime_ns(self) -> int:
+        return self._realtime_ns + self._passed_ns
+
+    def step_realtime(self, ns: int) -> None:
+        self._realtime_ns += ns
+
+    @property
+    def _passed_ns(self) -> int:
+        return self._clock.monotonic_ns() - self._started_ns
+
+
 class World:
-    """Everything that happens follows from the seed."""
+    """Everything that happens follows from the seed.
+
+    `clock` is the one of the network and of host B; that of host A is `offset_ns` ahead of it.
+    """
 
     def __init__(
-        self, seed: int, faults: Faults | None = None, *, max_rate_hz: float = 0.0, queue: int = 0
+        self,
+        seed: int,
+        faults: Faults | None = None,
+        *,
+        max_rate_hz: float = 0.0,
+        queue: int = 0,
+        offset_ns: int = 0,
+        drift_ppm: int = 0,
+        timestamps: TimestampPolicy = TimestampPolicy.LOCAL,
     ) -> None:
         self.faults = faults or Faults()
         self.dice = random.Random(seed)
-        self.clock = SimulatedClock(monotonic_ns=1_000_000_000_000)
+        self.clock = SimulatedClock(monotonic_ns=_STARTED_NS)
+        self.clock_a = OtherClock(self.clock, offset_ns, drift_ppm)
         self.network = SimNetwork(
             self.clock, self.dice, loss=self.faults.loss, duplication=self.faults.duplication
         )
         self.network.on_offer = self._on_offer
         self.network.on_arrival = self._on_arrival
         self.pool_a = SimPool(self.dice)
-        self.source = SimSource(self.dice, race_rate=self.faults.overwritten)
+        self.source = SimSource(
+            self.dice, race_rate=self.faults.overwritten, now=self.clock_a.monotonic_ns
+        )
         self.pool_a.sources[STREAM] = self.source
         self.pool_b = SimPool(self.dice, refusal=self.faults.refusal, loss=self.faults.lease_loss)
         self.pool_b.on_commit = self._on_commit
         self.settings_a = BridgeSettings(
             instance_id="a",
             info_interval_ms=200,
+            clock_synced=True,
             send=(
                 SendLink(
                     name="b",
@@ -97,11 +140,12 @@ class World:
         self.settings_b = BridgeSettings(
             instance_id="b",
             info_interval_ms=200,
+            clock_synced=True,
             receive=(
                 ReceiveLink(
                     name="a",
                     channel=f"aeron:udp?endpoint={ADDRESS}",
-                    streams=(ReceiveStream(wire_id=FAR, stream=FAR),),
+                    streams=(ReceiveStream(wire_id=FAR, stream=FAR, timestamps=timestamps),),
                 ),
             ),
         )
@@ -109,13 +153,14 @@ class World:
         self.published = 0
         self.totals: Counter[str] = Counter()  # of bridges that were killed
         self._epochs = 7
-        self._begun: set[tuple[int, int]] = set()  # session, seq of first chunks that arrived
-        self._whole: set[tuple[int, int]] = set()  # of frames that arrived first to last chunk
+        self._begun: set[tuple[int, int, int]] = set()  # session, epoch, seq of first chunks
+        self._whole: set[tuple[int, int, int]] = set()  # of frames that arrived first to last chunk
         self._last_far: dict[int, int] = {}  # far epoch -> last seq
         self._source_of_far: dict[int, int] = {}  # far epoch -> source epoch
         self._infos_of_session: dict[int, set[int]] = {}
         self._cut_until_ns = 0
         self._down_until_ns = {"a": 0, "b": 0}
+        self.has_media_driver = {"a": True, "b": True}
         self.net_a: SimHostNet
         self.net_b: SimHostNet
         self.a: Bridge | None = self._start("a")
@@ -152,7 +197,7 @@ class World:
         self.pool_b.refusal = self.pool_b.loss = 0.0
         self.network.heal()
         for name in ("a", "b"):
-            self._revive(name)
+            self.revive(name)
         for _ in range(300):
             self.step(10)
 
@@ -168,7 +213,7 @@ class World:
         for name, rate in (("a", faults.restart_a), ("b", faults.restart_b)):
             if getattr(self, name) is None:
                 if now >= self._down_until_ns[name]:
-                    self._revive(name)
+                    self.revive(name)
             elif dice.random() < rate:
                 self.kill(name)
                 self._down_until_ns[name] = now + dice.choice((1, 500, 5000)) * MS
@@ -190,18 +235,32 @@ class World:
             self._whole.clear()
         setattr(self, name, None)
 
-    def _revive(self, name: str) -> None:
+    def kill_media_driver(self, name: str) -> None:
+        """End the one of a bridge's network side; `has_media_driver` brings it back."""
+        self.has_media_driver[name] = False
+        (self.net_a if name == "a" else self.net_b).error = "killed"
+
+    def revive(self, name: str) -> None:
+        """Start a bridge that was killed."""
         if getattr(self, name) is None:
             self.source.unread.clear() if name == "a" else None
             setattr(self, name, self._start(name))
 
     def _start(self, name: str) -> Bridge:
-        net = self.network.host()
-        pool, settings = (
-            (self.pool_a, self.settings_a) if name == "a" else (self.pool_b, self.settings_b)
+        pool, settings, clock = (
+            (self.pool_a, self.settings_a, self.clock_a)
+            if name == "a"
+            else (self.pool_b, self.settings_b, self.clock)
         )
-        setattr(self, f"net_{name}", net)
-        bridge = Bridge(settings, pool, lambda: net, self.clock)
+
+        def open_net() -> SimHostNet:
+            if not self.has_media_driver[name]:
+                raise TransportError("no media driver")
+            net = self.network.host()
+            setattr(self, f"net_{name}", net)
+            return net
+
+        bridge = Bridge(settings, pool, open_net, clock)
         bridge.start()
         return bridge
 
@@ -222,7 +281,7 @@ class World:
     def _on_arrival(self, session: int, message: bytes) -> None:
         decoded = decode(message)
         if isinstance(decoded, BridgeFrameChunk):
-            frame = (session, decoded.seq)
+            frame = (session, decoded.epoch, decoded.seq)
             if decoded.chunk_index == 0:
                 self._begun.add(frame)
             if decoded.chunk_index + 1 == decoded.chunk_count and frame in self._begun:

@@ -6,6 +6,13 @@ import ast
 import re
 from pathlib import Path
 
+from tensor_pool.bridge import (
+    BridgeSettings,
+    ReceiveLink,
+    ReceiveStream,
+    SendLink,
+    SendStream,
+)
 from tensor_pool.bridge.pool import ClientPool
 from tests.project.test_imports import GRAPH
 
@@ -49,6 +56,26 @@ def test_B_010_the_four_machines_are_drawn() -> None:
     """B-010: `make diagrams` has each; the table tests run them with fakes only."""
     drawn = {path.stem for path in (ROOT / "diagrams").glob("*.svg")}
     assert set(MACHINES) <= drawn
+
+
+def test_B_135_there_are_no_keys_and_no_cryptography() -> None:
+    """B-135: no module of it is imported, and no setting takes a secret."""
+    imported = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+    assert "crc32c" in imported  # finds faults, not forgery (B-062)
+    assert not imported & {"cryptography", "hashlib", "hmac", "nacl", "secrets", "ssl"}
+    settings = {
+        name
+        for kind in (BridgeSettings, SendLink, SendStream, ReceiveLink, ReceiveStream)
+        for name in kind.__struct_fields__
+    }
+    words = {word for name in settings for word in name.split("_")}
+    assert not words & {"key", "keys", "password", "secret", "token", "certificate", "mac"}
 
 
 def test_B_172_the_pages_have_the_formulas_and_the_settings() -> None:

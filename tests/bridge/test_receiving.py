@@ -18,6 +18,7 @@ from tensor_pool.protocol.wire import (
     DataSourceAnnounce,
     DataSourceMeta,
     Dtype,
+    Message,
     encode,
 )
 from tests.bridge.receiving_bench import (
@@ -369,6 +370,36 @@ def test_B_133_more_sessions_than_allowed_are_ignored() -> None:
     for session in range(1000):
         bench.feed(b"\0" * 20, session=session)
     assert bench.link.sessions == 64
+
+
+# Other versions
+
+
+def _later(message: Message, field: bytes, data: bytes) -> bytes:
+    """The message as a later version has it: a field and var data more (M-060)."""
+    raw = bytearray(encode(message, checked=False))
+    end = 8 + int.from_bytes(raw[0:2], "little")
+    raw[0:2] = (end - 8 + len(field)).to_bytes(2, "little")
+    raw[end:end] = field
+    return bytes(raw) + len(data).to_bytes(4, "little") + data
+
+
+def test_B_006_a_sender_of_a_later_version_is_understood() -> None:
+    """B-006: hosts may run different versions. What a later one appends is skipped, and messages
+    that only it has (schema 902, templates 100 to 199) count as ignored."""
+    bench = Bench()
+    bench.feed(_later(info(), b"\xff" * 6, b"news"))
+    assert bench.receiver.machine.current.name == "Idle"
+    unknown = bytearray(encode(info()))
+    for template in (2, 101, 199):
+        unknown[2:4] = template.to_bytes(2, "little")
+        bench.feed(bytes(unknown))
+    for message in chunks(5, PAYLOAD):
+        bench.feed(_later(message, b"\xff" * 3, bytes(9)))
+    ((seq, payload, _),) = bench.delivered
+    assert (seq, payload) == (5, PAYLOAD)
+    assert bench.counted()["ignored"] == 3
+    assert "bad_message" not in bench.counted()
 
 
 # Anything

@@ -370,6 +370,17 @@ def test_B_050_infos_come_at_their_interval_on_changes_and_at_the_end() -> None:
     assert (goodbye.epoch, goodbye.has_producer, goodbye.next_seq) == (0, False, 0)
 
 
+@pytest.mark.parametrize("synced", [False, True])
+def test_B_102_infos_repeat_what_the_operator_states_of_the_clock(synced: bool) -> None:
+    """B-102: `clock_synced` travels as it is configured, however wrong the clock is."""
+    bench = SendingBench(settings={"clock_synced": synced, "info_interval_ms": 200}).start()
+    bench.clock.step_realtime(-(10**18))
+    bench.step(10, times=100)
+    infos = [m for _, m in bench.wire.sent if isinstance(m, BridgeStreamInfo)]
+    assert len(infos) >= 5
+    assert {message.clock_synced for message in infos} == {synced}
+
+
 def _close() -> Any:
     from tensor_pool.bridge.core.events import OutboundEvent
 
