@@ -385,7 +385,7 @@ def _later(message: Message, field: bytes, data: bytes) -> bytes:
 
 
 def test_B_006_a_sender_of_a_later_version_is_understood() -> None:
-    """B-006: hosts may run different versions. What a later one appends is skipped, and messages
+    """B-006: hosts may run different versions. Appended fields are skipped, and messages
     that only it has (schema 902, templates 100 to 199) count as ignored."""
     bench = Bench()
     bench.feed(_later(info(), b"\xff" * 6, b"news"))
