@@ -122,6 +122,11 @@ def _refuse(handle: Handle, failure: Exception) -> NoReturn:
 
 def _silence(client: WaitingClient, handle: Handle, seconds: float) -> str:
     config = client.config
+    if handle._attachment.connection.is_attached:
+        return (
+            f"the driver granted a lease, but gave no descriptor stream within {seconds:g} s"
+            f" (stream {handle.stream_id}); it is busy, or stopped"
+        )
     directory = f"aeron_dir {config.aeron_dir}" if config.aeron_dir else "default Aeron directory"
     return (
         f"no driver answered on {config.control_channel} stream"

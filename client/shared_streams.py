@@ -91,12 +91,17 @@ class Endpoints:
             taken += n
         return taken
 
+    @property
+    def drivers(self) -> frozenset[int]:
+        """The sessions of the drivers whose beacons show (W-009)."""
+        return self._beacons.sessions if self._beacons is not None else frozenset()
+
     def listen(self, now: int, *, to_clients: bool) -> None:
         """Receive the control messages of the drivers, or of the clients too.
 
         Without a beacon it is all of them: the driver may be of another implementation.
         """
-        drivers = self._beacons.sessions if self._beacons is not None else frozenset()
+        drivers = self.drivers
         if drivers:
             self._driver_seen_ns = now
         elif self._of_drivers and now - self._driver_seen_ns < _WITHOUT_DRIVER_NS:

@@ -207,9 +207,13 @@ class Attachment(ABC):
         return 1
 
     def do_work(self, now: int) -> int:
-        """Requests, then timers; returns how many."""
+        """Requests, then timers; returns the number of requests.
+
+        Timers are no work: nothing follows from them so soon that the thread should not sleep.
+        """
         work = self.do_requests()
-        return work + self.timers.fire(now)
+        self.timers.fire(now)
+        return work
 
     def do_requests(self) -> int:
         """Carry out what other threads, or the receive path, asked for."""

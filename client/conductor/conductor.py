@@ -165,6 +165,11 @@ class Conductor:
         asks = self.directory.is_asking or self.driver_probe is not None
         return asks or any(attachment.wants_low_latency for attachment in self.attachments)
 
+    @property
+    def sees_driver(self) -> bool:
+        """True if a driver shows its beacon: it answers every hello, however late (W-009)."""
+        return self._endpoints is not None and bool(self._endpoints.drivers)
+
     def add(self, attachment: Attachment, serve: Callable[[], None]) -> None:
         """Run `serve`, then work for the attachment from the next cycle on.
 

@@ -15,7 +15,7 @@ __all__ = ["ConductorThread"]
 
 _log = logging.getLogger("tensor_pool.client")
 _ACTIVE_S = 0.001  # between cycles while something is going on
-_LONGEST_IDLE_S = 0.1  # otherwise
+_LONGEST_IDLE_S = 0.25  # otherwise
 _IDLES_PER_PERIOD = 10  # of the shortest period that is configured
 _RESTS_PER_CYCLE = 4  # a cycle of a client with thousands of handles takes milliseconds
 _CYCLES_BEFORE_IDLE = 1  # each of them wakes a processor: most of what waiting costs

@@ -416,8 +416,12 @@ class ConsumerAttachment(Attachment):
             self._look_for_descriptors()
 
     def _look_for_descriptors(self) -> None:
-        """Fall back to the shared stream where nothing else brings descriptors (W-164)."""
-        since = self._unanswered_since
+        """Fall back to the shared stream where nothing else brings descriptors (W-164).
+
+        Not while a driver shows its beacon: it will answer. A fallback for its slowness would be a
+        connection to every other client, and make the machine slower still.
+        """
+        since = None if self.conductor.sees_driver else self._unanswered_since
         self.receiver.look_into_ring()
         if self.assigned.reads_own:
             state = self.receiver.state

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tensor_pool.client.conductor.thread import ConductorThread
+from tensor_pool.client.handle import HandleLock
 from tensor_pool.client.producer.write_state import WriteState
 from tensor_pool.protocol.errors import ClosedError, ConcurrentUseError, ForkedProcessError
 from tensor_pool.protocol.wire import ShmDetachRequest
@@ -22,7 +23,14 @@ from tests.fresh_process import in_fresh_process
 DATA = np.arange(4, dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("settings", "idle_s"), [({}, 0.1), ({"keepalive_interval": 0.2}, 0.02)])
+RARE = dict.fromkeys(
+    ("announce_period", "keepalive_interval", "hello_interval", "qos_interval"), 9.0
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "idle_s"), [({}, 0.1), ({"keepalive_interval": 0.2}, 0.02), (RARE, 0.25)]
+)
 def test_C_110_the_conductor_sleeps_long_but_never_past_a_period(
     world: World, settings: dict[str, float], idle_s: float
 ) -> None:
@@ -36,6 +44,40 @@ def test_C_110_a_client_with_many_handles_rests_longer_than_it_works(world: Worl
     thread = ConductorThread(world.client()._conductor)
     assert thread._sleep_s(quiet=0, cycle_s=0.003) == pytest.approx(0.012)
     assert thread._sleep_s(quiet=0, cycle_s=5.0) == pytest.approx(0.1)
+
+
+def test_C_112_a_thread_waits_for_two_conductors_one_after_the_other() -> None:
+    """C-112: the one that leaves does not open the handle that the other one has entered."""
+    lock = HandleLock()
+    second_asks, second_is_in, second_may_go = (threading.Event() for _ in range(3))
+    entered: list[str] = []
+
+    def second() -> None:
+        second_asks.set()
+        with lock:
+            entered.append("conductor")
+            second_is_in.set()
+            assert second_may_go.wait(30)
+            entered.append("conductor is done")
+
+    def application() -> None:
+        lock.enter("producer")
+        entered.append("application")
+        lock.leave()
+
+    conductor = threading.Thread(target=second)
+    user = threading.Thread(target=application)
+    with lock:
+        conductor.start()
+        assert second_asks.wait(30)
+        time.sleep(0.05)  # it waits by now; the outcome is the same if it does not
+    assert second_is_in.wait(30)
+    user.start()
+    time.sleep(0.05)  # it has asked by now; the outcome is the same if it has not
+    second_may_go.set()
+    conductor.join(30)
+    user.join(30)
+    assert entered == ["conductor", "conductor is done", "application"]
 
 
 def test_C_110_threaded_mode_keeps_the_lease_while_the_application_computes(

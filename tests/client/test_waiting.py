@@ -116,6 +116,17 @@ def test_a_consumer_without_a_bell_gets_frames_all_the_same(live: LiveWorld) -> 
     thread.join()
 
 
+def test_a_consumer_that_does_not_wait_is_rung_once(live: LiveWorld) -> None:
+    """The ring stays in the bell: a semaphore that is full would refuse the next one."""
+    consumer = live.client().consumer(STREAM)
+    producer = live.client().producer(STREAM)
+    until(lambda: consumer.poll_ready() and producer.poll_ready() and len(producer._bells) == 1)
+    for _ in range(20):
+        until(lambda: bool(producer.publish(DATA)))
+    (bell,) = producer._bells
+    assert bell.value == 1
+
+
 def test_bells_ring_once_and_are_emptied() -> None:
     name = bell_name("/dev/shm/x", "aeron:ipc 1000", STREAM, 77)
     bell = Bell(name)

@@ -239,6 +239,22 @@ MUTANTS = (
         ("tests/client/test_threads.py",),
     ),
     Mutant(
+        "a conductor comes in beside another one",
+        "client/handle.py",
+        "        self._conductors.acquire()\n",
+        "        self._conductors = threading.Lock()\n        self._conductors.acquire()\n",
+        ("tests/client/test_threads.py",),
+    ),
+    Mutant(
+        "a bell is rung for every frame",
+        "client/producer/producer.py",
+        "        bells = self._bells\n        if bells:  # as in `_ring`, without a call\n"
+        "            try:\n                for bell in bells:\n                    if not bell.value:\n",
+        "        bells = self._bells\n        if bells:  # as in `_ring`, without a call\n"
+        "            try:\n                for bell in bells:\n                    if True:\n",
+        ("tests/client/test_waiting.py",),
+    ),
+    Mutant(
         "the rate gate is one nanosecond too slow",
         "client/rate_gate.py",
         "(time_ns >= due_ns and",
