@@ -249,9 +249,11 @@ MUTANTS = (
         "a bell is rung for every frame",
         "client/producer/producer.py",
         "        bells = self._bells\n        if bells:  # as in `_ring`, without a call\n"
-        "            try:\n                for bell in bells:\n                    if not bell.value:\n",
+        "            try:\n                for bell in bells:\n"
+        "                    if not bell.value:\n",
         "        bells = self._bells\n        if bells:  # as in `_ring`, without a call\n"
-        "            try:\n                for bell in bells:\n                    if True:\n",
+        "            try:\n                for bell in bells:\n"
+        "                    if True:\n",
         ("tests/client/test_waiting.py",),
     ),
     Mutant(
