@@ -40,6 +40,11 @@ class AttachmentConductor(Protocol):
         """The transport in use; raises TransportError while there is none."""
         ...
 
+    @property
+    def sees_driver(self) -> bool:
+        """True if a driver shows its beacon (W-009)."""
+        ...
+
     def wake(self) -> None:
         """Start the next duty cycle soon."""
         ...
