@@ -209,7 +209,7 @@ class Attachment(ABC):
     def do_work(self, now: int) -> int:
         """Requests, then timers; returns the number of requests.
 
-        Timers are no work: nothing follows from them so soon that the thread should not sleep.
+        Timers do not count: nothing follows from them at once, so the thread may sleep.
         """
         work = self.do_requests()
         self.timers.fire(now)
