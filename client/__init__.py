@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .connecting import connect
     from .consumer.consumer import Consumer
     from .consumer.frame import Frame
+    from .consumer.frame_run import FrameStack
     from .consumer.options import ConsumerOptions
     from .consumer.progress import ProgressUpdate
     from .discovery.changes import Appeared, Changed, StreamChanges, Vanished
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from .producer.loan import Loan
     from .producer.payload_layout import FrameHeader
     from .producer.producer import Producer
-    from .producer.results import PublishResult, PublishStatus
+    from .producer.results import PublishResult, PublishResults, PublishStatus
     from .qos.endpoint import QosLimits
     from .qos.monitor import QosMonitor
     from .qos.snapshot import ConsumerQos, ProducerQos, QosChange, QosSnapshot, StreamQos
@@ -88,6 +89,7 @@ __all__ = [
     "FrameHeader",
     "FrameOverwrittenError",
     "FrameSet",
+    "FrameStack",
     "GivenUp",
     "HugepagesPolicy",
     "ImageFormat",
@@ -105,6 +107,7 @@ __all__ = [
     "ProtocolViolationError",
     "PublishMode",
     "PublishResult",
+    "PublishResults",
     "PublishStatus",
     "QosChange",
     "QosLimits",
@@ -138,6 +141,7 @@ __getattr__, __dir__ = lazy_names(
         "tensor_pool.client.connecting": ("connect",),
         "tensor_pool.client.consumer.consumer": ("Consumer",),
         "tensor_pool.client.consumer.frame": ("Frame",),
+        "tensor_pool.client.consumer.frame_run": ("FrameStack",),
         "tensor_pool.client.consumer.options": ("ConsumerOptions",),
         "tensor_pool.client.consumer.progress": ("ProgressUpdate",),
         "tensor_pool.client.discovery.changes": (
@@ -160,6 +164,7 @@ __getattr__, __dir__ = lazy_names(
         "tensor_pool.client.producer.producer": ("Producer",),
         "tensor_pool.client.producer.results": (
             "PublishResult",
+            "PublishResults",
             "PublishStatus",
         ),
         "tensor_pool.client.qos.endpoint": ("QosLimits",),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.shm.commit_word import commit_word_index
+from tensor_pool.protocol.shm.copying import copy_of
 from tensor_pool.protocol.shm.slot import SlotFault, SlotValidator, slot_body_offset
+from tensor_pool.protocol.shm.slot_columns import SlotColumns, body_words, varying_words
 from tensor_pool.protocol.shm.tensor import TensorLayout, tensor_view
 from tensor_pool.protocol.wire import Dtype
 from tensor_pool.protocol.wire.in_place import FRAME_DESCRIPTOR_TAIL_OFFSET, frame_descriptor_buffer
@@ -20,7 +22,7 @@ from ..attachment.connection_machine import DriverConnection
 from ..attachment.epoch_mapping import StreamMapping
 from ..producer.write_state import PoolSlots
 
-__all__ = ["UNMAPPED_MEANWHILE", "FrameFormat", "ReadState"]
+__all__ = ["UNMAPPED_MEANWHILE", "FrameFormat", "ReadState", "SlotRun"]
 
 _MAX_FORMATS = 64
 _WORDS_PER_SLOT = commit_word_index(1) - commit_word_index(0)
@@ -33,7 +35,7 @@ closed; nothing to report if the state is not open any more."""
 class FrameFormat:
     """Frames of one layout and length in one pool; keeps an array per slot."""
 
-    __slots__ = ("_pool", "arrays", "image", "layout", "nbytes", "pool_id")
+    __slots__ = ("_pool", "arrays", "body", "image", "layout", "nbytes", "pool_id")
 
     def __init__(
         self, layout: TensorLayout, nbytes: int, pool: PoolSlots, image: bytes, nslots: int
@@ -43,6 +45,7 @@ class FrameFormat:
         self.pool_id = pool.pool_id
         self.image = image
         self.arrays: list[npt.NDArray[Any] | None] = [None] * nslots
+        self.body = body_words(nbytes, pool.pool_id, image)
         self._pool = pool
 
     def payload(self, index: int) -> memoryview:
@@ -56,6 +59,30 @@ class FrameFormat:
             self.arrays[index] = array
         return array
 
+    def copied(self, slots: slice) -> npt.NDArray[Any]:
+        """A copy of slots that follow each other; the first axis counts them. Not checked."""
+        layout, count = self.layout, slots.stop - slots.start
+        if layout.dtype is Dtype.BIT:
+            return self._pool.slots(np.uint8, (self.nbytes,), (1,))[slots].copy()
+        if not self.nbytes or 0 in layout.shape:
+            empty = self.array(slots.start)
+            return np.empty((count, *empty.shape), empty.dtype)
+        if layout.dtype is Dtype.BOOLEAN:
+            truth: npt.NDArray[Any] = (
+                self._pool.slots(np.uint8, layout.shape, layout.strides)[slots] != 0
+            )
+            return truth
+        return copy_of(self._pool.slots(layout.numpy_dtype, layout.shape, layout.strides)[slots])
+
+
+class SlotRun(NamedTuple):
+    """Frames of the latest format in slots that follow each other, as their headers were read."""
+
+    slots: slice
+    words: npt.NDArray[np.uint64]
+    timestamps: npt.NDArray[np.uint64]
+    meta_versions: npt.NDArray[np.uint32]
+
 
 class ReadState:
     """One mapped epoch as its consumer reads it, with the sequence tracking that belongs to it.
@@ -65,6 +92,7 @@ class ReadState:
     """
 
     __slots__ = (
+        "_columns",
         "_formats",
         "_pools",
         "_resume_at",
@@ -155,6 +183,40 @@ class ReadState:
             nslots, {pool.pool_id: pool.stride_bytes for pool in geometry.pools}
         )
         self._formats: dict[tuple[bytes, int, int], FrameFormat] = {}
+        self._columns: SlotColumns | None = None  # made for the first batch
+
+    def read_run(self, found: FrameFormat, seq: int, count: int) -> SlotRun | None:
+        """Read the headers of consecutive frames by rows 8 to 21 of W-106, those that pass.
+
+        At most `count`, not round the ring, and up to the first frame that is not committed, not of
+        this format, or otherwise not as usual. None if that is the first one.
+        """
+        columns = self._columns
+        if columns is None:
+            columns = self._columns = SlotColumns(self.ring, self.mask + 1)
+        first = seq & self.mask
+        slots = slice(first, first + count)
+        words = columns.words_of(seq << 1 | 1, count)
+        good = columns.words[slots].copy() == words
+        bodies = columns.bodies[slots].copy()
+        good &= columns.words[slots].copy() == words
+        timestamps, meta_versions, payload_slots = varying_words(bodies)
+        good &= payload_slots == np.arange(slots.start, slots.stop, dtype=np.uint32)
+        good &= (bodies == found.body).all(axis=1)
+        if not good.all():
+            count = int(good.argmin())
+        if not count or max(self.accepted_words[slots]) > words[0]:
+            return None
+        slots = slice(first, first + count)
+        return SlotRun(slots, words[:count], timestamps[:count], meta_versions[:count])
+
+    def still_stand(self, run: SlotRun) -> npt.NDArray[np.bool_]:
+        """Return which frames of a run were not written over: row 23 of W-106 for each."""
+        columns = self._columns
+        if columns is None or not self.is_open or self.now() > self.connection.deadline_ns:
+            return np.zeros(len(run.words), np.bool_)
+        stand: npt.NDArray[np.bool_] = columns.words[run.slots].copy() == run.words
+        return stand
 
     def format_for(
         self,
@@ -261,6 +323,7 @@ class ReadState:
                 known.arrays[:] = [None] * len(known.arrays)
         self._formats.clear()
         self.format = None
+        self._columns = None
         self.words = self.ring = memoryview(b"")
         for pool in self._pools.values():
             pool.buffer = memoryview(b"")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Buffer, Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from tensor_pool.protocol.counters import Counters
@@ -23,11 +24,13 @@ from ..rate_gate import RateGate
 from .announced import Announced
 from .frame import Frame
 from .frame_account import FrameAccount
+from .frame_run import FrameRun, FrameStack
 from .read_state import UNMAPPED_MEANWHILE, ReadState
 
 __all__ = ["Receiver"]
 
 _FRAGMENTS_PER_POLL = 64
+_FEW = 8  # frames from which checking them together pays
 _LAST_POLLS = 1000  # of a stream that is left: what waits there, but not what keeps coming
 # A descriptor as it waits: what those of an epoch share, seq, timestamp, meta version, trace id. Of
 # any other message the first is None and the second its bytes.
@@ -259,6 +262,78 @@ class Receiver:
             yield Frame(
                 seq, trace_id, state, found, index, word, timestamp, meta_version, publish_ns
             )
+
+    def next_many(self, limit: int) -> list[Frame]:
+        """Return the readable frames that are waiting, at most `limit`, as `next` gives them."""
+        frames: list[Frame] = []
+        while (left := limit - len(frames)) > 0:
+            if (run := self._take_run(left, least=_FEW)) is not None:
+                frames += run.frames()
+            elif (frame := self.next()) is not None:
+                frames.append(frame)
+            else:
+                break
+        return frames
+
+    def next_stack(self, limit: int, like: FrameStack | None = None) -> FrameStack | None:
+        """Return copies of the frames that are next, of one layout, at most `limit`.
+
+        With `like` they go with that stack. None if the next frame has to be looked at by itself.
+        """
+        run = self._take_run(limit, least=1, like=like)
+        if run is None:
+            return None
+        stack = run.stack()
+        lost = len(run) - len(stack)
+        if lost:
+            run.state.is_overrun = True
+            self.frames_ok -= lost
+            self._counters.inc("drops_late", lost)
+            self._counters.inc("late_changed", lost)
+        return stack
+
+    def _take_run(self, limit: int, least: int, like: FrameStack | None = None) -> FrameRun | None:
+        """Take frames that come in order and look like the one before, checked together.
+
+        None if these are fewer than `least` or something is not as usual; then `next` is to look at
+        the first one. The frames that are taken have passed every row that `next` goes through.
+        """
+        pending = self._pending
+        state = self.state
+        if (not pending and not self.poll()) or state is None:
+            return None
+        found = state.format
+        if (
+            found is None
+            or self._gate is not None
+            or not (like is None or like.goes_with(state, found))
+            or self._now() > self._connection.deadline_ns
+            or (state.is_overrun and state.skips(state.next_seq))
+        ):
+            return None
+        prefix, first = state.prefix, state.next_seq
+        seq = first
+        for fields in islice(pending, min(limit, state.mask + 1 - (first & state.mask))):
+            if fields[1] != seq or fields[0] != prefix:
+                break
+            seq += 1
+        if seq - first < least:
+            return None
+        try:
+            read = state.read_run(found, first, seq - first)
+        except UNMAPPED_MEANWHILE:
+            if state.is_open:
+                raise
+            return None
+        if read is None:
+            return None
+        count = len(read.words)
+        state.last_seq = first + count - 1
+        state.next_seq = first + count
+        state.accepted_words[read.slots] = read.words.tolist()
+        self.frames_ok += count
+        pop = pending.popleft
+        return FrameRun(state, found, read, first, [pop() for _ in range(count)])
 
     def announced(self, limit: int) -> Iterator[Announced]:
         """At most `limit` frames whose descriptors pass rows 1 to 6, their slots not read."""

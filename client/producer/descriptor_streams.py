@@ -104,6 +104,27 @@ class DescriptorStreams:
         )
         self.not_refused: tuple[object, ...] = (True, *(p.not_connected for p in publications[1:]))
 
+    def send_run(
+        self, descriptor: bytearray, seq_cell: memoryview, seqs: range, now: int
+    ) -> list[PublishStatus]:
+        """Send one descriptor a sequence, which differ in nothing else, and return the statuses."""
+        first_offer, second_offer = self.first_offer, self.second_offer
+        not_refused, statuses = self.not_refused, [PublishStatus.PUBLISHED] * len(seqs)
+        private = self.private
+        for place, seq in enumerate(seqs):
+            seq_cell[0] = seq
+            first = second = False
+            try:
+                first = first_offer(descriptor) is True
+                second = second_offer is None or second_offer(descriptor) in not_refused
+            except Exception:  # noqa: BLE001 - `offer` returns what it was
+                pass
+            if first and second and not private and not self.refused:
+                self.published += 1
+            else:
+                statuses[place] = self.settle(descriptor, (first, second), now)
+        return statuses
+
     def settle(self, descriptor: bytearray, is_sent: tuple[bool, bool], now: int) -> PublishStatus:
         """Send the descriptor wherever it is not sent yet, and count the refusals.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
+from typing import overload
 
 import msgspec
 
-__all__ = ["PublishResult", "PublishStatus"]
+__all__ = ["PublishResult", "PublishResults", "PublishStatus"]
 
 
 class PublishStatus(enum.Enum):
@@ -45,3 +47,45 @@ class PublishResult(msgspec.Struct, frozen=True, gc=False):
 
     def __bool__(self) -> bool:
         return self.status in _TRUE
+
+
+class PublishResults(Sequence[PublishResult]):
+    """Outcome of `publish_many`: one result a frame, in the order of the frames.
+
+    True if the result of every frame is true, also without a frame.
+
+    >>> results = PublishResults([PublishStatus.PUBLISHED, PublishStatus.TOO_LARGE], [7, None])
+    >>> bool(results), results[0].seq, results.seqs
+    (False, 7, [7, None])
+    """
+
+    __slots__ = ("seqs", "statuses")
+
+    def __init__(self, statuses: list[PublishStatus], seqs: list[int | None]) -> None:
+        self.statuses = statuses
+        """The status of each frame."""
+        self.seqs = seqs
+        """The sequence number of each frame, None where none was consumed."""
+
+    def __len__(self) -> int:
+        return len(self.statuses)
+
+    @overload
+    def __getitem__(self, index: int) -> PublishResult: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> PublishResults: ...
+
+    def __getitem__(self, index: int | slice) -> PublishResult | PublishResults:
+        if isinstance(index, slice):
+            return PublishResults(self.statuses[index], self.seqs[index])
+        return PublishResult(self.statuses[index], self.seqs[index])
+
+    def __bool__(self) -> bool:
+        statuses = self.statuses
+        if statuses.count(PublishStatus.PUBLISHED) == len(statuses):
+            return True
+        return all(status in _TRUE for status in statuses)
+
+    def __repr__(self) -> str:
+        return f"PublishResults({list(self)!r})"

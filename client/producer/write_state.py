@@ -8,19 +8,28 @@ here so that a frame costs little more than its copy.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tensor_pool.protocol.shm.commit_word import MAX_SEQ, commit_word_index
+from tensor_pool.protocol.shm.commit_word import (
+    COMMITTED,
+    FENCE_FROM_BYTES,
+    MAX_SEQ,
+    commit_word_index,
+    full_fence,
+)
 from tensor_pool.protocol.shm.slot import (
     SLOT_IMAGE,
+    SLOT_TIMES,
     SLOT_TIMES_OFFSET,
     header_image,
     payload_offset,
     slot_body_offset,
 )
+from tensor_pool.protocol.shm.slot_columns import SlotColumns, body_words
 from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layout
 from tensor_pool.protocol.wire import Dtype, MajorOrder
 from tensor_pool.protocol.wire.in_place import (
@@ -71,6 +80,16 @@ class PoolSlots:
         start = payload_offset(index, self.stride_bytes)
         return self.buffer[start : start + self.stride_bytes]
 
+    def slots(
+        self, dtype: npt.DTypeLike, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> npt.NDArray[Any]:
+        """All slots as one array; its first axis counts them."""
+        start = payload_offset(0, self.stride_bytes)
+        nslots = (len(self.buffer) - start) // self.stride_bytes
+        return np.ndarray(
+            (nslots, *shape), dtype, self.buffer, start, (self.stride_bytes, *strides)
+        )
+
 
 class PlanSlots(dict[int, "tuple[int, int, npt.NDArray[Any]]"]):
     """The parts of a slot that publishing needs, by index; made when first used.
@@ -94,6 +113,11 @@ class PlanSlots(dict[int, "tuple[int, int, npt.NDArray[Any]]"]):
         times_offset = slot_body_offset(index) + SLOT_TIMES_OFFSET
         slot = self[index] = (commit_word_index(index), times_offset, view)
         return slot
+
+    def together(self) -> npt.NDArray[Any]:
+        """The arrays of all slots as one."""
+        layout = self._layout
+        return self._pool.slots(layout.numpy_dtype, layout.shape, layout.strides)
 
 
 class FramePlan:
@@ -134,6 +158,7 @@ class WriteState:
     """
 
     __slots__ = (
+        "_columns",
         "_plans",
         "_pools",
         "body_offsets",
@@ -173,6 +198,7 @@ class WriteState:
         self.written: list[HeaderFields | None] = [None] * self.nslots
         self.plan: FramePlan | None = None  # of the latest array
         self._plans: dict[tuple[object, ...], FramePlan] = {}
+        self._columns: SlotColumns | None = None  # made for the first batch
         pools = [
             PoolSlots(pool.pool_id, pool.stride_bytes, mapping.stream.pools[pool.pool_id].buffer)
             for pool in geometry.pools
@@ -287,6 +313,67 @@ class WriteState:
         )
         self.written[index] = header
 
+    def write(
+        self,
+        plan: FramePlan,
+        seq: int,
+        frame: npt.NDArray[Any],
+        timestamp_ns: int,
+        meta_version: int,
+    ) -> None:
+        """Write and commit one frame, as `Producer.publish` does (W-081)."""
+        index = seq & self.mask
+        word_index, times_offset, payload = plan.slots[index]
+        self.begin(seq)
+        if plan.nbytes:
+            if plan.nbytes >= FENCE_FROM_BYTES:
+                full_fence()
+            payload[...] = frame
+        if self.written[index] is plan.header:
+            SLOT_TIMES.pack_into(self.ring, times_offset, timestamp_ns, meta_version)
+        else:
+            self.write_header(index, plan.header, timestamp_ns, meta_version)
+        self.words[word_index] = seq << 1 | COMMITTED
+
+    def write_together(
+        self,
+        plan: FramePlan,
+        seq: int,
+        frames: npt.NDArray[Any] | Sequence[npt.NDArray[Any]],
+        timestamps_ns: int | npt.NDArray[np.uint64],
+        meta_version: int,
+    ) -> None:
+        """Write and commit frames of one layout, in slots that follow each other (W-081, C-085).
+
+        Each step of the write protocol is done for all of them before the next step.
+        """
+        columns = self._columns
+        if columns is None:
+            columns = self._columns = SlotColumns(self.ring, self.nslots)
+        count = len(frames)
+        first = seq & self.mask
+        slots = slice(first, first + count)
+        words = columns.words_of(seq << 1, count)
+        self.next_seq = seq + count
+        columns.words[slots] = words
+        full_fence()  # all the payloads may be one large copy
+        if not plan.nbytes:
+            pass
+        elif isinstance(frames, np.ndarray):
+            plan.slots.together()[slots] = frames
+        else:
+            for index, frame in enumerate(frames, first):
+                plan.slots[index][2][...] = frame
+        header = plan.header
+        if self.written[slots].count(header) != count:
+            columns.bodies[slots] = body_words(*header)
+            columns.payload_slots[slots] = np.arange(slots.start, slots.stop)
+            self.written[slots] = [header] * count
+        columns.timestamps[slots] = timestamps_ns
+        columns.meta_versions[slots] = meta_version
+        words |= np.uint64(COMMITTED)
+        columns.words[slots] = words
+
     def descriptor_for(
         self, seq: int, *, timestamp_ns: int | None, meta_version: int, trace_id: int
     ) -> bytearray:
@@ -312,5 +399,6 @@ class WriteState:
         self.plan = None
         self._plans.clear()
         self._pools.clear()
+        self._columns = None
         self.words = self.ring = memoryview(b"")
         self.mapping.close()

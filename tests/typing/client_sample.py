@@ -8,10 +8,12 @@ from tensor_pool.client import (
     Client,
     Consumer,
     Frame,
+    FrameStack,
     Loan,
     Mode,
     Producer,
     PublishResult,
+    PublishResults,
     SourceMetadata,
     __version__,
     connect,
@@ -32,6 +34,8 @@ def right(client: Client) -> None:
     producer = client.producer(10_000, strict=True, on_refused=on_refused)
     assert_type(producer, Producer)
     assert_type(producer.publish(np.zeros(3)), PublishResult)
+    assert_type(producer.publish_many(np.zeros((3, 4))), PublishResults)
+    assert_type(producer.publish_many([np.zeros(3), b"abc"])[0], PublishResult)
     assert_type(producer.loan((2, 2), np.uint8), Loan)
     assert_type(producer.loan(100), Loan | None)
     consumer = client.consumer(10_000, mode=Mode.RATE_LIMITED, max_rate_hz=10)
@@ -41,6 +45,9 @@ def right(client: Client) -> None:
     assert_type(consumer.poll(on_frame), int)
     assert_type(consumer.poll(on_frame, 5, copy=True), int)
     assert_type(consumer.receive(timeout=1.0), Frame | None)
+    assert_type(consumer.receive_many(10, timeout=1.0), list[Frame])
+    assert_type(consumer.receive_many(stack=False), list[Frame])
+    assert_type(consumer.receive_many(10, stack=True), FrameStack | None)
     assert_type(consumer.latest(), Frame | None)
     assert_type(consumer.metadata, SourceMetadata | None)
     assert_type(consumer.metrics(), dict[str, int])
@@ -58,3 +65,5 @@ def wrong(client: Client) -> None:
     connect(aeron_directory="/dev/shm/aeron")  # error
     connect(attach_timeout="5")  # error
     client.consumer(1).poll(on_refused)  # error
+    client.producer(1).publish_many(5)  # error
+    client.consumer(1).receive_many("5")  # error
