@@ -24,6 +24,8 @@ from tensor_pool.protocol.transport.media_driver import (
 )
 from tensor_pool.protocol.transport.reassembly import WHOLE_MESSAGE, Reassembly
 
+from .channels import address_of
+
 __all__ = ["AeronNet", "SessionSubscription", "sweep_abandoned"]
 
 _log = logging.getLogger("tensor_pool.bridge")
@@ -115,6 +117,21 @@ class _NetSubscription:
         self.close = subscription.close
 
 
+_REMEDIES = {
+    "Cannot assign requested address": "give an address of this host; `ip -br address` lists them",
+    "Address already in use": "another program has this port; end it, or give another port",
+}
+
+
+def _explained(error: TransportError, channel: str) -> TransportError:
+    """The error in short, with the remedy, where the reason is a common one."""
+    host, port = address_of(channel)
+    for reason, remedy in _REMEDIES.items():
+        if reason in str(error):
+            return TransportError(f"cannot listen at {host}:{port}: {reason}; {remedy}")
+    return error
+
+
 class AeronNet:
     """The network side; with an embedded media driver of its own unless a directory is given."""
 
@@ -145,7 +162,10 @@ class AeronNet:
     def subscription(self, channel: str, stream_id: int) -> _NetSubscription:
         """Read every session that reaches a local address. Raises TransportError."""
         subscription = SessionSubscription(self._transport, channel, stream_id)
-        return _NetSubscription(self._transport.add(subscription))
+        try:
+            return _NetSubscription(self._transport.add(subscription))
+        except TransportError as error:
+            raise _explained(error, channel) from error
 
     def close(self) -> None:
         """Leave the network."""

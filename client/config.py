@@ -14,7 +14,7 @@ import msgspec
 from tensor_pool.protocol.errors import ConfigError
 from tensor_pool.protocol.wire import HugepagesPolicy
 
-__all__ = ["DEFAULT_CHANNEL", "ClientConfig", "ClientSettings", "ns"]
+__all__ = ["DEFAULT_CHANNEL", "ClientConfig", "ClientSettings", "NoBaseDirError", "ns"]
 
 DEFAULT_CHANNEL = "aeron:ipc?term-length=4m"
 _MAX_TRANSPORT_STREAM_ID = 0x7FFFFFFF
@@ -24,6 +24,10 @@ _PRODUCER_TIMEOUT_S = 5.0
 def ns(seconds: float) -> int:
     """Seconds as whole nanoseconds."""
     return round(seconds * 1_000_000_000)
+
+
+class NoBaseDirError(ConfigError):
+    """A base directory does not exist: its name is wrong, or its driver has not started yet."""
 
 
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,14 +128,14 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.descriptor_stream_id not in {getattr(self, f"{o}_stream_id") for o in others}
 
     def check_base_dirs(self) -> None:
-        """Raise ConfigError unless every allowed base directory exists now (W-031)."""
+        """Raise NoBaseDirError unless every allowed base directory exists now (W-031)."""
         for directory in self.allowed_base_dirs:
-            _require(
-                Path(directory).is_dir(),
-                f"allowed_base_dirs: {directory!r} does not exist; the driver creates its base"
-                " directory when it starts, so start `tensor-pool driver` first or name the"
-                " directory it was given",
-            )
+            if not Path(directory).is_dir():
+                raise NoBaseDirError(
+                    f"allowed_base_dirs: {directory!r} does not exist; the driver creates its base"
+                    " directory when it starts, so start `tensor-pool driver` first or name the"
+                    " directory it was given"
+                )
 
     def _check_endpoints(self) -> None:
         if self.aeron_dir is not None:

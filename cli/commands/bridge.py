@@ -21,6 +21,7 @@ from tensor_pool.bridge.reporting import Reporter
 from tensor_pool.bridge.status import BridgeStatus, take_status
 from tensor_pool.bridge.status_socket import serve_status
 from tensor_pool.client.client import Client
+from tensor_pool.client.config import NoBaseDirError
 from tensor_pool.protocol.clock import SystemClock
 from tensor_pool.protocol.errors import TransportError
 from tensor_pool.protocol.transport.media_driver import default_aeron_dir
@@ -112,13 +113,16 @@ def run_document(connection: Connection, document: dict[str, Any], overrides: li
 
 
 def await_client(connection: Connection, stop: Stop) -> Client | None:
-    """A client as soon as there is a media driver (B-140); None if a signal comes first."""
+    """A client as soon as there is a driver (B-140); None if a signal comes first.
+
+    Without one there is no media driver, or no base directory, which the driver makes.
+    """
     waits = False
     while True:
         try:
             return connection.client()
         except CommandError as error:
-            if not isinstance(error.__cause__, TransportError):
+            if not isinstance(error.__cause__, TransportError | NoBaseDirError):
                 raise
             if not waits:
                 complain(f"{error}. The bridge waits for it")

@@ -12,7 +12,7 @@ from pathlib import Path
 from tensor_pool.bridge.core.metric_names import DROPPED_HERE, DROPPED_THERE
 from tests.bridge.lab import Host, Lab
 
-__all__ = ["HELD", "Carried", "command", "counts_in", "frames", "program"]
+__all__ = ["HELD", "PAGE", "Carried", "command", "counts_in", "frames", "program"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "two-machines.md"
 

@@ -90,14 +90,14 @@ class Host:
         return process
 
     def run(self, *command: str, timeout: float = 60) -> str:
-        """Run a program to its end and return what it prints. Raises CalledProcessError."""
-        return subprocess.run(
-            [*self.prefix, *command],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=True,
-        ).stdout
+        """Run a program to its end and return what it prints. Raises LabError if it fails."""
+        done = subprocess.run(
+            [*self.prefix, *command], capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if done.returncode:
+            words = " ".join(command)
+            raise LabError(f"{self.name}: {words}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     def tool(self, *arguments: str, output: str) -> subprocess.Popen[str]:
         """Start `tensor-pool` with these arguments."""
@@ -189,7 +189,7 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if error is not None:
-            self._print_outputs()
+            self.print_outputs()
         self.close()
 
     @contextlib.contextmanager
@@ -198,13 +198,16 @@ class Lab:
         try:
             yield
         except BaseException:
-            self._print_outputs()
+            self.print_outputs()
             raise
 
-    def _print_outputs(self) -> None:
+    def print_outputs(self) -> None:
+        """Print the end of what every program printed."""
         for host in self.hosts.values():
             for path in sorted(host.home.iterdir()):
-                print(f"--- {host.name} {path.name}\n{path.read_text()[-4000:]}")
+                if path.is_file():
+                    text = path.read_bytes()[-4000:].decode(errors="replace")
+                    print(f"--- {host.name} {path.name}\n{text}")
 
     def close(self) -> None:
         """Remove everything."""

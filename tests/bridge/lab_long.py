@@ -6,13 +6,17 @@ takes that long.
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.bridge.carried import HELD, Carried, frames, program
+from tests.bridge.carried import HELD, PAGE, Carried, frames, program
 from tests.bridge.lab import Host, Lab
 from tests.bridge.stories import LONG, PROFILES, SHORT, Size, carry_three_streams, squeeze
 
@@ -26,6 +30,7 @@ def lab() -> Iterator[Lab]:
     """Two hosts, clocks 5000 s apart."""
     with Lab("A", "B", offsets_s={"B": 5000}) as lab:
         yield lab
+        lab.print_outputs()  # shown if the test has failed
 
 
 def start_driver(host: Host, number: int = 1) -> subprocess.Popen[str]:
@@ -142,6 +147,34 @@ def test_B_140_clocks_are_stepped_under_traffic(lab: Lab) -> None:
     youngest, oldest = carried.ages_ms()
     assert youngest >= 0
     assert oldest < 60_000
+
+
+def test_B_160_a_newcomer_follows_the_page(lab: Lab) -> None:
+    """B-160, row 18 of section 16.2: every command of the first part of the how-to page, as it is
+    written but for the address."""
+    a, b = lab["A"], lab["B"]
+    steps = PAGE.read_text().split("If no frames come")[0]
+    commands = re.findall(r"```sh\n(.*)\n```", steps)
+    driver, receive, send, publish, hz = (line.replace("10.0.0.2", b.address) for line in commands)
+    pictures = a.home / "Pictures"
+    pictures.mkdir()
+    for number in range(3):
+        colour = (80 * number, 20, 200)
+        Image.new("RGB", (640, 480), colour).save(pictures / f"{number}.png")
+    for host, command, prints in (
+        (b, receive, "The bridge waits for it"),  # in any order
+        (a, driver, "driver ready"),
+        (a, send, "bridge ready"),
+        (b, driver, "driver ready"),
+        (a, send, ": up"),
+        (a, publish, ""),
+        (b, hz, " Hz   period"),
+    ):
+        name = command.partition("tensor-pool ")[2].replace("bridge ", "").partition(" ")[0]
+        if not (host.home / name).exists():
+            environment = f"PATH={Path(sys.executable).parent}:$PATH HOME={host.home}"
+            host.start("sh", "-c", f"export {environment}; exec {command}", output=name)
+        host.wait_for(name, prints)
 
 
 def test_B_005_twenty_seconds_of_three_streams(lab: Lab) -> None:

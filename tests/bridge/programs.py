@@ -45,13 +45,13 @@ def publish(stream: str, count: str, hz: str, shape: str, dtype: str, seed: str,
     dice = np.random.default_rng(int(seed))
     dims = tuple(map(int, shape.split("x")))
     with connect() as pool, pool.producer(int(stream)) as producer:
-        producer.set_metadata("camera", "front", {"gain": 3})
+        producer.set_metadata("camera/left", "front", {"gain": 3})
         _await(Path(go))
         for number in range(int(count)):
             started = time.monotonic()
             frame = dice.integers(0, 255, dims).astype(dtype)
             result = producer.publish(frame, trace_id=number + 1)
-            print(result.seq, _digest(dims, frame), flush=True)
+            print(result.seq, digest(dims, frame), flush=True)
             time.sleep(max(0.0, 1 / float(hz) - (time.monotonic() - started)))
             if Path(go + ".end").exists():
                 break
@@ -75,7 +75,7 @@ def publish_all(go: str, *specs: str) -> None:
             dims = tuple(map(int, shape.split("x")))
             frame = dice.integers(0, 255, dims, np.uint8).astype(dtype)
             result = producers[index].publish(frame, trace_id=1)
-            print(stream, result.seq, _digest(dims, frame), flush=True)
+            print(stream, result.seq, digest(dims, frame), flush=True)
 
         while not Path(go).exists():
             for index in range(len(kinds)):
@@ -128,7 +128,7 @@ def consume(stream: str) -> None:
                 array = frame.copy()
             except FrameOverwrittenError:
                 continue
-            print(frame.seq, _digest(frame.shape, array), frame.epoch, flush=True)
+            print(frame.seq, digest(frame.shape, array), frame.epoch, flush=True)
         print(f"ages {min(ages_ms):.1f} {max(ages_ms):.1f}", flush=True)
         print("gaps", consumer.metrics()["drops_gap"], flush=True)
 
@@ -160,8 +160,7 @@ def consume_all(*streams: str) -> None:
                     if frame is None:
                         break
                     with contextlib.suppress(FrameOverwrittenError):
-                        digest = _digest(frame.shape, frame.copy())
-                        print(stream, frame.seq, digest, flush=True)
+                        print(stream, frame.seq, digest(frame.shape, frame.copy()), flush=True)
         print("gaps", *(consumer.metrics()["drops_gap"] for consumer in consumers), flush=True)
 
 
@@ -209,7 +208,7 @@ def stepped(step: str, *arguments: str) -> None:
     command_line()
 
 
-def _digest(shape: tuple[int, ...], array: np.ndarray) -> str:
+def digest(shape: tuple[int, ...], array: np.ndarray) -> str:
     return hashlib.sha256(repr(tuple(shape)).encode() + array.tobytes()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tensor_pool.cli.commands.bridge import await_client
 from tensor_pool.cli.support.connection_options import Connection
 from tensor_pool.cli.support.exit_status import CommandError
 from tensor_pool.cli.support.signals import Stop
-from tensor_pool.protocol.errors import TransportError
+from tensor_pool.protocol.errors import ConfigError, TransportError
 
 EXAMPLE = """
 instance_id = "cam-host"
@@ -177,12 +178,29 @@ def test_B_151_a_file_of_the_reference_is_answered_with_ours() -> None:
     loaded(tomllib.loads(send))
 
 
+def test_B_140_a_bridge_waits_for_the_first_driver_that_its_host_ever_had(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B-140: after a boot there is no base directory either, until the driver makes it."""
+    missing = tmp_path / "not-there"
+    connection = Connection(base_dir=[str(missing)], aeron_dir=str(tmp_path / "aeron"))
+    waits = iter((False, True))
+    monkeypatch.setattr(Stop, "wait", lambda *_: next(waits))
+    assert await_client(connection, Stop()) is None  # a signal came after two attempts
+    error = capsys.readouterr().err
+    assert f"{missing}' does not exist" in error
+    assert error.count("The bridge waits for it") == 1
+
+
 def test_B_140_a_bridge_waits_for_the_driver_of_its_host(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B-140: bridges and drivers start in any order. A configuration error is not waited for."""
     found = object()
-    answers: list[object] = [TransportError("no media driver")] * 3 + [found, ValueError("bad key")]
+    answers: list[object] = [
+        *([TransportError("no media driver")] * 3),
+        *(found, ConfigError("bad key")),
+    ]
 
     def client(_: Connection) -> object:
         answer = answers.pop(0)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 
 from tensor_pool.bridge.net import AeronNet, sweep_abandoned
 from tensor_pool.cli.demo.two_hosts.relay import Relay
+from tensor_pool.protocol.errors import TransportError
 from tensor_pool.protocol.transport.media_driver import (
     EmbeddedMediaDriver,
     unique_aeron_dir,
@@ -76,6 +78,21 @@ def test_B_026_large_messages_are_joined_by_session(media_driver: str, limit: in
     assert {subscription.source_address(session) for session in received} == {"127.0.0.1"}
     net.close()
     assert os.path.isdir(media_driver)  # it belongs to another
+
+
+def test_B_160_an_address_that_cannot_be_listened_at_is_named_with_the_remedy(
+    media_driver: str,
+) -> None:
+    """B-160: one of another host, and a port that another program has."""
+    net = AeronNet(media_driver)
+    with pytest.raises(TransportError, match=r"at 192\.0\.2\.7:44190: .*an address of this host"):
+        net.subscription("aeron:udp?endpoint=192.0.2.7:44190", 3000)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        with pytest.raises(TransportError, match=rf"at 127\.0\.0\.1:{port}: .*another port"):
+            net.subscription(f"aeron:udp?endpoint=127.0.0.1:{port}", 3000)
+    net.close()
 
 
 def test_B_024_the_bridges_own_media_driver_goes_with_it() -> None:

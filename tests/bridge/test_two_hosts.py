@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tensor_pool.cli.commands._mcap_reader import Recording
 from tests.bridge.carried import HELD, Carried, frames
 from tests.bridge.lab import Lab
+from tests.bridge.programs import digest
 from tests.bridge.stories import PROFILES, SHORT, carry_three_streams
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("lab"), pytest.mark.timeout(240)]
@@ -29,8 +31,8 @@ def lab() -> Iterator[Lab]:
 def test_B_160_two_commands_carry_frames_through_restarts_kills_and_a_partition(lab: Lab) -> None:
     """B-160, B-002, B-104, B-130 (first success); B-090 (a producer that is restarted); B-091,
     B-053 (a partition costs no remap); B-140, B-004, B-024, B-082 (either bridge killed); B-005 at
-    the end; B-100: capture times are of the far host's clock, 5000 s off. One story, since each
-    step needs the same nine processes."""
+    the end; B-100: capture times are of the far host's clock, 5000 s off; the far stream is
+    recorded by its name. One story, since each step needs the same nine processes."""
     carried = Carried(lab, 40456, receive=HELD)
     a, b = lab["A"], lab["B"]
     for host in (a, b):
@@ -40,7 +42,7 @@ def test_B_160_two_commands_carry_frames_through_restarts_kills_and_a_partition(
     first.touch()
     carried.wait_for_more(40)
     assert frames(b, carried.arrived) == frames(a, carried.sent[0])  # every one, in order
-    b.wait_for(carried.arrived, "metadata camera ['gain', 'tensorpool.bridge']")
+    b.wait_for(carried.arrived, "metadata camera/left ['gain', 'tensorpool.bridge']")
     streams = b.run(sys.executable, "-m", "tensor_pool.cli", "streams")
     assert "A:10000" in streams
 
@@ -50,6 +52,14 @@ def test_B_160_two_commands_carry_frames_through_restarts_kills_and_a_partition(
     carried.wait_for_more()
     assert len(carried.far_epochs()) == 2
     assert carried.far_epochs() == sorted(carried.far_epochs())
+    file = b.home / "far.mcap"
+    b.run(
+        sys.executable, "-m", "tensor_pool.cli", "record", "camera/left", str(file), "--count", "15"
+    )
+    with Recording(file) as recording:
+        recorded = [(str(f.seq), digest(f.shape, f.array())) for _, f in recording.frames()]
+    assert len(recorded) == 15
+    assert set(recorded) <= set(frames(a, carried.sent[1]))
 
     b.link_down()
     a.wait_for(carried.log, "down; frames are skipped")

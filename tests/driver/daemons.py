@@ -89,6 +89,7 @@ class Daemon:
         config = directory / f"driver-{self.control_stream_id}.toml"
         lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         config.write_text("\n".join(lines) + PROFILE)
+        self.config = config
         self.stderr_path = directory / f"driver-{self.control_stream_id}.log"
         with open(self.stderr_path, "ab") as stderr:
             self.process = subprocess.Popen(

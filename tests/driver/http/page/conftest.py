@@ -81,6 +81,20 @@ class Site:
         self._clients.append(client)
         return client
 
+    def start_bridges(self, stream_id: int, far_id: int, directory: Path) -> None:
+        """Carry a stream of this pool over UDP into another one of it, by two bridges."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            place = f"127.0.0.1:{free.getsockname()[1]}"
+        shared = ("--set", "media_driver=shared", "--config", str(self.daemon.config))
+        for words in (
+            ("receive", str(far_id), "--at", place, "--instance", "far-host"),
+            ("send", f"{stream_id}={far_id}", "--to", place, "--instance", "near-host"),
+        ):
+            command = [sys.executable, "-m", "tensor_pool.cli", "bridge", *words, *shared]
+            with (directory / f"{words[0]}.txt").open("wb") as out:
+                self._clients.append(subprocess.Popen(command, stdout=out, stderr=out))
+
     def status(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}status.json") as page:
             document: dict[str, Any] = json.load(page)

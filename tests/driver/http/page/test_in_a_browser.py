@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,20 @@ FRAME = f"document.querySelector('{CARD} .picture img:not([hidden])')?.naturalWi
 
 def lit_becomes(browser: Browser, state: str) -> None:
     browser.wait(f"{LIT} === arguments[0]", state)
+
+
+def require_red(browser: Browser, image: str) -> None:
+    """The middle of a picture has the colour of `streaming_client`."""
+    red, green, blue = browser.run(
+        """const image = document.querySelector(arguments[0]);
+        const canvas = document.createElement("canvas").getContext("2d");
+        canvas.drawImage(image, 0, 0);
+        return [...canvas.getImageData(40, 30, 1, 1).data].slice(0, 3);""",
+        image,
+    )
+    assert abs(red - 220) < 12
+    assert abs(green - 30) < 12
+    assert abs(blue - 40) < 12
 
 
 def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: Site) -> None:
@@ -40,16 +55,7 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
 
     # The newest frame, by the page's own client, and what the others say of themselves.
     assert browser.wait(FRAME) == 80
-    red, green, blue = browser.run(
-        """const image = document.querySelector(arguments[0]);
-        const canvas = document.createElement("canvas").getContext("2d");
-        canvas.drawImage(image, 0, 0);
-        return [...canvas.getImageData(40, 30, 1, 1).data].slice(0, 3);""",
-        f"{CARD} .picture img",
-    )
-    assert abs(red - 220) < 12
-    assert abs(green - 30) < 12
-    assert abs(blue - 40) < 12
+    require_red(browser, f"{CARD} .picture img")
     assert "60 × 80 × 3 uint8" in browser.text(f"{CARD} .caption")
     browser.wait(f"/\\d Hz · .*B\\/s/.test(document.querySelector('{CARD} .facts').textContent)")
     browser.wait(f"document.querySelectorAll('{CARD} .chip').length === 3")
@@ -69,6 +75,23 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
     assert browser.console() == []
     hosts = {url.split("/")[2] for url in browser.requests() if url.startswith("http")}
     assert hosts == {f"127.0.0.1:{site.port}"}
+
+
+def test_B_161_a_bridged_stream_is_shown_with_its_origin(
+    browser: Browser, site: Site, tmp_path: Path
+) -> None:
+    """B-161: picture and origin of a far stream, through two bridges and over UDP."""
+    site.start_client("producer")
+    site.start_bridges(10000, 10001, tmp_path)
+    browser.open(site.url)
+    far = '.card[data-stream="10001"]'
+    picture = f"{far} .picture img:not([hidden])"
+    assert browser.wait(f"document.querySelector('{picture}')?.naturalWidth") == 80
+    require_red(browser, picture)
+    origin = "bridged fromnear-host:10000 by near-host"
+    browser.wait(f"document.querySelector('{far} .facts').textContent.includes('{origin}')")
+    assert "bridged from" not in browser.text(f"{CARD} .facts")
+    assert browser.console() == []
 
 
 def test_frames_are_read_only_while_a_page_shows_them(
