@@ -30,11 +30,13 @@ def _streams(incomplete: str) -> list[str]:
 
 def _id_or_name(text: str | None) -> int | str | None:
     """Return a stream id or a name (S-021). Raises BadParameter for neither."""
+    return None if text is None else _known(text)
+
+
+def _known(text: str) -> int | str:
     from tensor_pool.client.discovery.names import checked_stream
     from tensor_pool.protocol.errors import ConfigError
 
-    if text is None:
-        return None
     try:
         stream = checked_stream(text)
     except ConfigError as error:
@@ -46,16 +48,6 @@ def _id_or_name(text: str | None) -> int | str | None:
 
 Stream = Annotated[
     str,
-    typer.Argument(
-        metavar="STREAM",
-        callback=_id_or_name,
-        help="Name of the stream, such as camera/left, or its id.",
-        autocompletion=_streams,
-        show_default=False,
-    ),
-]
-OptionalStream = Annotated[
-    str | None,
     typer.Argument(
         metavar="STREAM",
         callback=_id_or_name,
@@ -382,14 +374,20 @@ def _size(text: str | None) -> tuple[int, int]:
 @connected
 def record_command(
     connection: Connection,
-    stream: OptionalStream = None,
-    out: Annotated[
-        Path | None,
-        typer.Argument(metavar="OUT", help="File to write, such as run.mcap.", show_default=False),
+    streams_and_out: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="STREAM... OUT",
+            help="Names or ids of streams, and the file to write, such as run.mcap.",
+            autocompletion=_streams,
+            show_default=False,
+        ),
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="End after N frames.", show_default=False),
+        typer.Option(
+            metavar="N", min=1, help="End after N frames of all streams.", show_default=False
+        ),
     ] = None,
     duration: Annotated[
         float | None,
@@ -407,6 +405,30 @@ def record_command(
     compression: Annotated[
         Compression, typer.Option(help="All are lossless; lz4 is fast, zstd is small.")
     ] = Compression.LZ4,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images",
+            help="Store images as foxglove.RawImage messages, which other programs read.",
+        ),
+    ] = False,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="Begin a new file after a size or a time, such as 1GiB or 60s.",
+            show_default=False,
+        ),
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="Keep the last AMOUNT, such as 10s or 500MiB, in memory, and write it to a file"
+            " on each SIGUSR1.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     repair: Annotated[
         Path | None,
@@ -417,10 +439,12 @@ def record_command(
         ),
     ] = None,
 ) -> None:
-    """Record every frame of a stream into a file, bit for bit.
+    """Record every frame of streams into a file, bit for bit.
 
     The file is an MCAP file, the recording container of robotics. Ctrl-C ends the recording in
-    order. With --force, the old file stays until the new one is complete.
+    order. With --force, the old file stays until the new one is complete. --split and --last write
+    run-0000.mcap, run-0001.mcap and so on for run.mcap. Several streams are recorded from the time
+    on when all of them are there. --images needs the extra `foxglove`.
 
     A recorder that was killed, or whose disk was full, leaves a file without an end. `replay` reads
     it up to the last whole frame, and --repair completes it.
@@ -428,23 +452,32 @@ def record_command(
     Exit status: 0 everything since the first frame was recorded, 1 no frame came, or the driver
     refused, 2 wrong usage, 4 recorded, but frames were lost on the way.
     """
-    from .commands.record import record_stream, repair_recording
+    from .commands.record import record_streams, repair_recording
+    from .support.amounts import parse_amount
 
     if repair is not None:
-        if stream is not None or out is not None:
+        if streams_and_out:
             raise typer.BadParameter("--repair FILE takes no STREAM and no OUT")
         leave_with(repair_recording, repair, compression=compression.value)
-    if stream is None or out is None:
+    if streams_and_out is None or len(streams_and_out) < 2:
         raise typer.BadParameter("STREAM and OUT are needed, such as 10000 run.mcap")
+    if split is not None and last is not None:
+        raise typer.BadParameter("--split and --last exclude each other")
+    *streams, out = streams_and_out
+    if out.isdecimal():
+        raise typer.BadParameter(f"OUT is missing: {out} is the id of a stream")
     leave_with(
-        record_stream,
+        record_streams,
         connection,
-        stream,
-        out,
+        [_known(text) for text in streams],
+        Path(out),
         count=count,
         duration_s=duration,
         idle_s=idle,
         compression=compression.value,
+        images=images,
+        split=parse_amount(split),
+        last=parse_amount(last),
         force=force,
     )
 
@@ -463,6 +496,14 @@ def export_command(
         ExportFormat | None,
         typer.Option(help="Form of OUT. Default: by its name.", show_default=False),
     ] = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STREAM",
+            help="Id or source of the stream, of several in the recording.",
+            show_default=False,
+        ),
+    ] = None,
     first: Annotated[int, typer.Option(metavar="N", min=0, help="Begin with frame N.")] = 0,
     count: Annotated[
         int | None,
@@ -470,11 +511,11 @@ def export_command(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a recording as a video, pictures, arrays, or an MCAP file for Foxglove and Rerun.
+    """Write a recording as a video, pictures, arrays, or an MCAP file of `foxglove.RawImage`.
 
     mp4 and mkv: H.264 with the frames at their capture times. png and tiff: a file a frame, 16-bit
     grey is kept, in TIFF also 32-bit floats. npz: the arrays `frames`, `timestamps_ns`, `seq`.
-    mcap: `foxglove.RawImage` messages, which needs the extra `foxglove`.
+    mcap: a channel of images for each stream, which needs the extra `foxglove`.
 
     Exit status: 0 exported, 1 the file could not be written, 2 wrong usage or no whole recording.
     """
@@ -485,6 +526,7 @@ def export_command(
         file,
         out,
         to=to.value if to is not None else None,
+        stream=stream,
         first=first,
         count=count,
         force=force,
@@ -496,11 +538,12 @@ def replay_command(
     connection: Connection,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.", show_default=False)],
     stream: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="STREAM",
-            callback=_id_or_name,
-            help="Stream to publish to, a name or an id; the recorded one if not given.",
+            metavar="[RECORDED=]STREAM",
+            help="Stream to publish to, a name or an id; the recorded one if not given. With"
+            " RECORDED=, an id or a source of the recording, only the named ones are replayed."
+            " May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -532,7 +575,11 @@ def replay_command(
 ) -> None:
     """Publish a recording again, at its own pace, bit for bit.
 
-    Only the requested part of the file is read. Capture times are those of the replay.
+    Only the requested part of the file is read. Capture times are those of the replay. Several
+    streams are replayed in step: their frames are as far apart as they were captured.
+
+    The space bar pauses and goes on, and so does SIGUSR1. Meanwhile the streams keep their
+    producers. Ctrl-Z stops the whole process: then its leases expire.
 
     Exit status: 0 all was published, 1 nothing was, or the driver refused, 2 wrong usage or no
     whole recording, 4 the transport did not take some frames.
@@ -541,11 +588,17 @@ def replay_command(
 
     if info:
         leave_with(describe_recording, file, as_json=json)
+    targets = {}
+    for text in stream or ():
+        recorded, _, target = text.rpartition("=")
+        if recorded in targets:
+            raise typer.BadParameter(f"--stream {text}: give each recorded stream once")
+        targets[recorded] = _known(target)
     leave_with(
         replay_recording,
         connection,
         file,
-        stream_id=stream,
+        targets=targets,
         start_s=start,
         first=first,
         count=count,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,30 +20,24 @@ from ..pool_view.listener import Observer
 from ..pool_view.tables import bytes_text
 from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, FRAMES_LOST, OK, CommandError, complain
+from ..support.progress import Progress
 from ..support.signals import Stop
 from ._attach import attach_producer
 
-__all__ = ["Sender", "open_sender"]
+__all__ = ["Pace", "Sender", "open_sender", "open_senders"]
 
 _LONGEST_LAG_S = 0.25
-_PROGRESS_PERIOD_S = 1.0
 _HEARD_FOR_S = 3.0
 
 
-class Sender:
-    """A producer with a clock; made by `open_sender`."""
+class Pace:
+    """The times at which frames are due. A pause moves all that follow."""
 
-    def __init__(self, producer: Producer, stop: Stop) -> None:
-        self.producer = producer
+    def __init__(self, stop: Stop) -> None:
         self._stop = stop
         self._due: float | None = None
-        self._sent_first = self._sent_last = 0.0
-        self._told = 0.0
-        self.frames = 0
-        self.nbytes = 0
-        self._results: Counter[PublishStatus] = Counter()
 
-    def wait_until_due(self, gap_s: float) -> bool:
+    def wait(self, gap_s: float) -> bool:
         """Sleep until `gap_s` after the previous frame was due; false if the user ends it.
 
         A sender that cannot keep up does not try to catch up more than a quarter of a second.
@@ -57,6 +50,30 @@ class Sender:
         if self._due > now:
             self._stop.wait(self._due - now)
         return not self._stop.requested
+
+    def shift(self, seconds: float) -> None:
+        """Make the frames that follow due so much later."""
+        if self._due is not None:
+            self._due += seconds
+
+    @property
+    def due_ns(self) -> int:
+        """The time at which the newest frame was due, on the monotonic clock."""
+        return round((self._due or 0.0) * 1e9)
+
+
+class Sender:
+    """A producer that counts what it sends; made by `open_sender`."""
+
+    def __init__(self, producer: Producer, stop: Stop) -> None:
+        self.producer = producer
+        self.wait_until_due = Pace(stop).wait
+        self._stop = stop
+        self._progress = Progress()
+        self._sent_first = self._sent_last = 0.0
+        self.frames = 0
+        self.nbytes = 0
+        self._results: Counter[PublishStatus] = Counter()
 
     def send(self, name: str, data: Any, **description: Any) -> None:
         """Publish one frame, however long the lease takes to come back when it was lost.
@@ -100,7 +117,7 @@ class Sender:
             self._sent_first = self._sent_first or self._sent_last
             self.frames += 1
             self.nbytes += nbytes
-        self._tell_progress()
+        self._progress.show(lambda: f"{self.frames} frames, {bytes_text(self.nbytes)} ")
 
     def linger(self, seconds: float) -> None:
         """Keep the lease a little, since its end takes the frames away from who still reads."""
@@ -110,7 +127,7 @@ class Sender:
     def summary(self, what: str) -> int:
         """Print totals; returns the exit status."""
         elapsed = self._sent_last - self._sent_first
-        self._end_progress()
+        self._progress.end()
         unheard = self._results[PublishStatus.NO_SUBSCRIBERS]
         lost = self._results[PublishStatus.BACK_PRESSURED]
         rate = f", {(self.frames - 1) / elapsed:.1f} Hz" if elapsed else ""
@@ -141,28 +158,34 @@ class Sender:
             " (`tensor-pool config init` writes a file)"
         )
 
-    def _tell_progress(self) -> None:
-        now = time.monotonic()
-        if sys.stderr.isatty() and now - self._told >= _PROGRESS_PERIOD_S:
-            self._told = now
-            sys.stderr.write(f"\r{self.frames} frames, {bytes_text(self.nbytes)} \x1b[K")
-            sys.stderr.flush()
-
-    def _end_progress(self) -> None:
-        if self._told and sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
 
 @contextlib.contextmanager
 def open_sender(
     connection: Connection, client: Client, stream_id: int | str, stop: Stop, *, wait: int
 ) -> Iterator[Sender]:
     """Attach as the producer, and wait until so many consumers have mapped this epoch."""
-    with attach_producer(client, stream_id, stop) as producer:
+    with open_senders(connection, client, [stream_id], stop, wait=wait) as (sender,):
+        yield sender
+
+
+@contextlib.contextmanager
+def open_senders(
+    connection: Connection,
+    client: Client,
+    streams: Sequence[int | str],
+    stop: Stop,
+    *,
+    wait: int,
+) -> Iterator[list[Sender]]:
+    """Attach as the producer of each stream, then wait for so many consumers of each."""
+    with contextlib.ExitStack() as stack:
+        producers = [
+            stack.enter_context(attach_producer(client, stream, stop)) for stream in streams
+        ]
         if wait:
-            _wait_for_consumers(connection, producer, wait, stop)
-        yield Sender(producer, stop)
+            for producer in producers:
+                _wait_for_consumers(connection, producer, wait, stop)
+        yield [Sender(producer, stop) for producer in producers]
 
 
 def _wait_for_consumers(connection: Connection, producer: Producer, count: int, stop: Stop) -> None:

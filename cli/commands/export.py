@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,13 +13,15 @@ from tensor_pool.client.image_format import ImageFormat, image_format_of
 from tensor_pool.driver.http.page.picture import picture_of, without_alpha
 
 from ..media.files import Array, InputError, needs_package
-from ..media.foxglove_images import foxglove_module, raw_image
+from ..media.foxglove_images import foxglove_module, image_topics, raw_image
 from ..media.live import pyav
 from ..support.exit_status import OK, USAGE, CommandError
+from ..support.progress import Progress
 from ..support.replacing import replaced
 from ..support.signals import Stop
 from ._mcap_reader import Recording
-from .replay import note_missing_end
+from .mcap_file import RecordedFrame
+from .replay import chosen_streams, note_missing_end
 
 __all__ = ["FORMATS", "export_recording"]
 
@@ -29,7 +29,6 @@ _VIDEOS = {"mp4": "libx264", "mkv": "libx264"}
 _PICTURES = {"png": "PNG", "tiff": "TIFF"}
 FORMATS = (*_VIDEOS, *_PICTURES, "npz", "mcap")
 _MICROSECONDS = Fraction(1, 1_000_000)
-_PROGRESS_PERIOD_S = 1.0
 
 type _Export = Callable[["_Frames", Path], None]
 
@@ -42,29 +41,45 @@ class _Frames:
         self._first = first
         self._stop = stop
         self._signal = signal
-        self.source = recording.about.get("source", "") or f"stream {recording.stream_id}"
-        self.topic = f"/{self.source.replace(' ', '_').lstrip('/')}"
+        self.sources = {
+            stream_id: recording.source(stream_id) or f"stream {stream_id}"
+            for stream_id in recording.stream_ids
+        }
         self.count = 0
 
     def __iter__(self) -> Iterator[tuple[int, int, Array, ImageFormat | None]]:
+        for frame, captured_ns, image in self.whole():
+            yield frame.seq, captured_ns, frame.array(), image
+
+    def whole(self) -> Iterator[tuple[RecordedFrame, int, ImageFormat | None]]:
+        """Yield frame, capture time and format."""
         formats = {
-            (one.epoch, one.version): image_format_of(one.attributes)
-            for one in self._recording.metadata
+            (stream_id, one.epoch, one.version): image_format_of(one.attributes)
+            for stream_id in self._recording.stream_ids
+            for one in self._recording.metadata_of(stream_id)
         }
-        told = time.monotonic()
+        progress = Progress()
         for captured_ns, frame in self._recording.frames(self._first, self._stop):
             self._signal.check()
-            image = formats.get((frame.epoch, frame.meta_version or 0))
-            yield frame.seq, captured_ns, frame.array(), image
+            yield (
+                frame,
+                captured_ns,
+                formats.get((frame.stream_id, frame.epoch, frame.meta_version or 0)),
+            )
             self.count += 1
-            if sys.stderr.isatty() and time.monotonic() - told >= _PROGRESS_PERIOD_S:
-                told = time.monotonic()
-                sys.stderr.write(f"\r{self.count} of {self._stop - self._first} frames\x1b[K")
-                sys.stderr.flush()
+            progress.show(lambda: f"{self.count} of {self._stop - self._first} frames")
+        progress.end()
 
 
 def export_recording(
-    path: Path, out: Path, *, to: str | None, first: int, count: int | None, force: bool
+    path: Path,
+    out: Path,
+    *,
+    to: str | None,
+    stream: str | None,
+    first: int,
+    count: int | None,
+    force: bool,
 ) -> int:
     """Write the frames of a recording in another form."""
     kind = to or _kind_of(out)
@@ -76,8 +91,15 @@ def export_recording(
         "npz": _to_arrays,
         "mcap": _to_foxglove,
     }
-    with Recording(path) as recording, Stop() as signal:
-        note_missing_end(recording)
+    with Recording(path) as every:
+        note_missing_end(every)
+        chosen = list(chosen_streams(every, {stream: stream})) if stream else every.stream_ids
+        if len(chosen) > 1 and kind != "mcap":
+            known = ", ".join(map(str, chosen))
+            raise CommandError(
+                f"{path}: holds several streams; choose one with --stream, of {known}", USAGE
+            )
+    with Recording(path, only=chosen) as recording, Stop() as signal:
         stop = len(recording) if count is None else min(len(recording), first + count)
         if first >= stop:
             raise CommandError(f"{path}: no frames from there on; it has {len(recording)}", USAGE)
@@ -88,7 +110,7 @@ def export_recording(
             raise CommandError(str(error), USAGE) from error
         except OSError as error:
             raise CommandError(f"{out}: {error.strerror or error}") from error
-    print(f"exported {frames.count} frames of {frames.source}: {out}")
+    print(f"exported {frames.count} frames of {', '.join(frames.sources.values())}: {out}")
     return OK
 
 
@@ -172,15 +194,18 @@ def _to_arrays(frames: _Frames, out: Path) -> None:
 
 
 def _to_foxglove(frames: _Frames, out: Path) -> None:
-    """Write `foxglove.RawImage` messages, which Foxglove, Rerun and other readers know."""
+    """Write `foxglove.RawImage` messages, a channel for each stream."""
     foxglove = foxglove_module()
     context = foxglove.Context()
     with replaced(out) as file:
         writer = foxglove.open_mcap(file, context=context)
-        channel = foxglove_module("foxglove.channels").RawImageChannel(
-            frames.topic, context=context
-        )
-        for _, captured_ns, array, image in frames:
-            message = raw_image(array, image, captured_ns, frames.source)
-            channel.log(message, log_time=captured_ns)
+        make_channel = foxglove_module("foxglove.channels").RawImageChannel
+        channels = {
+            stream_id: make_channel(topic, context=context)
+            for stream_id, topic in image_topics(frames.sources).items()
+        }
+        for frame, captured_ns, image in frames.whole():
+            source = frames.sources[frame.stream_id]
+            message = raw_image(frame.array(), image, captured_ns, source)
+            channels[frame.stream_id].log(message, log_time=captured_ns)
         writer.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import heapq
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,19 +15,20 @@ from tensor_pool.client.producer.producer import Producer
 from ..pool_view.tables import bytes_text
 from ..support.connection_options import Connection
 from ..support.exit_status import OK, USAGE, CommandError, complain
+from ..support.pausing import Pauses
 from ..support.signals import Stop
 from ._mcap_reader import Recording
-from ._sending import open_sender
+from ._sending import Pace, open_senders
 from .mcap_file import RecordedFrame, RecordedMetadata
 
-__all__ = ["describe_recording", "note_missing_end", "replay_recording"]
+__all__ = ["chosen_streams", "describe_recording", "note_missing_end", "replay_recording"]
 
 
 def replay_recording(
     connection: Connection,
     path: Path,
     *,
-    stream_id: int | str | None,
+    targets: Mapping[str, int | str],
     start_s: float,
     first: int,
     count: int | None,
@@ -36,9 +38,14 @@ def replay_recording(
     wait: int,
     linger_s: float,
 ) -> int:
-    """Publish recorded frames at their own pace, a multiple of it, or at a fixed rate."""
-    with Recording(path) as recording:
-        note_missing_end(recording)
+    """Publish recorded frames at their own pace, a multiple of it, or at a fixed rate.
+
+    `targets` has the streams to publish to by those recorded, "" stands for the only one.
+    """
+    with Recording(path) as every:
+        note_missing_end(every)
+        chosen = chosen_streams(every, targets)
+    with Recording(path, only=chosen) as recording:
         begin = max(first, recording.index_at(start_s))
         end = len(recording) if count is None else min(len(recording), begin + count)
         if begin >= end:
@@ -47,43 +54,83 @@ def replay_recording(
                 f" {recording.duration_s:.1f} s",
                 USAGE,
             )
-        target = recording.stream_id if stream_id is None else stream_id
+        if rate_hz and len(chosen) > 1:
+            raise CommandError("--rate is for one stream; several stay in step by --speed", USAGE)
         with (
             Stop() as stop,
             connection.client() as client,
-            open_sender(connection, client, target, stop, wait=wait) as sender,
+            open_senders(connection, client, list(chosen.values()), stop, wait=wait) as senders,
+            Pauses(stop) as pauses,
         ):
-            described = _Metadata(recording, sender.producer)
-            parents = {(link.epoch, link.seq): link.parents for _, link in recording.links()}
+            by_stream = dict(zip(chosen, senders, strict=True))
+            described = {
+                stream_id: _Metadata(recording, stream_id, sender.producer)
+                for stream_id, sender in by_stream.items()
+            }
+            parents = {
+                (link.stream_id, link.epoch, link.seq): link.parents
+                for _, link in recording.links()
+            }
+            pace = Pace(stop)
             for gap_s, frame in _paced(recording, begin, end, speed, rate_hz, loop):
-                if not sender.wait_until_due(gap_s):
+                is_going_on = pace.wait(gap_s)
+                while is_going_on and (paused_s := pauses.hold()):
+                    pace.shift(paused_s)
+                    is_going_on = pace.wait(0)
+                if not is_going_on:
                     break
-                described.set_for(frame)
-                sender.send(
+                described[frame.stream_id].set_for(frame)
+                by_stream[frame.stream_id].send(
                     f"frame {frame.seq}",
                     frame.payload,
                     shape=frame.shape,
                     dtype=frame.wire_dtype,
                     strides=frame.strides,
+                    timestamp_ns=pace.due_ns,
                     trace_id=frame.trace_id,
-                    parents=parents.get((frame.epoch, frame.seq)),
+                    parents=parents.get((frame.stream_id, frame.epoch, frame.seq)),
                 )
-            sender.linger(linger_s)
-            return sender.summary("replayed")
+            if any(sender.frames for sender in senders):
+                stop.wait(linger_s)
+            return max(sender.summary("replayed") for sender in senders)
+
+
+def chosen_streams(recording: Recording, targets: Mapping[str, int | str]) -> dict[int, int | str]:
+    """Return the streams to publish to by the streams of the recording."""
+    streams = recording.stream_ids
+    if not targets:
+        return {stream_id: stream_id for stream_id in streams}
+    known = {str(stream_id): stream_id for stream_id in streams}
+    known |= {source: s for s in streams if (source := recording.source(s))}
+    if len(streams) == 1:
+        known[""] = streams[0]
+    found: dict[int, int | str] = {}
+    for recorded, target in targets.items():
+        if recorded not in known:
+            what = f"has no stream {recorded}" if recorded else "holds several streams"
+            raise CommandError(
+                f"{recording.path}: {what}; give --stream RECORDED={target} with one of"
+                f" {', '.join(name for name in known if name)}",
+                USAGE,
+            )
+        found[known[recorded]] = target
+    if len(set(found.values())) < len(found) or len(found) < len(targets):
+        raise CommandError("--stream: each recorded stream needs a stream of its own", USAGE)
+    return found
 
 
 class _Metadata:
     """The recorded metadata, given to the producer when the frames that name it are published."""
 
-    def __init__(self, recording: Recording, producer: Producer) -> None:
+    def __init__(self, recording: Recording, stream_id: int, producer: Producer) -> None:
         self._producer = producer
-        self._recorded = {(m.epoch, m.version): m for m in recording.metadata}
+        recorded = recording.metadata_of(stream_id)
+        self._recorded = {(m.epoch, m.version): m for m in recorded}
         self._current: RecordedMetadata | None = None
         if not self._recorded:
             name = recording.path.name
-            producer.set_metadata(
-                recording.about.get("source", name), attributes={"replayed": name}
-            )
+            source = recording.about(stream_id).get("source", name)
+            producer.set_metadata(source, attributes={"replayed": name})
 
     def set_for(self, frame: RecordedFrame) -> None:
         """Set the metadata that a frame names, unless it is set already."""
@@ -116,10 +163,11 @@ def describe_recording(path: Path, *, as_json: bool) -> int:
         if not len(recording):
             raise CommandError(f"{path}: no whole frame in it", USAGE)
         _, first = next(recording.frames(0, 1))
+        streams = [_described(path, stream_id) for stream_id in recording.stream_ids]
         about = {
             "file": str(path),
             "stream_id": recording.stream_id,
-            "source": recording.about.get("source", ""),
+            "source": recording.about(recording.stream_id).get("source", ""),
             "frames": len(recording),
             "whole": recording.is_whole,
             "started": datetime.datetime.fromtimestamp(
@@ -131,16 +179,27 @@ def describe_recording(path: Path, *, as_json: bool) -> int:
                 "dtype": first.dtype,
                 "nbytes": len(first.payload),
             },
+            "streams": streams,
             "file_bytes": path.stat().st_size,
         }
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(about).decode(), indent=2) + "\n")
     else:
-        print(f"{path}: {about['frames']} frames of stream {about['stream_id']}")
+        named = ", ".join(str(stream["stream_id"]) for stream in streams)
+        print(f"{path}: {about['frames']} frames of stream{'s'[: len(streams) > 1]} {named}")
         size = bytes_text(path.stat().st_size)
         print(f"started {about['started']}, {about['duration_s']} s, {size}")
         print(f"first frame: {first.dtype} {'x'.join(map(str, first.shape))}")
     return OK
+
+
+def _described(path: Path, stream_id: int) -> dict[str, object]:
+    with Recording(path, only=[stream_id]) as recording:
+        return {
+            "stream_id": stream_id,
+            "source": recording.source(stream_id),
+            "frames": len(recording),
+        }
 
 
 def _paced(
@@ -151,11 +210,12 @@ def _paced(
     rate_hz: float | None,
     loop: bool,
 ) -> Iterator[tuple[float, RecordedFrame]]:
-    """Frames, each with the seconds between the one before and itself."""
+    """Frames by their capture times, each with the seconds between the one before and itself."""
     fixed_s = 1 / rate_hz if rate_hz else None
     while True:
         before_ns: int | None = None
-        for captured_ns, frame in recording.frames(begin, end):
+        each = [recording.frames_of(stream_id, begin, end) for stream_id in recording.stream_ids]
+        for captured_ns, frame in heapq.merge(*each, key=lambda one: one[0]):
             gap_s = 0.0 if before_ns is None else max(0, captured_ns - before_ns) / 1e9 / speed
             before_ns = captured_ns
             yield fixed_s if fixed_s is not None else gap_s, frame

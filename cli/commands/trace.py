@@ -220,8 +220,9 @@ def trace_recordings(
     records: list[TracedFrame | TraceLink] = []
     for path in paths:
         with Recording(path) as recording:
-            if source := recording.source:
-                printer.names[recording.stream_id] = source
+            for stream_id in recording.stream_ids:
+                if source := recording.source(stream_id):
+                    printer.names[stream_id] = source
             records += _records_of(recording)
     if trace_id is None:
         for record in sorted(records, key=lambda record: record.received_ns):

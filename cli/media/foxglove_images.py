@@ -7,16 +7,17 @@ picture of 8 bits, as on the web page.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tensor_pool.client.image_format import ImageFormat
+from tensor_pool.client.image_format import ENCODINGS, ImageFormat
 from tensor_pool.driver.http.page.picture import picture_of
 
 from .files import Array, InputError
 
-__all__ = ["foxglove_module", "raw_image"]
+__all__ = ["foxglove_module", "image_topics", "kept_encoding", "raw_image"]
 
 # Our encodings that the message has under the same name.
 _SHARED = frozenset(
@@ -43,7 +44,11 @@ def foxglove_module(name: str = "foxglove") -> Any:
 def raw_image(array: Array, image: ImageFormat | None, time_ns: int, frame_id: str) -> Any:
     """Return the message for a frame; `time_ns` is its capture time since 1970."""
     messages = foxglove_module("foxglove.messages")
-    encoding, pixels = _pixels(array, image)
+    encoding = kept_encoding(array, image)
+    pixels = array
+    if not encoding:
+        pixels = picture_of(array, image)
+        encoding = _BY_CHANNELS[_channels(pixels)]
     height, width = pixels.shape[:2]
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     return messages.RawImage(
@@ -57,18 +62,38 @@ def raw_image(array: Array, image: ImageFormat | None, time_ns: int, frame_id: s
     )
 
 
-def _pixels(array: Array, image: ImageFormat | None) -> tuple[str, Array]:
+def image_topics(sources: Mapping[int, str]) -> dict[int, str]:
+    """Return the name of the channel for the images of each stream, from the names of the sources.
+
+    >>> image_topics({7: "left camera", 8: "front", 9: "front"})
+    {7: '/left_camera', 8: '/front_8', 9: '/front_9'}
+    """
+    names = list(sources.values())
+    return {
+        stream_id: f"/{source.replace(' ', '_').strip('/')}"
+        + (f"_{stream_id}" if names.count(source) > 1 else "")
+        for stream_id, source in sources.items()
+    }
+
+
+def kept_encoding(array: Array, image: ImageFormat | None) -> str:
+    """Return the encoding in which the message has these pixels unchanged, "" if there is none.
+
+    An array without a format is grey, RGB or RGBA by its shape, as on the web page.
+    """
     encoding = image.encoding if image is not None else _encoding_by_shape(array)
-    is_interleaved = image is None or image.planes == 1
-    if encoding in _SHARED and is_interleaved and array.ndim in (2, 3):
-        return encoding, np.ascontiguousarray(array)
-    picture = picture_of(array, image)
-    channels = 1 if picture.ndim == 2 else picture.shape[2]
-    return _BY_CHANNELS[channels], np.ascontiguousarray(picture)
+    if encoding not in _SHARED or (image is not None and image.planes > 1):
+        return ""
+    known = ENCODINGS[encoding]
+    fits = _channels(array) == known.channels and array.dtype == known.dtype
+    return encoding if fits and array.size else ""
+
+
+def _channels(array: Array) -> int:
+    return {2: 1, 3: array.shape[-1]}.get(array.ndim, 0) if array.ndim else 0
 
 
 def _encoding_by_shape(array: Array) -> str:
-    """Return the encoding that an array without a format most likely has, "" for none."""
     if array.ndim == 2:
         return {"|u1": "mono8", "<u2": "mono16", "<f4": "32FC1"}.get(array.dtype.str, "")
-    return ""
+    return _BY_CHANNELS.get(_channels(array), "") if array.dtype == np.uint8 else ""

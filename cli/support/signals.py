@@ -8,7 +8,7 @@ import time
 from types import FrameType
 from typing import Self
 
-__all__ = ["Stop", "StopRequestedError"]
+__all__ = ["Requests", "Stop", "StopRequestedError"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PAUSE_S = 0.001
@@ -73,3 +73,34 @@ class Stop:
         elif self._second_ends:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+
+
+class Requests:
+    """The number of times that a signal came while this was entered: each one asks for something.
+
+    As with Stop, the command looks for them.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+        self._count = 0
+        self._before: signal._HANDLER = None
+
+    def take(self) -> bool:
+        """Return true once for each signal that came."""
+        if not self._count:
+            return False
+        self._count -= 1
+        return True
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(self._number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(self._number, self._before)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._count += 1

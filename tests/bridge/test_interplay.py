@@ -129,7 +129,7 @@ def test_B_002_a_bridged_stream_is_recorded_and_shown(pools: TwoPools, tmp_path:
     """B-002, B-161: a recording has every frame; the page's pictures are made of them."""
     path = tmp_path / "bridged.mcap"
     with pools.pool.consumer(LEFT) as consumer, path.open("xb") as file:
-        writer = RecordingWriter(file, LEFT, compression="none", about={}, clock=pools.clock)
+        writer = RecordingWriter(file, {LEFT: {}}, compression="none", clock=pools.clock)
         for frame in received(pools, consumer, 10):
             shown = thumbnail_of(frame)
             assert shown is not None

@@ -26,9 +26,10 @@ def recording(path: Path, arrays: Sequence[np.ndarray], encoding: str = "") -> P
     """A recording of the arrays, with an image format."""
     attributes = ImageFormat(encoding=encoding).attributes() if encoding else {}
     with path.open("wb") as file:
-        writer = RecordingWriter(file, 10000, compression="lz4", about={"source": "left camera"})
+        writer = RecordingWriter(file, {10000: {"source": "left camera"}}, compression="lz4")
         writer.add_metadata(
             RecordedMetadata(
+                stream_id=10000,
                 epoch=7,
                 version=1,
                 name="left camera",

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from tensor_pool.cli.commands._mcap_reader import Recording
+from tensor_pool.cli.commands._recording_out import OneFile, Received
 from tensor_pool.cli.commands.mcap_file import (
     COMPRESSIONS,
     RecordedFrame,
@@ -61,10 +62,11 @@ def clock_at_noon() -> SimulatedClock:
 def written(frames: int, *, seconds_apart: float, compression: str = "lz4") -> bytes:
     """A finished recording with two versions of metadata."""
     file, clock = io.BytesIO(), clock_at_noon()
-    writer = RecordingWriter(file, 10000, compression=compression, about={}, clock=clock)
+    writer = RecordingWriter(file, {10000: {}}, compression=compression, clock=clock)
     for version in (1, 2):
         writer.add_metadata(
             RecordedMetadata(
+                stream_id=10000,
                 epoch=7,
                 version=version,
                 name="cam",
@@ -98,7 +100,7 @@ def test_the_capture_time_is_right_for_a_stamp_of_any_clock(
 ) -> None:
     path = tmp_path / "run.mcap"
     with path.open("wb") as file:
-        writer = RecordingWriter(file, 10000, compression="none", about={}, clock=clock_at_noon())
+        writer = RecordingWriter(file, {10000: {}}, compression="none", clock=clock_at_noon())
         writer.add(frame(0, timestamp_ns=stamp))
         writer.finish({})
     with path.open("rb") as file:
@@ -118,13 +120,17 @@ def test_the_time_of_recording_is_that_of_the_receipt(tmp_path: Path) -> None:
             disk_goes_on.wait()
             received.append(received_ns)
 
-    with (tmp_path / "run.mcap").open("wb") as file:
-        writing = _Writing(SlowWriter(file, 10000, compression="none", about={}))
-        for seq in range(3):
-            writing.put(frame(seq))
-        by_now = time.monotonic_ns()
-        disk_goes_on.set()
-        writing.close()
+    outlet = OneFile(
+        tmp_path / "run.mcap",
+        lambda file: SlowWriter(file, {10000: {}}, compression="none"),
+        [10000],
+    )
+    writing = _Writing(outlet)
+    for seq in range(3):
+        writing.put(Received(frame(seq), time.monotonic_ns()))
+    by_now = time.monotonic_ns()
+    disk_goes_on.set()
+    writing.close({})
     assert len(received) == 3
     assert received == sorted(received)
     assert received[-1] <= by_now
@@ -133,7 +139,7 @@ def test_the_time_of_recording_is_that_of_the_receipt(tmp_path: Path) -> None:
 def test_a_frame_is_logged_at_its_receipt(tmp_path: Path) -> None:
     path = tmp_path / "run.mcap"
     with path.open("wb") as file:
-        writer = RecordingWriter(file, 10000, compression="none", about={}, clock=clock_at_noon())
+        writer = RecordingWriter(file, {10000: {}}, compression="none", clock=clock_at_noon())
         for seconds in (3, 2):
             writer.add(frame(seconds), received_ns=UPTIME_NS - seconds * SECOND)
         writer.finish({})
@@ -145,7 +151,7 @@ def test_a_frame_is_logged_at_its_receipt(tmp_path: Path) -> None:
 def test_a_step_of_the_wall_clock_does_not_stretch_a_recording(tmp_path: Path) -> None:
     path, clock = tmp_path / "run.mcap", clock_at_noon()
     with path.open("wb") as file:
-        writer = RecordingWriter(file, 10000, compression="none", about={}, clock=clock)
+        writer = RecordingWriter(file, {10000: {}}, compression="none", clock=clock)
         for seq in range(3):
             writer.add(frame(seq, timestamp_ns=clock.monotonic_ns()))
             clock.advance(SECOND // 10)
