@@ -12,7 +12,7 @@ _PERIOD_S = 1.0
 
 
 class Progress:
-    """A line on standard error that is written anew once a second; nothing where that is not a terminal.
+    """A line on standard error, written anew once a second; nothing where that is not a terminal.
 
     Nothing else may be written to the terminal before `end()`.
     """
