@@ -49,6 +49,11 @@ class OutboundPort(Protocol):
     @property
     def link_is_up(self) -> bool: ...
     @property
+    def source_is_known(self) -> bool:
+        """False while the bridge has just started and its source may still be mapped (B-050)."""
+        ...
+
+    @property
     def may_begin(self) -> bool:
         """True if `max_rate_hz` lets a frame begin now (B-051)."""
         ...
@@ -117,8 +122,12 @@ class OutboundStream(Machine):
     def _take_source(self, epoch: int) -> None:
         self.port.set_epoch(epoch)
 
-    @on_event(NoSource, Event.LINK_UP)
-    def _greet(self, _: object) -> Outcome:
+    def _may_report(self, _: object) -> bool:
+        return self.port.link_is_up and self.port.source_is_known
+
+    @on_event(NoSource, Event.LINK_UP, guard=_may_report)
+    @on_event(NoSource, Event.INFO_DUE, guard=_may_report)
+    def _report_no_source(self, _: object) -> Outcome:
         self.port.send_info()
         return HANDLED
 
@@ -239,13 +248,12 @@ class OutboundStream(Machine):
         self.port.set_producer(self.event is Event.PRODUCER_SEEN)
         return HANDLED
 
-    @on_event(NoSource, Event.INFO_DUE, guard=_link_up)
     @on_event(Sourced, Event.INFO_DUE, guard=_link_up)
     def _repeat_info(self, _: object) -> Outcome:
         self.port.send_info()
         return HANDLED
 
-    @on_event(NoSource, Event.INFO_DUE, Event.LINK_DOWN)
+    @on_event(NoSource, Event.INFO_DUE, Event.LINK_UP, Event.LINK_DOWN)
     @on_event(Sourced, Event.INFO_DUE)
     def _say_nothing(self, _: object) -> Outcome:
         return HANDLED

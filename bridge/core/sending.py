@@ -34,6 +34,7 @@ from .timers import Timers
 __all__ = ["LinkOffer", "Sender"]
 
 _MS = 1_000_000
+_FRESH_INTERVALS = 3
 _METADATA_PERIOD_NS = 5_000_000_000
 _NO_PAYLOAD = memoryview(b"")
 _VALUES_LEN = slice(8, 12)  # of a slot
@@ -95,6 +96,9 @@ class Sender:
         self._messages: list[bytes] = []
         self._metadata_seen: object = None
         self._period_opens_ns = 0
+        self._source_known_ns = clock.monotonic_ns() + _FRESH_INTERVALS * (
+            settings.info_interval_ms * _MS
+        )
         self.machine = OutboundStream(self)
         self._arm_info()
 
@@ -185,6 +189,10 @@ class Sender:
         return self._link.is_up
 
     @property
+    def source_is_known(self) -> bool:
+        return self._clock.monotonic_ns() >= self._source_known_ns
+
+    @property
     def may_begin(self) -> bool:
         return not self.entry.max_rate_hz or self._clock.monotonic_ns() >= self._period_opens_ns
 
@@ -194,6 +202,7 @@ class Sender:
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+        self._source_known_ns = 0
         self._next_seq = 0
         self._period_opens_ns = 0
 

