@@ -100,7 +100,7 @@ class ExportFormat(enum.StrEnum):
 
 
 def add_frame_commands(app: typer.Typer) -> None:
-    """Add `hz`, `echo`, `view`, `publish`, `capture`, `record`, `export` and `replay`."""
+    """Add the commands for frames, from `hz` to `foxglove`."""
     app.command("hz", epilog="Example: tensor-pool hz 10000 --duration 5")(hz_command)
     app.command("echo", epilog="Example: tensor-pool echo 10000 --once --json")(echo_command)
     app.command("view", epilog="Example: tensor-pool view 10000 --png frame.png")(view_command)
@@ -116,6 +116,9 @@ def add_frame_commands(app: typer.Typer) -> None:
     app.command("export", epilog="Example: tensor-pool export run.mcap run.mp4")(export_command)
     app.command("replay", epilog="Example: tensor-pool replay run.mcap --speed 0.5 --loop")(
         replay_command
+    )
+    app.command("foxglove", epilog="Example: tensor-pool foxglove camera/left --max-rate 10")(
+        foxglove_command
     )
 
 
@@ -607,4 +610,62 @@ def replay_command(
         loop=loop,
         wait=wait,
         linger_s=linger,
+    )
+
+
+@connected
+def foxglove_command(
+    connection: Connection,
+    streams: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STREAM]...",
+            help="Names or ids; all that the driver has if not given.",
+            autocompletion=_streams,
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on. Any other than loopback shows frames to others."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any free one.")
+    ] = 8765,
+    max_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ",
+            min=0.001,
+            help="Send at most HZ frames a second of each stream.",
+            show_default=False,
+        ),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The driver's status page; default: that of the configuration, if it answers.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Serve live streams on a WebSocket, in the protocol of Foxglove.
+
+    A channel of `foxglove.RawImage` for each stream, one with its rate, drops and consumers, and
+    the changes of the driver as a log. Frames are read only while a client has subscribed to them,
+    the newest one first. Ctrl-C ends it. Needs the extra `foxglove`.
+
+    Exit status: 0 ended by Ctrl-C, 1 the port is taken, or the driver refused, 2 wrong usage.
+    """
+    from .commands.foxglove_server import serve_foxglove
+
+    leave_with(
+        serve_foxglove,
+        connection,
+        [_known(text) for text in streams or ()],
+        host=host,
+        port=port,
+        max_rate_hz=max_rate,
+        http=http,
     )
