@@ -100,6 +100,7 @@ soak: soak-torn soak-hsm soak-clients ## run everything that takes long, one aft
 
 soak-torn: $(VENV)/.dev ## look for torn frames between two processes, 60 s a size; SECONDS_EACH=60
 	@$(BIN)/python tests/soak/torn_read.py --seconds $(or $(SECONDS_EACH),60)
+	@$(BIN)/python tests/soak/torn_read.py --seconds $(or $(SECONDS_EACH),60) --batch
 
 docs-hsm: $(VENV)/.dev ## write the state machine reference and its table of requirements
 	@$(BIN)/python docs/hsm/generate.py

@@ -12,6 +12,7 @@ _CONNECTION = "tests/client/test_connection_machine.py"
 _CONSUMER = "tests/client/test_consumer_machine.py"
 _ANNOUNCES = "tests/client/test_announces.py"
 _PUBLISH = "tests/client/test_publish.py"
+_BATCHES = "tests/client/test_batches.py"
 
 MUTANTS = (
     # Leases
@@ -262,6 +263,78 @@ MUTANTS = (
         "(time_ns >= due_ns and",
         "(time_ns > due_ns and",
         ("tests/client/test_receiving.py", _ROWS, "tests/client/test_private_streams.py"),
+    ),
+    # Batches
+    Mutant(
+        "frames of a batch are committed before their headers",
+        "client/producer/write_state.py",
+        "        header = plan.header\n        if self.written[slots]",
+        "        columns.words[slots] = words | np.uint64(COMMITTED)\n"
+        "        header = plan.header\n        if self.written[slots]",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "no word marks that the slots of a batch are being written",
+        "client/producer/write_state.py",
+        "        columns.words[slots] = words\n        full_fence()",
+        "        full_fence()",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "a batch keeps the headers that stand in its slots",
+        "client/producer/write_state.py",
+        "if self.written[slots].count(header) != count:",
+        "if self.written[slots].count(None):",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "a batch goes on after the lease",
+        "client/producer/batch.py",
+        "            if now > producer._connection.deadline_ns:\n",
+        "            if now < 0:\n",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "a batch overtakes open loans",
+        "client/producer/batch.py",
+        "if count == 1 or producer._loans.by_seq:",
+        "if count == 1:",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "a refused descriptor of a batch counts as sent",
+        "client/producer/descriptor_streams.py",
+        "                statuses[place] = self.settle(descriptor, (first, second), now)",
+        "                self.settle(descriptor, (first, second), now)",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "the words of a batch are not loaded again behind the headers",
+        "client/consumer/read_state.py",
+        "        good &= columns.words[slots].copy() == words\n",
+        "",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "frames of a stack are not checked behind the copies",
+        "client/consumer/frame_run.py",
+        "        stand = state.still_stand(read)\n",
+        "        stand = read.words > 0\n",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "the headers of a batch are not compared",
+        "client/consumer/read_state.py",
+        "        good &= (bodies == found.body).all(axis=1)\n",
+        "",
+        (_BATCHES,),
+    ),
+    Mutant(
+        "frames lost from a stack count as received",
+        "client/consumer/receiver.py",
+        "            self.frames_ok -= lost\n",
+        "",
+        (_BATCHES,),
     ),
     # Publishing
     Mutant(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.consumer.frame_run import FrameStack
 from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError
 
 from .invariants_driver import InvariantError
@@ -76,8 +77,15 @@ class FrameBook:
         else:
             self._compare(stream_id, frame, contents)
 
+    def check_stack(self, stream_id: int, stack: FrameStack) -> None:
+        """Each frame of a stack is a whole published frame (C-103)."""
+        for seq, contents in zip(stack.seqs, stack.array, strict=True):
+            self._compare_key((stream_id, stack.epoch, int(seq)), contents.tobytes())
+
     def _compare(self, stream_id: int, frame: Frame, contents: bytes) -> None:
-        key = (stream_id, frame.epoch, frame.seq)
+        self._compare_key((stream_id, frame.epoch, frame.seq), contents)
+
+    def _compare_key(self, key: tuple[int, int, int], contents: bytes) -> None:
         published = self._written.get(key)
         if published is None:
             raise InvariantError(f"CI-7: frame {key} was accepted but never published")

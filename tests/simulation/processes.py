@@ -75,7 +75,7 @@ def driver_config(scenario: Scenario) -> DriverConfig:
         ),
         profiles={
             "small": Profile(
-                header_nslots=4,
+                header_nslots=scenario.nslots,
                 payload_pools=tuple(
                     Pool(pool_id=n, stride_bytes=256 if n == 2 else 64)
                     for n in range(1, scenario.pools + 1)

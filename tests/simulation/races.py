@@ -8,6 +8,7 @@ whole right before or right after one access of this side.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,18 +23,19 @@ class RacingWords:
     stand for the first access, 3 and 4 for the second.
     """
 
-    def __init__(self, words: memoryview, n: int, interfere: Callable[[], None]) -> None:
+    def __init__(self, words: Any, n: int, interfere: Callable[[], None]) -> None:
         self._words = words
         self._left = n
         self._interfere = interfere
 
-    def __getitem__(self, index: int) -> int:
+    def __getitem__(self, index: int | slice) -> Any:
+        """A word, or those of a batch."""
         self._tick()
-        word: int = self._words[index]
+        word = self._words[index] if isinstance(index, int) else self._words[index].copy()
         self._tick()
         return word
 
-    def __setitem__(self, index: int, word: int) -> None:
+    def __setitem__(self, index: int | slice, word: Any) -> None:
         self._tick()
         self._words[index] = word
         self._tick()

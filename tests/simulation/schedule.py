@@ -54,6 +54,7 @@ class Scenario:
     is_udp: bool = False
     pools: int = 2
     fragment_limit: int = 10
+    nslots: int = 4
     streams: tuple[int, ...] = (STREAM, OTHER_STREAM)
 
 
@@ -69,6 +70,9 @@ _WORK = {
     "look": 2.0,
     "race": 3.5,
     "interrupt": 3.0,
+    "publish_many": 3.0,
+    "receive_many": 3.0,
+    "race_many": 1.0,
     "lend": 1.2,
     "fill": 1.0,
     "commit": 1.5,
@@ -153,6 +157,7 @@ def scenario_of(seed: int) -> Scenario:
         is_udp=is_udp,
         pools=chance.choice([2, 2, 2, 2, 2, 14]),  # 14: answers and announces in two fragments
         fragment_limit=chance.choice([1, 3, 10, 10]),
+        nslots=chance.choice([4, 16]),  # in 16 a batch is written four frames at a time
     )
 
 

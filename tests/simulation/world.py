@@ -11,7 +11,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.consumer.read_state import ReadState
 from tensor_pool.client.producer.results import PublishStatus
 from tensor_pool.protocol.clock import SimulatedClock
 from tensor_pool.protocol.errors import (
@@ -21,6 +24,7 @@ from tensor_pool.protocol.errors import (
     StaleLoanError,
     TransportError,
 )
+from tensor_pool.protocol.shm.slot_columns import SlotColumns
 from tensor_pool.protocol.testing.memory_network import MemoryNetwork
 
 from .faults import Faulty
@@ -189,6 +193,28 @@ class World(Faulty):
             raise InvariantError(f"CI-1: {member.who} published without a lease, or twice {before}")
         return committed
 
+    def publish_many(self, a: int, b: int) -> None:
+        """Publish frames at once, of one size or of several."""
+        member = self._producer(a)
+        producer = member.producer if member is not None else None
+        if member is None or producer is None:
+            return
+        state = producer._state
+        if state is None or not self.may_use(member) or producer._loans.by_seq:
+            self.publish_from(member, b)  # where a part of a batch may be refused
+            return
+        sizes = [b + (i // 4 if b & 8 else 0) for i in range(2 + (b >> 4) % 9)]
+        contents = [self.frames.contents(size) for size in sizes]
+        first = state.next_seq
+        for seq, frame in enumerate(contents, first):
+            self.frames.write(producer.stream_id, state.epoch, seq, member.who, frame.tobytes())
+        results = producer.publish_many(contents if b & 8 else np.array(contents))
+        for seq, result in enumerate(results, first):
+            self.count[result.status.value] += 1
+            if result.status not in _NEW_FRAME or result.seq != seq:
+                raise InvariantError(f"C-085: {member.who} published {seq}: {result}")
+        self.checks.check(member.process)
+
     def may_use(self, member: Member) -> bool:
         connection = member.handle._attachment.connection
         return connection.is_attached and self.clock.monotonic_ns() <= connection.deadline_ns
@@ -284,6 +310,39 @@ class World(Faulty):
                 self.accept(member, frame)
                 self.frames.check_shared(member.handle.stream_id, frame)
 
+    def receive_many(self, a: int, b: int) -> None:
+        """Take several frames at once, in place or as one array of copies."""
+        member = self._consumer(a)
+        if member is None or member.handle._attachment.receiver.state is None:
+            return
+        limit = 1 + (b >> 1) % 20
+        if not b & 1:
+            for frame in member.handle.receive_many(limit, timeout=0):
+                self.accept(member, frame)
+                self.frames.check_shared(member.handle.stream_id, frame)
+        elif (stack := member.handle.receive_many(limit, timeout=0, stack=True)) is not None:
+            for seq in stack.seqs.tolist():
+                self._accept_seq(member, stack._state, seq)
+            self.frames.check_stack(member.handle.stream_id, stack)
+
+    def race_many(self, a: int, b: int) -> None:
+        """Do as `receive_many` while a producer publishes between two looks at the words."""
+        member = self._consumer(a)
+        state = member.handle._attachment.receiver.state if member is not None else None
+        rival = self._rival(state) if state is not None else None
+        if member is None or state is None or rival is None:
+            return
+        columns = SlotColumns(state.ring, state.mask + 1)
+
+        def interfere() -> None:
+            for _ in range(1 + (b >> 3) % 20):
+                self.publish_from(rival, b >> 6)
+
+        columns.words = RacingWords(columns.words, 1 + b % 7, interfere)  # type: ignore[assignment]
+        state._columns = columns
+        self.receive_many(a, b >> 2)
+        state._columns = None
+
     def copy(self, a: int, _: int) -> None:
         """Take the next frames as copies."""
         member = self._consumer(a)
@@ -329,22 +388,15 @@ class World(Faulty):
         state = member.handle._attachment.receiver.state if member is not None else None
         if member is None or state is None:
             return
-        rivals = [
-            producer
-            for producer in self.producers
-            if producer.handle is not None
-            and not producer.process.is_paused
-            and producer.handle._state is not None
-            and producer.handle._state.epoch == state.epoch
-        ]
-        if not rivals:
+        rival = self._rival(state)
+        if rival is None:
             return
         words = state.words
         frames = 1 + (b >> 3) % 5  # of four slots: from the next one to all of them and more
 
         def interfere() -> None:
             for _ in range(frames):
-                self.publish_from(rivals[0], b >> 6)
+                self.publish_from(rival, b >> 6)
 
         state.words = RacingWords(words, 1 + b % 6, interfere)
         frame = member.handle.poll()
@@ -352,6 +404,16 @@ class World(Faulty):
             self.accept(member, frame)
             self.frames.check_shared(member.handle.stream_id, frame)
         state.words = words
+
+    def _rival(self, state: ReadState) -> Member | None:
+        """A producer that writes what is being read."""
+        for producer in self.producers:
+            handle = producer.handle
+            if handle is None or producer.process.is_paused or handle._state is None:
+                continue
+            if handle._state.epoch == state.epoch:
+                return producer
+        return None
 
     def interrupt(self, a: int, b: int) -> None:
         """Publish while the consumers receive and look, between two stores of a commit word."""
@@ -372,18 +434,21 @@ class World(Faulty):
 
     def accept(self, member: Member, frame: Frame) -> None:
         """A frame was delivered: of the mapped epoch, in order, with a live lease."""
+        self._accept_seq(member, frame._state, frame.seq)
+
+    def _accept_seq(self, member: Member, accepted: ReadState, seq: int) -> None:
         attachment = member.handle._attachment
         state = attachment.receiver.state
         self.count["frames_accepted"] += 1
-        if state is None or frame._state is not state or frame.epoch != state.mapping.epoch:
-            raise InvariantError(f"C-091: {member.who} accepted a frame of epoch {frame.epoch}")
+        if state is None or accepted is not state or accepted.epoch != state.mapping.epoch:
+            raise InvariantError(f"C-091: {member.who} accepted a frame of epoch {accepted.epoch}")
         if not self.may_use(member):
             raise InvariantError(f"CI-1: {member.who} accepted a frame without a lease")
         if member.state_read is not state:
             member.state_read, member.last_seq = state, -1
-        if frame.seq <= member.last_seq:
-            raise InvariantError(f"C-091: {member.who} got {frame.seq} after {member.last_seq}")
-        member.last_seq = frame.seq
+        if seq <= member.last_seq:
+            raise InvariantError(f"C-091: {member.who} got {seq} after {member.last_seq}")
+        member.last_seq = seq
 
     # -- applications
 

@@ -17,7 +17,11 @@ the producer do one thing wrong, and then the exit status is 0 only if frames we
     commit-first   the final commit word is stored before the payload is written
     struct         commit words are stored and loaded with struct, byte by byte (W-085)
 
+With `--batch` frames are written and read as `publish_many` and `receive_many` do: words and
+headers of half the ring in one NumPy operation each (C-085, C-103).
+
     python tests/soak/torn_read.py --payload-bytes 4096 --seconds 60
+    python tests/soak/torn_read.py --payload-bytes 4096 --seconds 60 --batch
     python tests/soak/torn_read.py --payload-bytes 4096 --seconds 5 --break commit-first
 """
 
@@ -34,12 +38,18 @@ import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tensor_pool.client.attachment.epoch_mapping import StreamMapping
+from tensor_pool.client.consumer.read_state import FrameFormat, ReadState
+from tensor_pool.client.producer.write_state import WriteState
+from tensor_pool.protocol.clock import SystemClock
+from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.shm.commit_word import (
     FENCE_FROM_BYTES,
     commit_word_index,
@@ -60,13 +70,16 @@ from tensor_pool.protocol.shm.slot import (
     payload_offset,
     slot_body_offset,
 )
+from tensor_pool.protocol.shm.slot_columns import SlotColumns
 from tensor_pool.protocol.shm.tensor import tensor_layout
-from tensor_pool.protocol.wire.generated.enums import Dtype
+from tensor_pool.protocol.wire.generated.enums import ClockDomain, Dtype
 from tests.protocol.shm.streams import create_stream
 
 NSLOTS = 4
 FIRST_SEQ = 0x0101_0101_0101_0100
 """Every byte of a word counts, so that one written in pieces shows."""
+
+_BATCH = 2
 
 BREAKS = ("none", "commit-first", "struct")
 
@@ -130,6 +143,97 @@ def produce(
     produced.value = seq - FIRST_SEQ  # type: ignore[attr-defined]
     del payloads
     stream.retire()
+
+
+def _mapped(geometry: StreamGeometry, base: str, *, writable: bool) -> StreamMapping:
+    allowed = AllowedBaseDirs.of([base])
+    return StreamMapping(
+        map_stream(geometry, allowed_base_dirs=allowed, writable=writable),
+        SystemClock(),
+        freshness_ns=0,
+        announce_timestamp_ns=0,
+        clock_domain=ClockDomain.MONOTONIC,
+    )
+
+
+class _Early:
+    """Commit words of a batch that are stored as committed at once."""
+
+    def __init__(self, words: Any) -> None:
+        self._words = words
+
+    def __setitem__(self, slots: slice, values: Any) -> None:
+        self._words[slots] = values | np.uint64(1)
+
+
+def produce_batches(
+    geometry: StreamGeometry,
+    base: str,
+    payload_bytes: int,
+    broken: str,
+    ready: Event,
+    stop: Event,
+    produced: object,
+) -> None:
+    """Write frames without a pause, two at a time, with the code of `publish_many`."""
+    state = WriteState(_mapped(geometry, base, writable=True))
+    frames = np.empty((_BATCH, payload_bytes // 8), np.uint64)
+    _, plan = state.plan_for(frames[0], None, None, None)
+    assert plan is not None
+    if broken == "commit-first":
+        state._columns = SlotColumns(state.ring, NSLOTS)
+        state._columns.words = _Early(state._columns.words)  # type: ignore[assignment]
+    seq = FIRST_SEQ
+    ready.set()
+    while not stop.is_set():
+        for _ in range(128):
+            seqs = np.arange(seq, seq + _BATCH, dtype=np.uint64)
+            frames[:] = seqs[:, np.newaxis]
+            state.write_together(plan, seq, frames, seqs, 0)
+            seq += _BATCH
+    produced.value = seq - FIRST_SEQ  # type: ignore[attr-defined]
+
+
+class _Endless:
+    deadline_ns = 1 << 62
+
+
+def consume_batches(
+    geometry: StreamGeometry, base: str, payload_bytes: int, seconds: float
+) -> Outcome:
+    """Read two slots at a time with the code of `receive_many(stack=True)`."""
+    mapping = _mapped(geometry, base, writable=False)
+    connection: Any = _Endless()
+    state = ReadState(mapping, connection, Counters(()), time.monotonic_ns)
+    image = header_image(tensor_layout(Dtype.UINT64, (payload_bytes // 8,)))
+    found = state.format_for(0, payload_bytes, 0, 1, 0, image)
+    assert isinstance(found, FrameFormat)
+    outcome = Outcome()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for attempt in range(128):
+            first = attempt * _BATCH & (NSLOTS - 1)
+            seq = seq_of(state.words[commit_word_index(first)])
+            outcome.read += _BATCH
+            if seq & (NSLOTS - 1) != first:
+                outcome.impossible += bool(seq)
+                continue
+            run = state.read_run(found, seq, _BATCH)
+            if run is None:
+                outcome.dropped += _BATCH
+                continue
+            copies = found.copied(run.slots)
+            stand = state.still_stand(run)
+            outcome.dropped += _BATCH - int(stand.sum())
+            outcome.accepted += int(stand.sum())
+            for word, named, copy in zip(
+                run.words[stand], run.timestamps[stand], copies[stand], strict=True
+            ):
+                if not (copy == copy[0]).all():
+                    outcome.torn += 1
+                elif not copy[0] == named == word >> np.uint64(1):
+                    outcome.mistaken += 1
+    return outcome
 
 
 def _store_with_struct(ring: memoryview) -> Callable[[int, int], None]:
@@ -207,7 +311,9 @@ def consume(
     return outcome
 
 
-def soak(payload_bytes: int, seconds: float, broken: str = "none") -> Outcome:
+def soak(
+    payload_bytes: int, seconds: float, broken: str = "none", *, batch: bool = False
+) -> Outcome:
     """Run producer and consumer against each other; raises RuntimeError if the producer dies."""
     root = "/dev/shm" if os.path.isdir("/dev/shm") else None
     base = os.path.realpath(tempfile.mkdtemp(prefix="tensorpool-soak-", dir=root))
@@ -218,14 +324,17 @@ def soak(payload_bytes: int, seconds: float, broken: str = "none") -> Outcome:
         stream = create_stream(Path(base), nslots=NSLOTS, strides=(stride,))
         stream.close()
         producer = context.Process(
-            target=produce,
+            target=produce_batches if batch else produce,
             args=(stream.geometry, base, payload_bytes, broken, ready, stop, produced),
         )
         producer.start()
         try:
             if not ready.wait(30):
                 raise RuntimeError("the producer did not start")
-            outcome = consume(stream.geometry, base, payload_bytes, seconds, broken)
+            if batch:
+                outcome = consume_batches(stream.geometry, base, payload_bytes, seconds)
+            else:
+                outcome = consume(stream.geometry, base, payload_bytes, seconds, broken)
         finally:
             stop.set()
             producer.join(30)
@@ -245,10 +354,11 @@ def main() -> int:
     parser.add_argument("--payload-bytes", type=int, nargs="+", default=[4096, 1 << 20])
     parser.add_argument("--seconds", type=float, default=60.0, help="for each payload size")
     parser.add_argument("--break", dest="broken", choices=BREAKS, default="none")
+    parser.add_argument("--batch", action="store_true", help="with the code of batches")
     options = parser.parse_args()
     failed = False
     for payload_bytes in options.payload_bytes:
-        outcome = soak(payload_bytes, options.seconds, options.broken)
+        outcome = soak(payload_bytes, options.seconds, options.broken, batch=options.batch)
         caught = outcome.wrong > 0
         failed |= caught is (options.broken == "none") or outcome.accepted == 0
         print(
