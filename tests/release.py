@@ -112,7 +112,7 @@ def installs(wheel: Path, directory: Path) -> None:
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel],
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[cli]"],
         check=True,
         cwd=directory,
     )

@@ -70,8 +70,7 @@ def test_the_wheel_installs_into_an_empty_environment_with_every_module(tmp_path
     pip = [sys.executable, "-m", "pip", "--python", str(python)]
     install = [*pip, "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
     subprocess.run([*install, str(wheel)], cwd=tmp_path, check=True, capture_output=True)
-    command = [str(environment / "bin" / "tensor-pool"), "--help"]  # works without any extra
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    check_plain_installation(environment, tmp_path)
     subprocess.run([*install, f"{wheel}[http]"], cwd=tmp_path, check=True, capture_output=True)
 
     script = IMPORT_EVERYTHING.format(packages=PACKAGES)
@@ -88,6 +87,31 @@ def test_the_wheel_installs_into_an_empty_environment_with_every_module(tmp_path
     for checker in (mypy_lines, pyright_lines):
         found = checker(INSTALLED_SAMPLE, str(python), tmp_path)
         assert found == marked_lines(INSTALLED_SAMPLE), checker
+
+
+def check_plain_installation(environment: Path, directory: Path) -> None:
+    """Without an extra: the library and the driver, and no package of the command line."""
+    python = environment / "bin" / "python"
+    program = environment / "bin" / "tensor-pool"
+    script = "from tensor_pool.client import connect, Consumer, Producer; import tensor_pool.driver"
+    subprocess.run([python, "-c", script], cwd=directory, check=True)
+    started = subprocess.run(
+        [program, "driver", "--config", "none.toml"],
+        cwd=directory,
+        check=False,
+        capture_output=True,
+    )
+    assert (started.returncode, b"none.toml" in started.stderr) == (2, True)
+    site = next(environment.glob("lib/python*/site-packages"))
+    installed = {path.name for path in site.iterdir()}
+    assert not installed & {"pydantic", "pygments", "rich", "typer"}
+    refused = subprocess.run(
+        [program, "streams"], cwd=directory, check=False, capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        "tensor-pool: this command needs the package typer of the extra cli: pip install rich typer"
+    ]
 
 
 def test_nothing_in_the_repository_names_a_private_path() -> None:
