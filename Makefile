@@ -65,6 +65,10 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 test: check system-packages ## check, then run all tests
 	@$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
+test-rerun: $(VENV)/.dev ## what Rerun's own readers find; installs its SDK, 760 MB
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[rerun]'
+	@$(BIN)/python -m pytest -q tests/cli/rerun_views.py
+
 check: $(VENV)/.dev ## format, lint, types and language
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=src $(BIN)/mypy -p tensor_pool
 	@$(BIN)/python tests/language.py
@@ -152,4 +156,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-synchronizer bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help test-rerun demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-synchronizer bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

@@ -209,17 +209,30 @@ def view_command(
         ),
     ] = None,
     idle: Idle = None,
+    rerun: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET",
+            help="Log frames to Rerun until Ctrl-C: viewer starts its application, run.rrd is a"
+            " file, rerun+http://... a viewer that runs.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Show the newest frame in the terminal, or save it as PNG.
+    """Show the newest frame in the terminal, save it as PNG, or log frames to Rerun.
 
     Types other than 8-bit images are stretched from their smallest to their largest value (a PNG of
     16-bit grey keeps its values). Of more than one plane the first is shown. Needs a terminal with
-    24-bit colour.
+    24-bit colour. --rerun needs the extra `rerun`.
 
     Exit status: 0 a frame was shown, 1 none came, or the driver refused, 2 wrong usage.
     """
-    from .commands.view import view_stream
+    from .commands.view import view_in_rerun, view_stream
 
+    if rerun is not None:
+        if png is not None or width is not None:
+            raise typer.BadParameter("--rerun goes without --png and --width")
+        leave_with(view_in_rerun, connection, stream, rerun, follow_hz=follow, idle_s=idle)
     leave_with(view_stream, connection, stream, png=png, follow_hz=follow, width=width, idle_s=idle)
 
 

@@ -1,4 +1,4 @@
-"""`view`: the newest frame of a stream, in the terminal or as a PNG file."""
+"""`view`: the newest frame of a stream in the terminal, as a PNG file or in Rerun."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,17 +17,19 @@ from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError
 
 from ..media.files import needs_package
 from ..media.pixels import half_blocks
+from ..media.rerun_images import rerun_image, rerun_module, rerun_recording
 from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, OK, USAGE, CommandError, complain
 from ..support.replacing import replaced
 from ..support.signals import Stop
-from ._attach import attach_consumer
+from ._attach import attach_consumer, lost_frames
 
-__all__ = ["view_stream"]
+__all__ = ["view_in_rerun", "view_stream"]
 
 _RECEIVE_S = 0.1
 _METADATA_PATIENCE_S = 1.5
 _PAUSE_S = 0.01
+_REPORT_PERIOD_S = 1.0
 _CLEAR, _HOME = "\x1b[2J\x1b[H", "\x1b[H"
 
 
@@ -53,7 +55,7 @@ def view_stream(
             taken = _next_copy(consumer, stop, idle_s)
             if taken is None:
                 break
-            title, array = taken
+            title, array, _ = taken
             shown += 1
             image = consumer.image_format
             if png is not None:
@@ -71,9 +73,54 @@ def view_stream(
     return OK
 
 
-def _next_copy(
-    consumer: Consumer, stop: Stop, idle_s: float | None
-) -> tuple[str, np.ndarray[Any, np.dtype[Any]]] | None:
+def view_in_rerun(
+    connection: Connection,
+    stream_id: int | str,
+    target: str,
+    *,
+    follow_hz: float | None,
+    idle_s: float | None,
+) -> int:
+    """Log frames as images, and once a second the losses, until a signal or `idle_s` ends it."""
+    rerun = rerun_module()
+    with (
+        Stop() as stop,
+        connection.client() as client,
+        attach_consumer(client, stream_id, stop, patience_s=idle_s) as consumer,
+        rerun_recording(target, "tensor-pool") as recording,
+    ):
+        shown, reported = 0, 0.0
+        while not stop.requested:
+            began = time.monotonic()
+            taken = _next_copy(consumer, stop, idle_s)
+            if taken is None:
+                break
+            shown += 1
+            metadata = consumer.metadata
+            entity = (metadata.name if metadata is not None else "") or f"stream {stream_id}"
+            recording.set_time("seq", sequence=taken.seq)
+            recording.set_time("received", timestamp=np.datetime64(time.time_ns(), "ns"))
+            recording.log(entity, rerun_image(taken.array, consumer.image_format))
+            if began - reported >= _REPORT_PERIOD_S:
+                reported = began
+                lost = sum(lost_frames(consumer).values())
+                recording.log(f"{entity}/lost", rerun.Scalars([lost]))
+            if follow_hz is not None:
+                stop.wait(began + 1 / follow_hz - time.monotonic())
+    if not shown:
+        complain(f"stream {stream_id}: no frame came")
+        return FAILED
+    print(f"logged {shown} frames of stream {stream_id}: {target}")
+    return OK
+
+
+class _Copy(NamedTuple):
+    title: str
+    array: np.ndarray[Any, np.dtype[Any]]
+    seq: int
+
+
+def _next_copy(consumer: Consumer, stop: Stop, idle_s: float | None) -> _Copy | None:
     """The newest frame as an array of its own; None at the end of patience."""
     began = time.monotonic()
     patient_until = began + _METADATA_PATIENCE_S
@@ -90,7 +137,8 @@ def _next_copy(
         except (FrameOverwrittenError, StaleFrameError):
             continue
         shape = "x".join(map(str, frame.shape))
-        return f"stream {consumer.stream_id} seq {frame.seq} {frame.dtype} {shape}", array
+        title = f"stream {consumer.stream_id} seq {frame.seq} {frame.dtype} {shape}"
+        return _Copy(title, array, frame.seq)
     return None
 
 

@@ -157,6 +157,13 @@ def test_a_taken_port_is_named(pool: DriverProcess, camera: None) -> None:
     assert "in use" in outcome.stderr
 
 
+def test_without_the_sdk_of_rerun_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    outcome = run("view", "10000", "--rerun", "run.rrd")
+    assert outcome.status == 2
+    assert "of the extra rerun: pip install rerun-sdk" in outcome.stderr
+
+
 def test_without_the_sdk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "foxglove", None)
     outcome = run("foxglove", "10000", "--aeron-dir", "/dev/shm/tp-nobody-is-here")
