@@ -4,9 +4,9 @@
 
 The driver is the `tensor-pool driver` program. For N streams one program has N producers and
 another has N consumers. For N consumers of one stream there is a program with the producer and one
-program for each consumer, unless `--programs` has them share some. Every consumer must receive a
-frame, and no lease may be lost in the seconds of `--hold`; the exit status is 1 otherwise. `--json
-FILE` keeps the figures.
+program for each consumer, unless `--programs` has them share some, each with one client. Every
+consumer must receive a frame, and no lease may be lost in the seconds of `--hold`; the exit status
+is 1 otherwise. `--json FILE` keeps the figures.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class Program:
     """A child process of this file; it gets commands by lines and answers each with JSON."""
 
     def __init__(
-        self, kind: str, directory: str, streams: int, clients: int, period_s: float
+        self, kind: str, directory: str, streams: int, handles: int, period_s: float
     ) -> None:
         self.kind = kind
-        settings = (kind, directory, str(streams), str(clients), str(period_s))
+        settings = (kind, directory, str(streams), str(handles), str(period_s))
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--program", *settings],
             stdin=subprocess.PIPE,
@@ -115,8 +115,8 @@ class Program:
         self._process.wait()
 
 
-def run_program(kind: str, directory: str, streams: int, clients: int, period_s: float) -> None:
-    """Attach with each client to each stream, then obey the parent until its pipe ends."""
+def run_program(kind: str, directory: str, streams: int, consumers: int, period_s: float) -> None:
+    """Attach so often to each stream, with one client; obey the parent until its pipe ends."""
     config = ClientConfig(
         aeron_dir=f"{directory}/aeron",
         allowed_base_dirs=(f"{directory}/regions",),
@@ -130,19 +130,18 @@ def run_program(kind: str, directory: str, streams: int, clients: int, period_s:
     handles: list[Producer | Consumer] = []
     times: list[float] = []
     with ExitStack() as opened:
-        for _ in range(clients):
-            pool = opened.enter_context(connect(config, wait=_PATIENCE_S))
-            for first in range(0, streams, _ATTACHES_AT_ONCE):
-                began = time.monotonic()
-                numbers = range(first, min(first + _ATTACHES_AT_ONCE, streams))
-                some = [_begin(pool, kind, FIRST_STREAM + number) for number in numbers]
-                for handle in some:
-                    while not handle.poll_ready():
-                        if time.monotonic() - began > _PATIENCE_S:
-                            raise RuntimeError(f"{handle} is not attached: {handle.last_error}")
-                        time.sleep(0.002)
-                times += [(time.monotonic() - began) / len(some)] * len(some)
-                handles += some
+        pool = opened.enter_context(connect(config, wait=_PATIENCE_S))
+        ids = [FIRST_STREAM + number for number in range(streams)] * consumers
+        for first in range(0, len(ids), _ATTACHES_AT_ONCE):
+            began = time.monotonic()
+            some = [_begin(pool, kind, n) for n in ids[first : first + _ATTACHES_AT_ONCE]]
+            for handle in some:
+                while not handle.poll_ready():
+                    if time.monotonic() - began > _PATIENCE_S:
+                        raise RuntimeError(f"{handle} is not attached: {handle.last_error}")
+                    time.sleep(0.002)
+            times += [(time.monotonic() - began) / len(some)] * len(some)
+            handles += some
         print(json.dumps(times), flush=True)
         for command in sys.stdin:
             if command == "publish\n":
@@ -222,13 +221,13 @@ def measure(
         opened.callback(end)
         programs.append(Program("producers", directory, streams, 1, period_s))
         times: list[float] = programs[0].answer()
-        clients_each = -(-consumers_each // most_programs)
+        each = -(-consumers_each // most_programs)
         starting: list[Program] = []
-        for first in range(0, consumers_each, clients_each):
-            clients = min(clients_each, consumers_each - first)
-            starting.append(Program("consumers", directory, streams, clients, period_s))
+        for first in range(0, consumers_each, each):
+            handles = min(each, consumers_each - first)
+            starting.append(Program("consumers", directory, streams, handles, period_s))
             programs.append(starting[-1])
-            if len(starting) == _STARTS_AT_ONCE or first + clients == consumers_each:
+            if len(starting) == _STARTS_AT_ONCE or first + handles == consumers_each:
                 for program in starting:
                     times += program.answer()
                 starting.clear()
@@ -308,8 +307,8 @@ def main() -> int:
     parser.add_argument("--program", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.program:
-        kind, directory, streams, clients, period = arguments.program
-        run_program(kind, directory, int(streams), int(clients), float(period))
+        kind, directory, streams, handles, period = arguments.program
+        run_program(kind, directory, int(streams), int(handles), float(period))
         return 0
     print(
         *(f"{title:>{width}}" for title, (_, _, width) in zip(_TITLES, _COLUMNS, strict=True)),

@@ -7,20 +7,19 @@ together, step by step of the write protocol; then each is announced by a descri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tensor_pool.protocol.wire.in_place import NULL_U64
 
-from .open_loans import HeldFrame
+from ..attachment.connection_machine import DriverConnection
+from .descriptor_streams import DescriptorStreams
+from .open_loans import HeldFrame, OpenLoans
 from .payload_layout import as_array, described_payload
 from .results import PublishResult, PublishResults, PublishStatus
 from .write_state import FramePlan, WriteState
-
-if TYPE_CHECKING:
-    from .producer import Producer
 
 __all__ = ["Batch", "slots_at_once"]
 
@@ -108,12 +107,47 @@ def checked_u64s(name: str, values: Numbers | None, count: int) -> npt.NDArray[n
     return numbers
 
 
+class BatchProducer(Protocol):
+    """The producer of a batch, as far as batches use it."""
+
+    _strict: bool
+    _descriptor_timestamps: bool
+    _state: WriteState | None
+    _bells: tuple[Any, ...]
+    _loans: OpenLoans
+    _descriptors: DescriptorStreams
+    _mint: Callable[[], int] | None
+    _now: Callable[[], int]
+
+    @property
+    def _connection(self) -> DriverConnection: ...
+
+    @property
+    def _meta_version(self) -> int: ...
+
+    def _check_open(self) -> None: ...
+
+    def _refuse_inactive(self) -> PublishResult: ...
+
+    def _refuse_size(self, state: WriteState, nbytes: int) -> PublishResult: ...
+
+    def _descriptor(
+        self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
+    ) -> bytearray: ...
+
+    def _send(
+        self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
+    ) -> PublishStatus: ...
+
+    def _ring(self) -> None: ...
+
+
 class Batch:
     """The frames of one `publish_many`; its arguments are checked when it is made."""
 
     def __init__(
         self,
-        producer: Producer,
+        producer: BatchProducer,
         frames: npt.NDArray[Any] | Iterable[Any],
         timestamps_ns: Numbers | None,
         trace_ids: Numbers | None,

@@ -14,7 +14,7 @@ from tensor_pool.bridge import (
     SendStream,
 )
 from tensor_pool.bridge.pool import ClientPool
-from tests.project.test_imports import GRAPH
+from tests.project.test_imports import imports
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "bridge").rglob("*.py"))
@@ -32,7 +32,9 @@ def test_B_001_the_bridge_reaches_shared_memory_through_the_client_library_only(
             elif isinstance(node, ast.alias):
                 names.add(node.name.rpartition(".")[2])
     assert not names & {"ShmPoolAnnounce", "ConsumerConfig", "mmap", "memfd_create"}
-    imported = {m for module, found in GRAPH.items() if module.startswith("bridge") for m in found}
+    imported = {
+        m for module, found in imports().items() if module.startswith("bridge") for m in found
+    }
     assert not {m for m in imported if m.startswith("protocol.shm")}
     calls = {
         node.attr
@@ -45,7 +47,9 @@ def test_B_001_the_bridge_reaches_shared_memory_through_the_client_library_only(
 
 def test_B_014_the_bridge_imports_neither_driver_nor_command_line() -> None:
     """B-014: `hsm`, `protocol` and `client`; the command line is added where the others are."""
-    imported = {m for module, found in GRAPH.items() if module.startswith("bridge") for m in found}
+    imported = {
+        m for module, found in imports().items() if module.startswith("bridge") for m in found
+    }
     packages = {module.partition(".")[0] for module in imported}
     assert packages & {"hsm", "protocol", "client", "driver", "cli", "bridge"} == {
         *("hsm", "protocol", "client", "bridge")

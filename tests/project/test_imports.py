@@ -7,6 +7,7 @@ is typed against a small Protocol beside the class that needs it.
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 import subprocess
@@ -82,10 +83,13 @@ def _within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-GRAPH = {
-    module: {name for name in _imported(module, path) if name != module}
-    for module, path in MODULES.items()
-}
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    """Module: what it imports; read when a test asks, as every worker collects this file."""
+    return {
+        module: {name for name in _imported(module, path) if name != module}
+        for module, path in MODULES.items()
+    }
 
 
 def _rule_for(module: str) -> str:
@@ -99,7 +103,7 @@ def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
     wrong = [
         f"{module} imports {name}"
         for module in members
-        for name in sorted(GRAPH[module] & MODULES.keys())
+        for name in sorted(imports()[module] & MODULES.keys())
         if not any(_within(name, other) for other in allowed)
     ]
     assert not wrong
@@ -108,7 +112,7 @@ def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
 def test_every_module_of_ours_that_is_named_in_an_import_exists() -> None:
     wrong = [
         f"{module} imports {name}"
-        for module, names in GRAPH.items()
+        for module, names in imports().items()
         for name in sorted(names)
         if name.partition(".")[0] in PACKAGES and name not in MODULES
     ]
@@ -130,7 +134,7 @@ def test_state_machines_use_the_standard_library_only() -> None:
         f"{module} imports {name}"
         for module in MODULES
         if _within(module, "hsm")
-        for name in sorted(GRAPH[module])
+        for name in sorted(imports()[module])
         if name.partition(".")[0] not in {"hsm", *sys.stdlib_module_names}
     ]
     assert not wrong
@@ -141,7 +145,7 @@ def test_the_core_of_the_driver_does_no_input_or_output() -> None:
         f"{module} imports {name}"
         for module in MODULES
         if _within(module, "driver.core")
-        for name in sorted(GRAPH[module])
+        for name in sorted(imports()[module])
         if name.partition(".")[0] in IO_MODULES
     ]
     assert not wrong
@@ -170,7 +174,7 @@ def _is_facade(module: str) -> bool:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_circle_of_modules(package: str) -> None:
     graph = {
-        module: {name for name in GRAPH[module] & MODULES.keys() if not _is_facade(name)}
+        module: {name for name in imports()[module] & MODULES.keys() if not _is_facade(name)}
         for module in MODULES
         if _within(module, package) and not _is_facade(module)
     }
@@ -185,7 +189,7 @@ def test_no_circle_of_folders(package: str) -> None:
         folder = _folder(module)
         if not _within(module, package) or folder == package:
             continue
-        others = {_folder(name) for name in GRAPH[module] & MODULES.keys()}
+        others = {_folder(name) for name in imports()[module] & MODULES.keys()}
         inside = {other for other in others if _within(other, package)}
         graph.setdefault(folder, set()).update(inside - {folder, package})
     assert not _circle(graph)
@@ -196,7 +200,7 @@ def test_the_picture_of_the_packages_has_an_arrow_for_every_import_and_no_other(
     drawn = set(re.findall(r'data-import="(\w+) (\w+)"', picture))
     imported = {
         (module.partition(".")[0], name.partition(".")[0])
-        for module, names in GRAPH.items()
+        for module, names in imports().items()
         for name in names & MODULES.keys()
     }
     assert drawn == {(importer, name) for importer, name in imported if importer != name}
