@@ -127,6 +127,14 @@ class Carried:
             assert time.monotonic() < deadline, self.b.text(self.log)
             time.sleep(0.02)
 
+    def wait_for_epochs(self, count: int) -> None:
+        """Wait until the far consumer has got frames of so many epochs. A killed driver is noticed
+        after a while, and frames go on under the old epoch until then."""
+        deadline = time.monotonic() + 60
+        while len(self.far_epochs()) < count:
+            assert time.monotonic() < deadline, self.b.text(self.log)
+            time.sleep(0.02)
+
     def require_true_frames(self, unprinted: int = 0) -> None:
         """Every frame that arrived is one that was sent, and none arrived twice.
 

@@ -60,6 +60,7 @@ def test_B_140_every_program_is_killed_under_traffic(lab: Lab, pause_s: float) -
 
     def require_epochs(count: int, what: str) -> None:
         started = time.monotonic()
+        carried.wait_for_epochs(count)
         carried.wait_for_more()
         print(f"{what}: {time.monotonic() - started:.1f} s from the restart to the 15th frame")
         assert len(carried.far_epochs()) == count
