@@ -1,8 +1,9 @@
 """The whole suite on two processors.
 
 Tests that start real processes mostly wait. They run one after the other in three groups, each on
-a worker of its own: those marked `lab`, those of the folders that wait longest, and the others.
-The rest fill the fourth worker, a file at a time, files that compute long first.
+a worker of its own: those marked `lab`, those of the folders that wait longest, and the others. The
+bridge's demo goes to the worker that is free first. The rest fill the fourth worker, a file at a
+time, files that compute long first.
 """
 
 from __future__ import annotations

@@ -178,11 +178,16 @@ def test_B_160_a_newcomer_follows_the_page(lab: Lab) -> None:
         host.wait_for(name, prints)
 
 
-def test_B_005_twenty_seconds_of_three_streams(lab: Lab) -> None:
-    """B-005, B-023: rows 1 and 9 of section 16.2."""
+@pytest.mark.parametrize("size", [SHORT, LONG])
+def test_B_005_every_frame_of_three_streams_arrives_at_each_place_that_lives(
+    lab: Lab, size: Size
+) -> None:
+    """B-005, B-002, B-023, B-024, B-041, B-004: rows 1 and 9 of section 16.2. One place is dead
+    from the beginning, one receiver of a dynamic control address is stopped. The sender shares the
+    pool's media driver."""
     for host in lab.hosts.values():
         start_driver(host)
-    carry_three_streams(lab, LONG)
+    carry_three_streams(lab, size)
 
 
 @pytest.mark.parametrize("size", [SHORT, LONG])

@@ -73,7 +73,7 @@ def test_B_091_a_step_of_the_demo_can_fail(changes: dict[str, object]) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.xdist_group("lab")
+@pytest.mark.xdist_group("bridge-demo")
 def test_B_091_the_short_demo_over_loopback_passes_and_leaves_nothing_behind() -> None:
     """B-091, B-140, B-024: a partition, a kill of each bridge; without namespaces, as without root.
 

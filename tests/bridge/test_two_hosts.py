@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tensor_pool.cli.commands._mcap_reader import Recording
-from tests.bridge.carried import HELD, Carried, frames
+from tests.bridge.carried import HELD, SHARED, Carried, frames
 from tests.bridge.lab import Lab
 from tests.bridge.programs import digest
-from tests.bridge.stories import PROFILES, SHORT, carry_three_streams
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("lab"), pytest.mark.timeout(240)]
 
@@ -22,7 +21,7 @@ def lab() -> Iterator[Lab]:
     """Two hosts, clocks 5000 s apart, each with a driver; a test ends its own programs."""
     with Lab("A", "B", offsets_s={"B": 5000}) as lab:
         for host in lab.hosts.values():
-            host.tool("driver", *PROFILES, output="driver")
+            host.tool("driver", output="driver")
         for host in lab.hosts.values():
             host.wait_for("driver", "driver ready")
         yield lab
@@ -32,8 +31,9 @@ def test_B_160_two_commands_carry_frames_through_restarts_kills_and_a_partition(
     """B-160, B-002, B-104, B-130 (first success); B-090 (a producer that is restarted); B-091,
     B-053 (a partition costs no remap); B-140, B-004, B-024, B-082 (either bridge killed); B-005 at
     the end; B-100: capture times are of the far host's clock, 5000 s off; the far stream is
-    recorded by its name. One story, since each step needs the same nine processes."""
-    carried = Carried(lab, 40456, receive=HELD)
+    recorded by its name. The sender shares the media driver of its pool (B-024). One story, since
+    each step needs the same nine processes."""
+    carried = Carried(lab, 40456, send=SHARED, receive=HELD)
     a, b = lab["A"], lab["B"]
     for host in (a, b):
         assert "unencrypted" in host.text(carried.log)
@@ -113,11 +113,3 @@ def test_B_040_a_stopped_bridge_holds_no_producer_up(lab: Lab) -> None:
     carried.close([again])
     late = set(frames(b, carried.arrived)[before:]) & set(frames(a, carried.sent[1]))
     assert len(late) >= 15
-
-
-def test_B_005_every_frame_of_three_streams_arrives_at_each_place_that_lives(lab: Lab) -> None:
-    """B-005, B-002, B-023, B-024, B-041, B-004: rows 1 and 9 of section 16.2, few frames; `make
-    lab-bridge` has the full length. One place is dead from the beginning, one receiver of a dynamic
-    control address is stopped. The sender shares the pool's media driver."""
-    with lab.reported():
-        carry_three_streams(lab, SHORT)
