@@ -16,9 +16,7 @@ from tensor_pool.client.producer.producer import Producer
 from tensor_pool.client.producer.results import PublishResult, PublishStatus
 from tensor_pool.protocol.shm.geometry import stride_for
 
-from ..pool_view.listener import Observer
 from ..pool_view.tables import bytes_text
-from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, FRAMES_LOST, OK, CommandError, complain
 from ..support.progress import Progress
 from ..support.signals import Stop
@@ -27,7 +25,7 @@ from ._attach import attach_producer
 __all__ = ["Pace", "Sender", "open_sender", "open_senders"]
 
 _LONGEST_LAG_S = 0.25
-_HEARD_FOR_S = 3.0
+_LOOK_S = 0.05
 
 
 class Pace:
@@ -160,17 +158,14 @@ class Sender:
 
 
 @contextlib.contextmanager
-def open_sender(
-    connection: Connection, client: Client, stream_id: int | str, stop: Stop, *, wait: int
-) -> Iterator[Sender]:
+def open_sender(client: Client, stream_id: int | str, stop: Stop, *, wait: int) -> Iterator[Sender]:
     """Attach as the producer, and wait until so many consumers have mapped this epoch."""
-    with open_senders(connection, client, [stream_id], stop, wait=wait) as (sender,):
+    with open_senders(client, [stream_id], stop, wait=wait) as (sender,):
         yield sender
 
 
 @contextlib.contextmanager
 def open_senders(
-    connection: Connection,
     client: Client,
     streams: Sequence[int | str],
     stop: Stop,
@@ -184,28 +179,10 @@ def open_senders(
         ]
         if wait:
             for producer in producers:
-                _wait_for_consumers(connection, producer, wait, stop)
+                _wait_for_consumers(producer, wait, stop)
         yield [Sender(producer, stop) for producer in producers]
 
 
-def _wait_for_consumers(connection: Connection, producer: Producer, count: int, stop: Stop) -> None:
-    config = connection.client_config()
-    transport = connection.transport(config)
-    try:
-        observer = Observer(transport, config, forget_after_ns=round(_HEARD_FOR_S * 1e9))
-        seen = observer.observation
-        while True:
-            stop.check()
-            if not observer.poll():
-                time.sleep(0.002)
-            stream = seen.streams.get(producer.stream_id)
-            if stream is None or stream.producer_id != producer.client_id:
-                continue
-            mapped = sum(
-                consumer.stream_id == producer.stream_id and consumer.epoch == stream.epoch
-                for consumer in seen.consumers.values()
-            )
-            if mapped >= count:
-                return
-    finally:
-        transport.close()
+def _wait_for_consumers(producer: Producer, count: int, stop: Stop) -> None:
+    while not producer.wait_for_consumers(count, timeout=_LOOK_S):
+        stop.check()

@@ -39,7 +39,7 @@ def capture_source(
         with (
             Stop() as stop,
             connection.client() as client,
-            open_sender(connection, client, stream_id, stop, wait=wait) as sender,
+            open_sender(client, stream_id, stop, wait=wait) as sender,
         ):
             sender.producer.set_metadata(name or source.name, attributes={"source": source.name})
             capture = _Capture(source, wishes, sender, stop, limit=frames)

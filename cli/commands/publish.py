@@ -43,7 +43,7 @@ def publish_files(
     with (
         Stop() as stop,
         connection.client() as client,
-        open_sender(connection, client, stream_id, stop, wait=wait) as sender,
+        open_sender(client, stream_id, stop, wait=wait) as sender,
     ):
         sender.producer.set_metadata(
             name or files[0].name, attributes={"rate_hz": f"{rate_hz:g}", "files": str(len(files))}

@@ -59,7 +59,7 @@ def replay_recording(
         with (
             Stop() as stop,
             connection.client() as client,
-            open_senders(connection, client, list(chosen.values()), stop, wait=wait) as senders,
+            open_senders(client, list(chosen.values()), stop, wait=wait) as senders,
             Pauses(stop) as pauses,
         ):
             by_stream = dict(zip(chosen, senders, strict=True))
