@@ -6,6 +6,7 @@ format of the source where an encoding of ours has it (S-131); others become RGB
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -171,12 +172,23 @@ def read_source(source: Source, wishes: Wishes) -> Iterator[LiveFrame]:
             video = container.streams.video[0]
             video.thread_type = "AUTO" if source.paces_itself is False else "SLICE"
             clock = _Clock(is_monotonic=source.format == "v4l2")
-            for frame in container.decode(video):
+            for frame in _decoded(av, container, video):
                 picture = _converted(frame, wishes)
                 encoding = _ENCODING_OF[picture.format.name]
                 yield LiveFrame(picture, encoding, clock.timestamp_ns(frame))
     except (av.error.FFmpegError, OSError) as error:
         raise SourceError(getattr(error, "strerror", "") or str(error)) from error
+
+
+def _decoded(av: Any, container: Any, video: Any) -> Iterator[Any]:
+    """Yield frames; those in the decoder when the source fails come before the error."""
+    try:
+        for packet in container.demux(video):
+            yield from packet.decode()
+    except av.error.FFmpegError:
+        with contextlib.suppress(av.error.FFmpegError):
+            yield from video.codec_context.decode(None)
+        raise
 
 
 def _converted(frame: Any, wishes: Wishes) -> Any:

@@ -13,9 +13,10 @@ import av
 import numpy as np
 import pytest
 
-from tensor_pool.cli.media.live import SourceError, Wishes, read_source, source_of
+from tensor_pool.cli.media.live import LiveFrame, SourceError, Wishes, read_source, source_of
 from tensor_pool.client import Consumer
 from tests.cli.pools import DriverProcess, run, until
+from tests.cli.rtsp_server import RtspCamera
 
 pytestmark = pytest.mark.process
 
@@ -163,6 +164,71 @@ def test_a_url_is_opened_again_when_its_server_was_stopped(
     assert number_of(second[0][0]) == 0
     times = [timestamp_ns for _, timestamp_ns in (*first, *second)]
     assert times == sorted(times)
+
+
+COLOURS = ((250, 0, 0), (0, 250, 0), (9, 9, 250))
+
+
+def test_a_network_camera_is_captured_by_rtsp(pool: DriverProcess) -> None:
+    films = RtspCamera([np.full((48, 64, 3), colour, np.uint8) for colour in COLOURS], RATE_HZ)
+    try:
+        with (
+            pool.running("capture", "20045", films.url, "--wait", "1") as command,
+            pool.client() as client,
+            client.consumer(20045, attach_timeout=30) as consumer,
+        ):
+            taken = received(consumer, 7)
+            until(lambda: consumer.image_format is not None, "the image format")
+            assert consumer.image_format.encoding == "rgb8"
+            command.interrupt()
+            assert command.outcome().status == 0
+    finally:
+        films.stop()
+    found = [nearest(array) for array, _ in taken]
+    assert found == [(found[0] + n) % len(COLOURS) for n in range(7)]
+    (_, before_ns), (_, after_ns) = taken[-2:]
+    assert after_ns - before_ns == pytest.approx(1e9 / RATE_HZ, abs=1e6)
+
+
+def nearest(array: np.ndarray) -> int:
+    """The number of the colour that a picture has, which a lossy codec has changed a little."""
+    (apart,) = [[np.abs(array.astype(int) - colour).max() for colour in COLOURS]]
+    assert min(apart) < 12, apart
+    return apart.index(min(apart))
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mpegts", "libx264"), ("mpjpeg", "mjpeg")])
+def test_every_frame_of_a_live_format_is_read_before_its_connection_ends(
+    tmp_path: Path, servers: list[FilmServer], form: str, codec: str
+) -> None:
+    path = tmp_path / "film"
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=RATE_HZ)
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for colour in COLOURS * 4:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), colour, np.uint8))
+            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode())
+    servers.append(FilmServer(path.read_bytes()))
+    url = f"http://127.0.0.1:{servers[0].server_address[1]}/film"
+    found = []
+    with pytest.raises(SourceError, match="Input/output"):  # the server gives no length
+        for frame in read_source(source_of(url, Wishes()), Wishes()):
+            found.append(nearest(filled(frame)))  # noqa: PERF401
+    assert found == [0, 1, 2] * 4
+
+
+def filled(frame: LiveFrame) -> np.ndarray:
+    array = np.empty(frame.shape, frame.dtype)
+    frame.fill(array)
+    return array
+
+
+def test_a_graph_of_filters_is_a_source() -> None:
+    source = source_of("lavfi:color=c=0x0000ff:size=64x48:rate=5", Wishes())
+    frame = next(read_source(source, Wishes(encoding="rgb8")))
+    assert nearest(filled(frame)) == 2
 
 
 def test_frames_above_the_rate_are_left_out(video: Path, pool: DriverProcess) -> None:
