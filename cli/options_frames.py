@@ -96,6 +96,7 @@ class ExportFormat(enum.StrEnum):
     PNG = "png"
     TIFF = "tiff"
     NPZ = "npz"
+    ZARR = "zarr"
     MCAP = "mcap"
 
 
@@ -504,7 +505,7 @@ def export_command(
         Path,
         typer.Argument(
             metavar="OUT",
-            help="File to write (.mp4, .mkv, .npz, .mcap), or a directory for pictures.",
+            help="File to write (.mp4, .mkv, .npz, .zarr, .mcap), or a directory for pictures.",
             show_default=False,
         ),
     ],
@@ -531,6 +532,7 @@ def export_command(
 
     mp4 and mkv: H.264 with the frames at their capture times. png and tiff: a file a frame, 16-bit
     grey is kept, in TIFF also 32-bit floats. npz: the arrays `frames`, `timestamps_ns`, `seq`.
+    zarr: the same, a chunk a frame, which needs the extra `zarr`.
     mcap: a channel of images for each stream, which needs the extra `foxglove`.
 
     Exit status: 0 exported, 1 the file could not be written, 2 wrong usage or no whole recording.

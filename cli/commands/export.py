@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..media.foxglove_images import foxglove_module, image_topics, raw_image
 from ..media.live import pyav
 from ..support.exit_status import OK, USAGE, CommandError
 from ..support.progress import Progress
-from ..support.replacing import replaced
+from ..support.replacing import part_of, replaced
 from ..support.signals import Stop
 from ._mcap_reader import Recording
 from .mcap_file import RecordedFrame
@@ -27,7 +28,7 @@ __all__ = ["FORMATS", "export_recording"]
 
 _VIDEOS = {"mp4": "libx264", "mkv": "libx264"}
 _PICTURES = {"png": "PNG", "tiff": "TIFF"}
-FORMATS = (*_VIDEOS, *_PICTURES, "npz", "mcap")
+FORMATS = (*_VIDEOS, *_PICTURES, "npz", "zarr", "mcap")
 _MICROSECONDS = Fraction(1, 1_000_000)
 
 type _Export = Callable[["_Frames", Path], None]
@@ -45,7 +46,11 @@ class _Frames:
             stream_id: recording.source(stream_id) or f"stream {stream_id}"
             for stream_id in recording.stream_ids
         }
+        self.source = ", ".join(self.sources.values())
         self.count = 0
+
+    def __len__(self) -> int:
+        return self._stop - self._first
 
     def __iter__(self) -> Iterator[tuple[int, int, Array, ImageFormat | None]]:
         for frame, captured_ns, image in self.whole():
@@ -67,7 +72,7 @@ class _Frames:
                 formats.get((frame.stream_id, frame.epoch, frame.meta_version or 0)),
             )
             self.count += 1
-            progress.show(lambda: f"{self.count} of {self._stop - self._first} frames")
+            progress.show(lambda: f"{self.count} of {len(self)} frames")
         progress.end()
 
 
@@ -89,6 +94,7 @@ def export_recording(
         **dict.fromkeys(_VIDEOS, _to_video),
         **{name: _to_pictures(form, f".{name}") for name, form in _PICTURES.items()},
         "npz": _to_arrays,
+        "zarr": _to_zarr,
         "mcap": _to_foxglove,
     }
     with Recording(path) as every:
@@ -110,7 +116,7 @@ def export_recording(
             raise CommandError(str(error), USAGE) from error
         except OSError as error:
             raise CommandError(f"{out}: {error.strerror or error}") from error
-    print(f"exported {frames.count} frames of {', '.join(frames.sources.values())}: {out}")
+    print(f"exported {frames.count} frames of {frames.source}: {out}")
     return OK
 
 
@@ -118,7 +124,7 @@ def _kind_of(out: Path) -> str:
     kind = {"tif": "tiff"}.get(out.suffix[1:].lower(), out.suffix[1:].lower())
     if kind not in FORMATS or kind in _PICTURES:
         raise CommandError(
-            f"{out}: give a file that ends in .mp4, .mkv, .npz or .mcap, or a directory with"
+            f"{out}: give a file that ends in .mp4, .mkv, .npz, .zarr or .mcap, or a directory with"
             " --to png or --to tiff",
             USAGE,
         )
@@ -178,18 +184,62 @@ def _to_arrays(frames: _Frames, out: Path) -> None:
     times: list[int] = []
     numbers: list[int] = []
     for seq, captured_ns, array, _ in frames:
-        if arrays and (array.shape, array.dtype) != (arrays[0].shape, arrays[0].dtype):
-            raise InputError(
-                f"frame {seq} is {array.dtype} {array.shape}, those before are {arrays[0].dtype}"
-                f" {arrays[0].shape}: an array takes frames of one kind; choose them with --first"
-                " and --count"
-            )
+        _check_kind(seq, array, arrays[0] if arrays else array)
         arrays.append(array)
         times.append(captured_ns)
         numbers.append(seq)
     with replaced(out) as file:
         np.savez(
             file, frames=np.stack(arrays), timestamps_ns=np.array(times), seq=np.array(numbers)
+        )
+
+
+def _to_zarr(frames: _Frames, out: Path) -> None:
+    """Write the same arrays as a Zarr group, a chunk for each frame, without keeping them."""
+    try:
+        import zarr
+    except ImportError:
+        raise InputError(
+            "Zarr needs the package zarr of the extra zarr: pip install zarr"
+        ) from None
+    if out.exists() and not (out / "zarr.json").exists():
+        raise InputError(f"{out}: not a Zarr group, so it is not overwritten")
+    part = part_of(out)
+    try:
+        group = zarr.open_group(part, mode="w-", attributes={"source": frames.source})
+        stored: Any = None
+        times: list[int] = []
+        numbers: list[int] = []
+        first: Array | None = None
+        for seq, captured_ns, array, _ in frames:
+            if first is None:
+                first = array
+                stored = group.create_array(
+                    "frames",
+                    shape=(len(frames), *array.shape),
+                    chunks=(1, *array.shape),
+                    dtype=array.dtype,
+                )
+            _check_kind(seq, array, first)
+            stored[len(times)] = array
+            times.append(captured_ns)
+            numbers.append(seq)
+        group.create_array("timestamps_ns", data=np.array(times))
+        group.create_array("seq", data=np.array(numbers))
+        if out.exists():
+            shutil.rmtree(out)
+        part.replace(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_kind(seq: int, array: Array, first: Array) -> None:
+    """Raise InputError for a frame that does not go into one array with the first one."""
+    if (array.shape, array.dtype) != (first.shape, first.dtype):
+        raise InputError(
+            f"frame {seq} is {array.dtype} {array.shape}, those before are {first.dtype}"
+            f" {first.shape}: an array takes frames of one kind; choose them with --first"
+            " and --count"
         )
 
 

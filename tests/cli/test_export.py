@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import zarr
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 from PIL import Image
@@ -155,9 +156,37 @@ def test_arrays_have_the_frames_their_times_and_numbers(tmp_path: Path) -> None:
         assert found["timestamps_ns"].tolist() == [BEGAN_NS + gap for gap in GAPS_NS[1:3]]
 
 
-def test_frames_of_several_kinds_make_no_array_and_leave_no_file(tmp_path: Path) -> None:
+def test_a_zarr_group_has_the_frames_a_chunk_each(tmp_path: Path) -> None:
+    arrays = [np.full((2, 3, 5), k, np.int16) for k in range(4)]
+    source = recording(tmp_path / "run.mcap", arrays)
+    out = tmp_path / "run.zarr"
+    assert run("export", str(source), str(out), "--first", "1", "--count", "2").status == 0
+    group = zarr.open_group(out, mode="r")
+    assert np.array_equal(group["frames"][:], np.stack(arrays[1:3]))
+    assert group["frames"].chunks == (1, 2, 3, 5)
+    assert group["seq"][:].tolist() == [1, 2]
+    assert group["timestamps_ns"][:].tolist() == [BEGAN_NS + gap for gap in GAPS_NS[1:3]]
+    assert group.attrs["source"] == "left camera"
+    assert run("export", str(source), str(out)).status == 2
+    assert run("export", str(source), str(out), "--force").status == 0
+    assert zarr.open_group(out, mode="r")["frames"].shape == (4, 2, 3, 5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.mcap", "run.zarr"]
+
+
+def test_a_directory_that_is_not_a_zarr_group_is_not_overwritten(tmp_path: Path) -> None:
+    source = recording(tmp_path / "run.mcap", colours())
+    (tmp_path / "run.zarr").mkdir()
+    (tmp_path / "run.zarr" / "mine").touch()
+    outcome = run("export", str(source), str(tmp_path / "run.zarr"), "--force")
+    assert outcome.status == 2
+    assert "not a Zarr group" in outcome.stderr
+    assert (tmp_path / "run.zarr" / "mine").exists()
+
+
+@pytest.mark.parametrize("name", ["run.npz", "run.zarr"])
+def test_frames_of_several_kinds_make_no_array_and_leave_no_file(tmp_path: Path, name: str) -> None:
     source = recording(tmp_path / "run.mcap", [np.zeros((2, 3)), np.zeros((2, 4))])
-    outcome = run("export", str(source), str(tmp_path / "run.npz"))
+    outcome = run("export", str(source), str(tmp_path / name))
     assert outcome.status == 2
     assert "frame 1 is float64 (2, 4), those before are float64 (2, 3)" in outcome.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["run.mcap"]
@@ -178,6 +207,7 @@ def test_an_existing_file_and_an_unknown_form_are_wrong_usage(tmp_path: Path) ->
     ("module", "out", "text"),
     [
         ("foxglove", "images.mcap", "of the extra foxglove: pip install foxglove-sdk"),
+        ("zarr", "run.zarr", "of the extra zarr: pip install zarr"),
         ("av", "run.mp4", "of the extra tools: pip install av"),
     ],
 )
