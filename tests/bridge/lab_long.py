@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests.bridge.carried import HELD, PAGE, Carried, frames, program
 from tests.bridge.lab import Host, Lab
@@ -156,25 +155,20 @@ def test_B_160_a_newcomer_follows_the_page(lab: Lab) -> None:
     a, b = lab["A"], lab["B"]
     steps = PAGE.read_text().split("If no frames come")[0]
     commands = re.findall(r"```sh\n(.*)\n```", steps)
-    driver, receive, send, publish, hz = (line.replace("10.0.0.2", b.address) for line in commands)
-    pictures = a.home / "Pictures"
-    pictures.mkdir()
-    for number in range(3):
-        colour = (80 * number, 20, 200)
-        Image.new("RGB", (640, 480), colour).save(pictures / f"{number}.png")
+    driver, receive, send, capture, hz = (line.replace("10.0.0.2", b.address) for line in commands)
     for host, command, prints in (
         (b, receive, "The bridge waits for it"),  # in any order
         (a, driver, "driver ready"),
         (a, send, "bridge ready"),
         (b, driver, "driver ready"),
         (a, send, ": up"),
-        (a, publish, ""),
+        (a, capture, ""),
         (b, hz, " Hz   period"),
     ):
         name = command.partition("tensor-pool ")[2].replace("bridge ", "").partition(" ")[0]
         if not (host.home / name).exists():
-            environment = f"PATH={Path(sys.executable).parent}:$PATH HOME={host.home}"
-            host.start("sh", "-c", f"export {environment}; exec {command}", output=name)
+            path = f"PATH={Path(sys.executable).parent}:$PATH"
+            host.start("sh", "-c", f"export {path}; exec {command}", output=name)
         host.wait_for(name, prints)
 
 
