@@ -12,13 +12,15 @@ import pytest
 from tensor_pool.bridge import CrcPolicy
 from tensor_pool.bridge.core.chunks import Chunk, ChunkWriter
 from tensor_pool.protocol.shm.slot import header_image
-from tensor_pool.protocol.shm.tensor import tensor_layout
+from tensor_pool.protocol.shm.tensor import ELEMENT_BYTES, TensorLayout, tensor_layout
 from tensor_pool.protocol.wire import (
     Attribute,
     DataSourceAnnounce,
     DataSourceMeta,
     Dtype,
+    MajorOrder,
     Message,
+    ProgressUnit,
     encode,
 )
 from tests.bridge.receiving_bench import (
@@ -48,6 +50,72 @@ def test_B_072_a_frame_is_delivered_when_its_last_chunk_has_come() -> None:
         bench.feed(message)
     ((seq, payload, header),) = bench.delivered
     assert (seq, payload, header.trace_id, header.nbytes) == (5, PAYLOAD, 9, 768)
+
+
+def test_B_011_a_frame_costs_two_events_at_the_receiver() -> None:
+    """B-011: FrameBegan and FrameCompleted, however many chunks there are."""
+    bench = Bench().ready()
+    machine = bench.receiver.machine
+    events: list[str] = []
+    dispatch = machine.dispatch
+
+    def noted(event: Any, arg: Any = None) -> Any:
+        events.append(event.name)
+        return dispatch(event, arg)
+
+    machine.dispatch = noted  # type: ignore[method-assign]
+    sent = chunks(5, bytes(4 * 256 - 1))
+    assert len(sent) == 4
+    for message in sent:
+        bench.feed(message)
+    assert len(bench.delivered) == 1
+    assert events == ["FRAME_BEGAN", "FRAME_COMPLETED"]
+
+
+def _random_layout(dice: random.Random) -> TensorLayout:
+    """Any type, order, number of dimensions and progress unit; padded or not, empty or not."""
+    shape = tuple(dice.choice((0, 1, 1, 2, 3)) for _ in range(dice.randint(1, 8)))
+    order = dice.choice((MajorOrder.ROW, MajorOrder.COLUMN))
+    plain = tensor_layout(dice.choice(list(ELEMENT_BYTES)), shape, order=order)
+    if dice.random() < 0.5 or plain.dtype is Dtype.BIT:
+        return plain
+    padding = dice.choice((1, 2, 3))
+    strides = tuple(padding * stride for stride in plain.strides)
+    unit = dice.choice(list(ProgressUnit))
+    try:
+        return tensor_layout(plain.dtype, shape, strides=strides, order=order, progress_unit=unit)
+    except ValueError:  # too few dimensions for the unit
+        return plain
+
+
+def test_B_002_frames_of_every_type_and_shape_arrive_unaltered() -> None:
+    """B-002: 10,000 random frames; payload, tensor header, trace id, seq, metadata version."""
+    dice = random.Random(4)
+    bench = Bench().ready()
+    writer = ChunkWriter(WIRE, 256, crc=True)
+    seen = set()
+    seq = 0
+    for number in range(1, 10_001):
+        layout = _random_layout(dice)
+        payload = dice.randbytes(min(layout.extent + dice.choice((0, 0, 7)), 1024))
+        if layout.extent > len(payload):
+            continue  # larger than the slots of this pool
+        seen.add((layout.dtype, layout.order, layout.ndims, layout.contiguous))
+        seq += dice.randint(1, 3)
+        version = dice.choice((1, 77))
+        image = header_image(layout)
+        raw = SLOT.pack(seq << 1 | 1, len(payload), 3, 1, 0, 5, version, image)
+        for index in range(max(1, -(-len(payload) // 256))):
+            message, _ = writer.write(EPOCH, seq, number, index, raw, memoryview(payload))
+            bench.feed(bytes(message))
+        far_seq, arrived, header = bench.delivered.pop()
+        assert (far_seq, arrived) == (seq, payload)
+        assert (header.image, header.layout) == (image, layout)
+        assert (header.trace_id, header.meta_version) == (number, version)
+        assert not bench.delivered
+    assert {dtype for dtype, *_ in seen} == set(ELEMENT_BYTES)
+    assert {ndims for _, _, ndims, _ in seen} == set(range(1, 9))
+    assert {contiguous for *_, contiguous in seen} == {True, False}
 
 
 def test_B_030_chunks_of_the_vectors_are_cut_and_read_byte_for_byte() -> None:
