@@ -274,12 +274,18 @@ class Machine:
                 raise SystemExit("the driver did not start")
 
     def measure(
-        self, name: str, size: int, *, paced: bool, seconds: float
+        self,
+        name: str,
+        size: int,
+        *,
+        paced: bool,
+        seconds: float,
+        meeting: tuple[int, int, int] | None = None,
     ) -> dict[str, Any] | None:
         """One measurement on processors that were placed as usual before and after it."""
         for _ in range(ATTEMPTS):
             self.watch.wait()
-            result = self.run(name, size, paced=paced, seconds=seconds)
+            result = self.run(name, size, paced=paced, seconds=seconds, meeting=meeting)
             if result is not None:
                 placements = msgspec.convert(result["placements"], list[Placement])
                 if all(map(self.watch.is_usual, placements)):
@@ -287,10 +293,23 @@ class Machine:
             self.set_aside += 1
         return None
 
-    def run(self, name: str, size: int, *, paced: bool, seconds: float) -> dict[str, Any] | None:
-        """One measurement with two new processes; None if it came to nothing."""
+    def run(
+        self,
+        name: str,
+        size: int,
+        *,
+        paced: bool,
+        seconds: float,
+        meeting: tuple[int, int, int] | None = None,
+    ) -> dict[str, Any] | None:
+        """One measurement with two new processes; None if it came to nothing.
+
+        `meeting` is frame size, frames on their way and stream, if not those of the size.
+        """
         directory = tempfile.mkdtemp(prefix="run-", dir=self.root)
-        place = Place(directory, size, DEPTHS[size], 10_000 + list(DEPTHS).index(size))
+        if meeting is None:
+            meeting = size, DEPTHS[size], 10_000 + list(DEPTHS).index(size)
+        place = Place(directory, *meeting)
         common: dict[str, Any] = {
             "name": name,
             "place": {f: getattr(place, f) for f in place.__struct_fields__},

@@ -22,6 +22,8 @@ import numpy.typing as npt
 
 __all__ = ["CONTENDERS", "Place"]
 
+BLOCK_FRAME_BYTES = 64  # of the frames that are sent in blocks
+
 type Array = npt.NDArray[Any]
 type Send = Callable[[Array], object]
 
@@ -336,6 +338,123 @@ class RawAeron(Contender):
                 yield np.frombuffer(received.pop(0), np.uint8)
 
 
+class _InBlocks(Contender):
+    """A contender that sends the frames of a block one by one."""
+
+    def _of_a_frame(self, place: Place) -> Place:
+        return msgspec.structs.replace(
+            place, size=BLOCK_FRAME_BYTES, depth=place.depth * place.size // BLOCK_FRAME_BYTES
+        )
+
+    def sender(self, place: Place) -> Send:
+        send: Send = super().sender(self._of_a_frame(place))  # type: ignore[misc]
+
+        def send_block(array: Array) -> None:
+            for row in array.reshape(-1, BLOCK_FRAME_BYTES):
+                send(row)
+
+        return send_block
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        frames: Iterator[Array] = super().receiver(self._of_a_frame(place))  # type: ignore[misc]
+        yield next(frames)
+        while True:
+            for _ in range(place.size // BLOCK_FRAME_BYTES):
+                frame = next(frames)
+            yield frame
+
+
+class TensorPoolEach(_InBlocks, TensorPool):
+    """One call a frame."""
+
+
+class ZeroMqEach(_InBlocks, ZeroMq):
+    """One message a frame."""
+
+
+class Iceoryx2Each(_InBlocks, Iceoryx2):
+    """One sample a frame."""
+
+
+class TensorPoolBatches(TensorPool):
+    """`publish_many` and `receive_many` with one array of copies."""
+
+    def sender(self, place: Place) -> Send:
+        from tensor_pool.client import PublishMode
+
+        self.pool = self._connect(place)
+        mode = PublishMode.EXISTING_OR_CREATE
+        publish_many = self.pool.producer(place.stream_id, publish_mode=mode).publish_many
+        time.sleep(1.2)
+        return lambda array: publish_many(array.reshape(-1, BLOCK_FRAME_BYTES))
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        from tensor_pool.client import PublishMode
+
+        self.pool = self._connect(place)
+        mode = PublishMode.EXISTING_OR_CREATE
+        consumer = self.pool.consumer(place.stream_id, publish_mode=mode)
+        yield np.empty(place.size, np.uint8)
+        block, received = place.size // BLOCK_FRAME_BYTES, 0
+        while True:
+            stack = consumer.receive_many(4 * block, stack=True)
+            received += len(stack)
+            while received >= block:
+                received -= block
+                yield stack.array
+
+
+class TensorPoolLoan(TensorPool):
+    """Filled and read in place; the first 8 bytes only."""
+
+    def sender(self, place: Place) -> Send:
+        from tensor_pool.client import PublishMode
+
+        self.pool = self._connect(place)
+        mode = PublishMode.EXISTING_OR_CREATE
+        lend = self.pool.producer(place.stream_id, publish_mode=mode).loan
+        time.sleep(1.2)
+
+        def send(array: Array) -> None:
+            with lend((place.size,), np.uint8) as loan:
+                loan.array[:8] = array[:8]
+
+        return send
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        from tensor_pool.client import PublishMode
+
+        self.pool = self._connect(place)
+        mode = PublishMode.EXISTING_OR_CREATE
+        consumer = self.pool.consumer(place.stream_id, publish_mode=mode)
+        out = np.empty(8, np.uint8)
+        yield out
+        for frame in consumer:
+            out[:] = frame.array[:8]
+            if frame.valid:
+                yield out
+
+
+class Iceoryx2Loan(Iceoryx2):
+    """Filled and read in place; the first 8 bytes only."""
+
+    def sender(self, place: Place) -> Send:
+        frames, events = self._service(place)
+        publisher = frames.publisher_builder().initial_max_slice_len(place.size).create()
+        notifier = events.notifier_builder().create()
+
+        def send(array: Array) -> None:
+            sample = publisher.loan_slice_uninit(place.size)
+            ctypes.memmove(sample.payload_ptr, array.ctypes.data, 8)
+            sample.assume_init().send()
+            notifier.notify()
+
+        return send
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        return super().receiver(msgspec.structs.replace(place, size=8))
+
+
 CONTENDERS: dict[str, Callable[[], Any]] = {
     "tensor-pool": TensorPool,
     "tensor-pool spinning": TensorPoolSpinning,
@@ -346,4 +465,10 @@ CONTENDERS: dict[str, Callable[[], Any]] = {
     "iceoryx2 spinning": Iceoryx2Spinning,
     "raw ring": RawRing,
     "raw pyaeron": RawAeron,
+    "batches": TensorPoolBatches,
+    "frame by frame": TensorPoolEach,
+    "pyzmq frame by frame": ZeroMqEach,
+    "iceoryx2 frame by frame": Iceoryx2Each,
+    "loan": TensorPoolLoan,
+    "iceoryx2 loan": Iceoryx2Loan,
 }

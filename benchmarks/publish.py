@@ -1,10 +1,10 @@
 """Put measured figures into the documentation: `make bench-publish`.
 
-Reads what `benchmarks/data_path.py --save benchmarks/results/data_path.json` wrote and what
-`benchmarks/hsm.py` printed into benchmarks/results/hsm.txt; draws docs/pictures/throughput.svg and
-latency.svg, and writes the figures between the marks in README.md and
-docs/explanation/performance.md. `--check` reports which of the two pages is stale and
-writes nothing.
+Reads what `benchmarks/data_path.py` and `benchmarks/workloads.py` saved into benchmarks/results,
+and what `benchmarks/hsm.py` printed into benchmarks/results/hsm.txt. Draws
+docs/pictures/throughput.svg and latency.svg, and writes the figures between the marks in README.md
+and docs/explanation/performance.md. `--check` reports which of the two pages is stale and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+
+import workloads  # noqa: E402 - beside this file, also where a test loads it
+
 RESULTS = REPOSITORY / "benchmarks" / "results" / "data_path.json"
 MACHINES = REPOSITORY / "benchmarks" / "results" / "hsm.txt"
 PICTURES = REPOSITORY / "docs" / "pictures"
@@ -34,6 +38,8 @@ NAMES = {
     "raw pyaeron": "raw pyaeron, no payload",
 }
 MARK = re.compile(r"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
+WORKLOADS = REPOSITORY / "benchmarks" / "results" / "workloads.json"
+WORKLOADS_MARK = re.compile(r"(<!-- measured workloads -->\n).*?(<!-- /measured -->)", re.DOTALL)
 MACHINES_MARK = re.compile(r"(<!-- measured machines -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
@@ -102,6 +108,15 @@ def losses(figures: Figures) -> str:
     return "Faster than Tensor Pool here: " + ("; ".join(found) if found else "none") + "."
 
 
+def workloads_text(saved: dict[str, Any]) -> str:
+    """The tables of benchmarks/workloads.py, and how they came to be."""
+    where = "on a busy computer, wherever the processes ran" if saved["busy"] else "as above"
+    return (
+        f"```text\n{workloads.report(saved)}\n```\n\nMeasured on {saved['date']},"
+        f" {saved['rounds']} rounds, {where} (load average {saved['load_before']:g} before)."
+    )
+
+
 def pages(figures: Figures, machines: str) -> dict[Path, str]:
     """Both pages with their measured parts renewed; `machines` is what the other script printed."""
     legend = "In brackets: how many times that rate Tensor Pool reaches."
@@ -128,12 +143,15 @@ def pages(figures: Figures, machines: str) -> dict[Path, str]:
         REPOSITORY / "docs" / "explanation" / "performance.md": performance,
     }
     table = f"\n```text\n{machines.strip()}\n```\n\n"
+    more = f"\n{workloads_text(json.loads(WORKLOADS.read_text(encoding='utf-8')))}\n\n"
     return {
         path: MACHINES_MARK.sub(
             lambda found: f"{found[1]}{table}{found[2]}",
             MARK.sub(
                 lambda _, text=text: f"<!-- measured -->\n\n{text}\n\n<!-- /measured -->",
-                path.read_text(encoding="utf-8"),
+                WORKLOADS_MARK.sub(
+                    lambda found: f"{found[1]}{more}{found[2]}", path.read_text(encoding="utf-8")
+                ),
             ),
         )
         for path, text in targets.items()

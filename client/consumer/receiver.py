@@ -312,15 +312,17 @@ class Receiver:
         ):
             return None
         prefix, first = state.prefix, state.next_seq
-        seq = first
-        for fields in islice(pending, min(limit, state.mask + 1 - (first & state.mask))):
-            if fields[1] != seq or fields[0] != prefix:
-                break
-            seq += 1
-        if seq - first < least:
+        fields = list(islice(pending, min(limit, state.mask + 1 - (first & state.mask))))
+        prefixes, seqs, *_ = zip(*fields, strict=True)
+        count = len(fields)
+        if prefixes.count(prefix) != count or seqs != tuple(range(first, first + count)):
+            count = 0
+            while prefixes[count] == prefix and seqs[count] == first + count:
+                count += 1
+        if count < least:
             return None
         try:
-            read = state.read_run(found, first, seq - first)
+            read = state.read_run(found, first, count)
         except UNMAPPED_MEANWHILE:
             if state.is_open:
                 raise
@@ -332,8 +334,12 @@ class Receiver:
         state.next_seq = first + count
         state.accepted_words[read.slots] = read.words.tolist()
         self.frames_ok += count
-        pop = pending.popleft
-        return FrameRun(state, found, read, first, [pop() for _ in range(count)])
+        if count == len(pending):
+            pending.clear()
+        else:
+            for _ in range(count):
+                pending.popleft()
+        return FrameRun(state, found, read, first, fields[:count])
 
     def announced(self, limit: int) -> Iterator[Announced]:
         """At most `limit` frames whose descriptors pass rows 1 to 6, their slots not read."""

@@ -107,19 +107,25 @@ class DescriptorStreams:
     def send_run(
         self, descriptor: bytearray, seq_cell: memoryview, seqs: range, now: int
     ) -> list[PublishStatus]:
-        """Send one descriptor a sequence, which differ in nothing else, and return the statuses."""
+        """Send one descriptor a sequence, which differ in nothing else, and return the statuses.
+
+        A second stream without a subscriber at the first descriptor is left out for the others.
+        """
+        statuses = [PublishStatus.PUBLISHED] * len(seqs)
         first_offer, second_offer = self.first_offer, self.second_offer
-        not_refused, statuses = self.not_refused, [PublishStatus.PUBLISHED] * len(seqs)
-        private = self.private
+        is_plain = not self.private
         for place, seq in enumerate(seqs):
             seq_cell[0] = seq
             first = second = False
             try:
                 first = first_offer(descriptor) is True
-                second = second_offer is None or second_offer(descriptor) in not_refused
+                if second_offer is None or (result := second_offer(descriptor)) is True:
+                    second = True
+                elif result in self.not_refused:
+                    second, second_offer = True, None
             except Exception:  # noqa: BLE001 - `offer` returns what it was
                 pass
-            if first and second and not private and not self.refused:
+            if first and second and is_plain and not self.refused:
                 self.published += 1
             else:
                 statuses[place] = self.settle(descriptor, (first, second), now)

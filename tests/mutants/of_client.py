@@ -271,14 +271,14 @@ MUTANTS = (
         "        header = plan.header\n        if self.written[slots]",
         "        columns.words[slots] = words | np.uint64(COMMITTED)\n"
         "        header = plan.header\n        if self.written[slots]",
-        (_BATCHES,),
+        (f"{_BATCHES}::test_C_085_each_step_is_done_for_all_frames_of_a_part_before_the_next",),
     ),
     Mutant(
         "no word marks that the slots of a batch are being written",
         "client/producer/write_state.py",
         "        columns.words[slots] = words\n        full_fence()",
         "        full_fence()",
-        (_BATCHES,),
+        (f"{_BATCHES}::test_C_085_each_step_is_done_for_all_frames_of_a_part_before_the_next",),
     ),
     Mutant(
         "a batch keeps the headers that stand in its slots",
@@ -292,7 +292,7 @@ MUTANTS = (
         "client/producer/batch.py",
         "            if now > producer._connection.deadline_ns:\n",
         "            if now < 0:\n",
-        (_BATCHES,),
+        (f"{_BATCHES}::test_C_051_a_lease_that_ends_within_a_batch_ends_the_batch",),
     ),
     Mutant(
         "a batch overtakes open loans",
@@ -313,28 +313,30 @@ MUTANTS = (
         "client/consumer/read_state.py",
         "        good &= columns.words[slots].copy() == words\n",
         "",
-        (_BATCHES,),
+        (
+            f"{_BATCHES}::test_C_103_slots_written_between_the_two_looks_at_their_words_are_not_taken",
+        ),
     ),
     Mutant(
         "frames of a stack are not checked behind the copies",
         "client/consumer/frame_run.py",
         "        stand = state.still_stand(read)\n",
         "        stand = read.words > 0\n",
-        (_BATCHES,),
+        (f"{_BATCHES}::test_C_103_frames_written_over_while_they_are_stacked_are_left_out",),
     ),
     Mutant(
         "the headers of a batch are not compared",
         "client/consumer/read_state.py",
         "        good &= (bodies == found.body).all(axis=1)\n",
         "",
-        (_BATCHES,),
+        (f"{_BATCHES}::test_C_103_a_stack_ends_before_a_frame_of_another_layout",),
     ),
     Mutant(
         "frames lost from a stack count as received",
         "client/consumer/receiver.py",
         "            self.frames_ok -= lost\n",
         "",
-        (_BATCHES,),
+        (f"{_BATCHES}::test_C_103_frames_written_over_while_they_are_stacked_are_left_out",),
     ),
     # Publishing
     Mutant(
