@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 import msgspec
 
@@ -49,9 +49,11 @@ from .metadata import SourceMetadata
 from .process_end import CLIENTS
 from .producer.attachment import ProducerAttachment
 from .producer.producer import Producer
-from .qos.endpoint import QosLimits
-from .qos.monitor import QosMonitor
-from .synchronizer.synchronizer import Rule, Synchronizer, Timestamps
+
+if TYPE_CHECKING:
+    from .qos.endpoint import QosLimits
+    from .qos.monitor import QosMonitor
+    from .synchronizer.synchronizer import Rule, Synchronizer, Timestamps
 
 __all__ = ["Client", "connect_aeron"]
 
@@ -433,6 +435,8 @@ class Client:
         ...     for stream in qos.snapshot().streams:
         ...         print(stream.stream_id, stream.producer, stream.consumers)
         """
+        from .qos.monitor import QosMonitor  # here and below: few programs need it
+
         self._check_open()
 
         def end(monitor: QosMonitor) -> None:
@@ -482,6 +486,8 @@ class Client:
         ...     for left, right in pairs:
         ...         disparity(left.array, right.array)
         """
+        from .synchronizer.synchronizer import Synchronizer
+
         opened: list[Consumer] = []
         consumers: list[Consumer] = []
         names: list[str] = []

@@ -7,7 +7,6 @@ GenICam's pixel formats have too.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Final
 
@@ -76,6 +75,8 @@ class ImageFormat(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise ValueError for a value that is not of the vocabulary."""
         if self.encoding not in ENCODINGS:
+            import difflib  # here: only errors need it
+
             near = difflib.get_close_matches(self.encoding, ENCODINGS, 3, 0.5)
             remedy = f"did you mean {' or '.join(near)}?" if near else "see ENCODINGS"
             raise ValueError(f"image encoding {self.encoding!r} is not known; {remedy}")

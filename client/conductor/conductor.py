@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tensor_pool.protocol.clock import Clock
 from tensor_pool.protocol.counters import Counters
@@ -47,9 +48,11 @@ from ..attachment.attachment import Attachment
 from ..attachment.epoch_mapping import MappingRules
 from ..config import ClientConfig
 from ..discovery.directory import Directory
-from ..qos.monitor import QosMonitor
 from ..shared_streams import Endpoints, LogicalStream
 from .driver_probe import DriverProbe
+
+if TYPE_CHECKING:
+    from ..qos.monitor import QosMonitor
 
 __all__ = ["Conductor"]
 

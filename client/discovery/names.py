@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from tensor_pool.protocol.errors import AmbiguousStreamError, ConfigError, UnknownStreamError
@@ -58,6 +57,8 @@ def one_of(name: str, found: Sequence[StreamInfo]) -> StreamInfo | None:
 def unknown_stream(name: str, there_are: Sequence[StreamInfo]) -> UnknownStreamError:
     """Return the error for a name that no stream has, with what there is and what is like it."""
     names = [info.name for info in there_are if info.name]
+    import difflib  # here: only errors need it
+
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     labels = [info.label for info in there_are[:_LISTED]]
     if len(there_are) > _LISTED:

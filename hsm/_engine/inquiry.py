@@ -5,7 +5,6 @@ Nothing here changes a machine or calls a hook (H-260, H-261).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Hashable
 from typing import Any
 
@@ -99,5 +98,7 @@ def check_posted(m: Any, event: EventLike) -> None:
 
 def _closest(event: EventLike, vocabulary: frozenset[Hashable]) -> Hashable | None:
     by_text = {str(each): each for each in sorted(vocabulary, key=repr)}
+    import difflib  # here: only errors need it
+
     found = difflib.get_close_matches(str(event), by_text, n=1, cutoff=0.5)
     return by_text[found[0]] if found else None

@@ -213,4 +213,20 @@ def test_a_client_starts_without_what_few_programs_need() -> None:
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     ).stdout.split()
     assert "tensor_pool.client.consumer.consumer" in loaded
-    assert not {"asyncio", "crc32c", "importlib.metadata"} & set(loaded)
+    for_few = {
+        *("asyncio", "crc32c", "difflib", "importlib.metadata"),
+        *("pydantic", "pygments", "rich", "typer", "PIL"),
+        *("tensor_pool.cli", "tensor_pool.driver", "tensor_pool.bridge"),
+        *("tensor_pool.client.qos.monitor", "tensor_pool.client.synchronizer.synchronizer"),
+    }
+    assert not for_few & set(loaded)
+
+
+def test_the_names_of_the_client_are_there_before_anything_is_loaded() -> None:
+    """`import tensor_pool.client` itself loads neither numpy nor Aeron."""
+    script = "import sys, tensor_pool.client; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "tensor_pool.client" in loaded
+    assert not {"numpy", "msgspec", "pyaeron", "posix_ipc", "tensor_pool.hsm"} & set(loaded)
