@@ -18,6 +18,7 @@ import pytest
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 
+from tensor_pool.cli.commands import mcap_file
 from tensor_pool.cli.commands._mcap_reader import Recording
 from tensor_pool.cli.commands._recording_out import (
     LastOnRequest,
@@ -103,7 +104,10 @@ def with_images(path: Path) -> tuple[Path, list[RecordedFrame]]:
     tensor = frame(STREAMS[1], 1, np.arange(6, dtype=np.int64), meta_version=None)
     padded = frame(STREAMS[0], 3, payload=bytes(2000), strides=(100, 3, 1))
     unknown = frame(STREAMS[0], 4, meta_version=2)
-    frames = [bgr[0], depth, bgr[1], tensor, bgr[2], padded, unknown]
+    columns_first = frame(STREAMS[0], 5, strides=(1, 12, 240))
+    more_bytes = frame(STREAMS[0], 6, payload=bytes(721))
+    others = (padded, unknown, columns_first, more_bytes)
+    frames = [bgr[0], depth, bgr[1], tensor, bgr[2], *others]
     with path.open("wb") as file:
         streams = {STREAMS[0]: {"source": "left camera"}, STREAMS[1]: {}}
         writer = RecordingWriter(file, streams, compression="none", images=True)
@@ -186,14 +190,18 @@ def test_parts_are_whole_files_with_the_metadata_and_the_losses_of_their_own_fra
             assert [m.stream_id for m in recording.metadata] == [STREAMS[0]]
 
 
-def test_parts_of_a_size_are_not_larger_than_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flush_s", [0.0, 3600.0], ids=["written", "not written yet"])
+def test_parts_of_a_size_are_not_larger_than_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush_s: float
+) -> None:
+    monkeypatch.setattr(mcap_file, "_FLUSH_PERIOD_S", flush_s)
     outlet = outlet_of(Parts, tmp_path / "run.mcap", Amount(nbytes=10_000))
     for seq in range(100):
         outlet.write(Received(frame(STREAMS[seq % 2], seq), (seq + 1) * SECOND))
     outlet.finish({})
     assert [f.seq for path in outlet.paths for f in frames_in(path)] == list(range(100))
     assert len(outlet.paths) > 5
-    index_at_the_end = 2500
+    index_at_the_end = 4000
     assert max(p.stat().st_size for p in outlet.paths) < 10_000 + index_at_the_end
 
 
