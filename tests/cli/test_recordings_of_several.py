@@ -27,6 +27,7 @@ from tensor_pool.cli.commands._recording_out import (
     Received,
 )
 from tensor_pool.cli.commands.mcap_file import RecordedFrame, RecordedMetadata, RecordingWriter
+from tensor_pool.cli.commands.record import _Losses
 from tensor_pool.cli.support.amounts import Amount, parse_amount
 from tensor_pool.cli.support.exit_status import CommandError
 from tensor_pool.client.image_format import ImageFormat
@@ -345,6 +346,29 @@ def test_several_streams_are_recorded_bit_for_bit_with_the_losses_of_each(record
     left = [image for topic, image in images if topic == "/left_camera"]
     assert [image.data for image in left] == [picture(STREAMS[0], n).tobytes() for n in range(10)]
     assert {image.encoding for image in left} == {"bgr8"}
+
+
+@pytest.mark.process
+def test_the_losses_before_each_frame_are_known_when_it_comes(pool: DriverProcess) -> None:
+    """So each part of a recording has its own."""
+    with (
+        pool.client() as client,
+        client.producer(20065) as producer,
+        client.consumer(20065) as consumer,
+    ):
+        assert producer.wait_for_consumers(1, timeout=PATIENCE_S)
+        losses = _Losses(consumer)
+        first = producer.publish(np.zeros(8)).seq
+        numbers = [first, *(producer.publish(np.zeros(8), seq=first + n).seq for n in (1, 4, 5, 9))]
+        found = []
+        for number in numbers:
+            received = consumer.receive(PATIENCE_S)
+            assert received is not None
+            assert received.seq == number
+            recorded = RecordedFrame.of(received, 20065)
+            assert recorded is not None
+            found.append(losses.before(recorded))
+    assert found == [0, 0, 2, 2, 5]
 
 
 @pytest.mark.process
