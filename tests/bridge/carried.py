@@ -12,7 +12,7 @@ from pathlib import Path
 from tensor_pool.bridge.core.metric_names import DROPPED_HERE, DROPPED_THERE
 from tests.bridge.lab import Host, Lab
 
-__all__ = ["HELD", "PAGE", "SHARED", "Carried", "command", "counts_in", "frames", "program"]
+__all__ = ["HELD", "PAGE", "Carried", "command", "counts_in", "frames", "program"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "two-machines.md"
 
@@ -42,10 +42,6 @@ def counts_in(line: str, start: str) -> dict[str, int]:
     """The counts of a line of a bridge's summary, which begins with `start`."""
     pairs = (item.split() for item in line.removeprefix(start).partition(": ")[2].split(", "))
     return {name: int(value) for name, value in pairs}
-
-
-SHARED = ("--set", "media_driver=shared")
-"""Options of a bridge that uses the media driver of its pool."""
 
 
 class Carried:
@@ -159,7 +155,7 @@ class Carried:
         assert here["frames_taken"] == here["frames_sent"] + dropped + here.get("skipped_link", 0)
         account = there["frames_delivered"] + sum(there.get(name, 0) for name in DROPPED_THERE)
         account += there.get("frames_before", 0) + there.get("frames_lost", 0)
-        assert here["frames_sent"] <= account <= here["frames_sent"] + dropped
+        assert here["frames_sent"] <= account <= here["frames_sent"] + dropped, (here, there)
 
     def ages_ms(self) -> tuple[float, float]:
         """Ages of the youngest and of the oldest frame when the far consumer, which has ended,

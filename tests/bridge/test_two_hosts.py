@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tensor_pool.cli.commands._mcap_reader import Recording
-from tests.bridge.carried import HELD, SHARED, Carried, frames
+from tests.bridge.carried import HELD, Carried, frames
 from tests.bridge.lab import Lab
 from tests.bridge.programs import digest
 
@@ -31,9 +31,8 @@ def test_B_160_two_commands_carry_frames_through_restarts_kills_and_a_partition(
     """B-160, B-002, B-104, B-130 (first success); B-090 (a producer that is restarted); B-091,
     B-053 (a partition costs no remap); B-140, B-004, B-024, B-082 (either bridge killed); B-005 at
     the end; B-100: capture times are of the far host's clock, 5000 s off; the far stream is
-    recorded by its name. The sender shares the media driver of its pool (B-024). One story, since
-    each step needs the same nine processes."""
-    carried = Carried(lab, 40456, send=SHARED, receive=HELD)
+    recorded by its name. One story, since each step needs the same nine processes."""
+    carried = Carried(lab, 40456, receive=HELD)
     a, b = lab["A"], lab["B"]
     for host in (a, b):
         assert "unencrypted" in host.text(carried.log)
