@@ -22,7 +22,7 @@ from tensor_pool.protocol.wire import (
     encode,
     peek_header,
 )
-from tensor_pool.protocol.wire.in_place import (
+from tensor_pool.protocol.wire.frame_descriptor import (
     FRAME_DESCRIPTOR,
     FRAME_DESCRIPTOR_TAIL,
     FRAME_DESCRIPTOR_TAIL_OFFSET,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from tensor_pool.protocol.wire import BridgeStreamInfo
-from tensor_pool.protocol.wire.in_place import NULL_U64
+from tensor_pool.protocol.wire.frame_descriptor import NULL_U64
 
 from ..settings import TimestampPolicy
 

@@ -16,7 +16,7 @@ from tensor_pool.protocol.clock import Clock
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.errors import StaleLoanError, TensorPoolError
 from tensor_pool.protocol.wire import DataSourceAnnounce, DataSourceMeta
-from tensor_pool.protocol.wire.in_place import NULL_U32
+from tensor_pool.protocol.wire.frame_descriptor import NULL_U32
 
 from ..settings import BridgeSettings, CrcPolicy, ReceiveStream, SequencePolicy
 from .accounts import Account

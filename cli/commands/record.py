@@ -36,7 +36,7 @@ from ..support.replacing import replaced
 from ..support.signals import Requests, Stop
 from ._attach import attach_consumers, lost_frames
 from ._mcap_reader import Recording
-from ._recording_out import (
+from ._recording_writer import (
     LastOnRequest,
     OneFile,
     Outlet,

@@ -17,7 +17,7 @@ from tensor_pool.protocol.errors import ShmValidationError
 from tensor_pool.protocol.shm.commit_word import is_committed, seq_of
 from tensor_pool.protocol.shm.epoch_directories import HEADER_FILE, process_is_alive
 from tensor_pool.protocol.shm.geometry import LAYOUT_VERSION, RegionGeometry
-from tensor_pool.protocol.shm.slot import (
+from tensor_pool.protocol.shm.slot_header import (
     HEADER_IMAGE_BYTES,
     SLOT_IMAGE,
     SlotFault,
@@ -27,7 +27,7 @@ from tensor_pool.protocol.shm.slot import (
 from tensor_pool.protocol.shm.superblock import check_superblock, decode_superblock
 from tensor_pool.protocol.shm.uri import parse_region_uri
 from tensor_pool.protocol.wire import RegionType, ShmRegionSuperblock
-from tensor_pool.protocol.wire.in_place import NULL_U32, SLOT_BYTES, SUPERBLOCK_BYTES
+from tensor_pool.protocol.wire.frame_descriptor import NULL_U32, SLOT_BYTES, SUPERBLOCK_BYTES
 
 from ..pool_view.tables import bytes_text
 from ..support.exit_status import FAILED, OK, USAGE, CommandError

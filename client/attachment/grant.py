@@ -18,7 +18,7 @@ from tensor_pool.protocol.shm.geometry import (
 )
 from tensor_pool.protocol.shm.uri import MAX_URI_BYTES, parse_region_uri
 from tensor_pool.protocol.wire import ResponseCode, ShmAttachResponse
-from tensor_pool.protocol.wire.in_place import SLOT_BYTES
+from tensor_pool.protocol.wire.frame_descriptor import SLOT_BYTES
 
 __all__ = ["Grant", "LateGrant", "check_grant", "usable_lease_id"]
 

@@ -9,7 +9,7 @@ from tensor_pool.protocol.errors import (
     InvalidFrameError,
     StaleFrameError,
 )
-from tensor_pool.protocol.shm.slot import SLOT_IMAGE, SlotFault
+from tensor_pool.protocol.shm.slot_header import SLOT_IMAGE, SlotFault
 
 from .frame import Frame
 from .read_state import UNMAPPED_MEANWHILE, ReadState

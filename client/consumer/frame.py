@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError
 from tensor_pool.protocol.shm.copying import VECTORS_FROM_BYTES, copy_array, copy_of
-from tensor_pool.protocol.shm.slot import SLOT_IMAGE, meta_version_or_none, timestamp_or_none
+from tensor_pool.protocol.shm.slot_header import SLOT_IMAGE, meta_version_or_none, timestamp_or_none
 from tensor_pool.protocol.wire import Dtype, MajorOrder
 
 from .read_state import UNMAPPED_MEANWHILE, FrameFormat, ReadState

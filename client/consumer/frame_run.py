@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from tensor_pool.protocol.shm.slot import timestamp_or_none
-from tensor_pool.protocol.wire.in_place import NULL_U64
+from tensor_pool.protocol.shm.slot_header import timestamp_or_none
+from tensor_pool.protocol.wire.frame_descriptor import NULL_U64
 
 from .frame import Frame
 from .read_state import FrameFormat, ReadState, SlotRun

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tensor_pool.protocol.shm.slot import SLOT_IMAGE, SlotFault
+from tensor_pool.protocol.shm.slot_header import SLOT_IMAGE, SlotFault
 from tensor_pool.protocol.shm.tensor import TensorLayout
 from tensor_pool.protocol.wire import FrameProgress, FrameProgressState, MajorOrder, ProgressUnit
 

@@ -12,11 +12,14 @@ import numpy.typing as npt
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.shm.commit_word import commit_word_index
 from tensor_pool.protocol.shm.copying import copy_of
-from tensor_pool.protocol.shm.slot import SlotFault, SlotValidator, slot_body_offset
 from tensor_pool.protocol.shm.slot_columns import SlotColumns, body_words, varying_words
+from tensor_pool.protocol.shm.slot_header import SlotFault, SlotValidator, slot_body_offset
 from tensor_pool.protocol.shm.tensor import TensorLayout, tensor_view
 from tensor_pool.protocol.wire import Dtype
-from tensor_pool.protocol.wire.in_place import FRAME_DESCRIPTOR_TAIL_OFFSET, frame_descriptor_buffer
+from tensor_pool.protocol.wire.frame_descriptor import (
+    FRAME_DESCRIPTOR_TAIL_OFFSET,
+    frame_descriptor_buffer,
+)
 
 from ..attachment.connection_machine import DriverConnection
 from ..attachment.epoch_mapping import StreamMapping

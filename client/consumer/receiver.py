@@ -13,10 +13,10 @@ from itertools import islice
 from typing import Any
 
 from tensor_pool.protocol.counters import Counters
-from tensor_pool.protocol.shm.slot import SLOT_IMAGE, SlotFault
+from tensor_pool.protocol.shm.slot_header import SLOT_IMAGE, SlotFault
 from tensor_pool.protocol.transport.ports import Subscription
 from tensor_pool.protocol.wire import FrameDescriptor, Mode, WireError, decoder_for
-from tensor_pool.protocol.wire.in_place import FRAME_DESCRIPTOR_SPLIT, NULL_U32, NULL_U64
+from tensor_pool.protocol.wire.frame_descriptor import FRAME_DESCRIPTOR_SPLIT, NULL_U32, NULL_U64
 
 from ..attachment.connection_machine import DriverConnection
 from ..attachment.events import RoleEvent

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tensor_pool.protocol.wire.in_place import NULL_U64
+from tensor_pool.protocol.wire.frame_descriptor import NULL_U64
 
 from ..attachment.connection_machine import DriverConnection
 from .descriptor_streams import DescriptorStreams

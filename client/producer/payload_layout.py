@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tensor_pool.protocol.shm.slot import (
+from tensor_pool.protocol.shm.slot_header import (
     HEADER_IMAGE_BYTES,
     decode_header_image,
     without_reserved_bytes,

@@ -12,11 +12,11 @@ import posix_ipc
 
 from tensor_pool.protocol.errors import LeaseLostError, StaleLoanError
 from tensor_pool.protocol.shm.commit_word import FENCE_FROM_BYTES, full_fence
-from tensor_pool.protocol.shm.slot import SLOT_TIMES, header_image
+from tensor_pool.protocol.shm.slot_header import SLOT_TIMES, header_image
 from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layout
 from tensor_pool.protocol.transport.ports import Publication
 from tensor_pool.protocol.wire import Dtype
-from tensor_pool.protocol.wire.in_place import NULL_U64
+from tensor_pool.protocol.wire.frame_descriptor import NULL_U64
 
 from ..handle import HandleClient, HandleLock
 from .attachment import ProducerAttachment

@@ -21,7 +21,8 @@ from tensor_pool.protocol.shm.commit_word import (
     commit_word_index,
     full_fence,
 )
-from tensor_pool.protocol.shm.slot import (
+from tensor_pool.protocol.shm.slot_columns import SlotColumns, body_words
+from tensor_pool.protocol.shm.slot_header import (
     SLOT_IMAGE,
     SLOT_TIMES,
     SLOT_TIMES_OFFSET,
@@ -29,10 +30,9 @@ from tensor_pool.protocol.shm.slot import (
     payload_offset,
     slot_body_offset,
 )
-from tensor_pool.protocol.shm.slot_columns import SlotColumns, body_words
 from tensor_pool.protocol.shm.tensor import TensorLayout, dtype_of, tensor_layout
 from tensor_pool.protocol.wire import Dtype, MajorOrder
-from tensor_pool.protocol.wire.in_place import (
+from tensor_pool.protocol.wire.frame_descriptor import (
     FRAME_DESCRIPTOR_TAIL,
     FRAME_DESCRIPTOR_TAIL_OFFSET,
     NULL_U32,

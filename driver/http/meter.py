@@ -17,7 +17,7 @@ from tensor_pool.protocol.shm.commit_word import commit_word_index, is_committed
 from tensor_pool.protocol.shm.geometry import StreamGeometry
 from tensor_pool.protocol.shm.region import MappedRegion, map_region
 from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
-from tensor_pool.protocol.shm.slot import SLOT_IMAGE, slot_body_offset, timestamp_or_none
+from tensor_pool.protocol.shm.slot_header import SLOT_IMAGE, slot_body_offset, timestamp_or_none
 from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.channel import untethered
 from tensor_pool.protocol.wire import ShmPoolAnnounce, WireError, decode

@@ -14,9 +14,9 @@ from ..declarations import Role
 from ..errors import TransitionError
 from ..states import History, Outcome, Region, State
 from .dispatch_tables import NO_TARGETS
+from .exit_and_entry_plans import EFFECT_OF_CALLER
 from .nodes import Activation, activation_of
 from .region_plans import CROSSING
-from .transition_plans import EFFECT_OF_CALLER
 
 NO_HANDLER = "only a running imperative handler may take a transition"
 

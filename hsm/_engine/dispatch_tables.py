@@ -22,11 +22,11 @@ from ..states import ANY, HANDLED, ROOT, UNHANDLED, Final, Outcome, State
 from . import inquiry, regions
 from . import run_to_completion as steps
 from .codegen import Lines, Plan
+from .exit_and_entry_plans import Routes, trace
 from .history import Memories
 from .nodes import Activation, Node, Phase
 from .region_plans import Call
 from .region_search import RegionSearch, wait, without_event
-from .transition_plans import Routes, trace
 
 NO_TARGETS = "this handler declares no targets; add targets=… to its declaration"
 

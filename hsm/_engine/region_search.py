@@ -17,8 +17,8 @@ from ..states import ANY, DEFERRED, HANDLED, UNHANDLED, Outcome, State
 from . import regions as active
 from . import run_to_completion as steps
 from .codegen import Lines, Plan
+from .exit_and_entry_plans import Routes, trace
 from .nodes import Node, Phase
-from .transition_plans import Routes, trace
 
 
 class Tables(Protocol):

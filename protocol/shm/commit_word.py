@@ -23,7 +23,7 @@ import sys
 import threading
 
 from ..errors import UnsupportedPlatformError
-from ..wire.in_place import SLOT_BYTES, SLOT_COMMIT_OFFSET, SUPERBLOCK_BYTES
+from ..wire.frame_descriptor import SLOT_BYTES, SLOT_COMMIT_OFFSET, SUPERBLOCK_BYTES
 
 __all__ = [
     "COMMITTED",

@@ -11,8 +11,8 @@ import os
 import re
 import stat
 
+from ..wire.frame_descriptor import SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC
 from ..wire.generated.control_messages import ShmRegionSuperblock
-from ..wire.in_place import SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC
 from .superblock import decode_superblock
 
 __all__ = [

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import msgspec
 
 from ..errors import ShmUriError, ShmValidationError
+from ..wire.frame_descriptor import SLOT_BYTES, SUPERBLOCK_BYTES
 from ..wire.generated.control_messages import ShmPoolAnnounce
 from ..wire.generated.driver_messages import ShmAttachResponse
 from ..wire.generated.enums import RegionType
-from ..wire.in_place import SLOT_BYTES, SUPERBLOCK_BYTES
 from .uri import parse_region_uri
 
 __all__ = [

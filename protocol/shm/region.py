@@ -7,8 +7,8 @@ import os
 import msgspec
 
 from ..errors import ShmValidationError
+from ..wire.frame_descriptor import SUPERBLOCK_BYTES
 from ..wire.generated.control_messages import ShmRegionSuperblock
-from ..wire.in_place import SUPERBLOCK_BYTES
 from .commit_word import require_supported_platform
 from .faults_and_forks import MappingGroup
 from .geometry import RegionGeometry

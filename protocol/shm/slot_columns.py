@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..wire.in_place import (
+from ..wire.frame_descriptor import (
     SLOT_BODY_OFFSET,
     SLOT_BYTES,
     SLOT_COMMIT_OFFSET,
@@ -20,7 +20,7 @@ from ..wire.in_place import (
     SLOT_TIMESTAMP_NS_OFFSET,
     SUPERBLOCK_BYTES,
 )
-from .slot import SLOT_IMAGE
+from .slot_header import SLOT_IMAGE
 
 __all__ = ["SlotColumns", "body_words", "varying_words"]
 

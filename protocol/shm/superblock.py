@@ -7,9 +7,7 @@ with one aligned store (W-053). Readers compare a private copy with what was ann
 from __future__ import annotations
 
 from ..errors import ShmValidationError
-from ..wire.generated.control_messages import ShmRegionSuperblock
-from ..wire.generated.enums import RegionType
-from ..wire.in_place import (
+from ..wire.frame_descriptor import (
     NULL_U32,
     SLOT_BYTES,
     SUPERBLOCK,
@@ -17,6 +15,8 @@ from ..wire.in_place import (
     SUPERBLOCK_BYTES,
     SUPERBLOCK_MAGIC,
 )
+from ..wire.generated.control_messages import ShmRegionSuperblock
+from ..wire.generated.enums import RegionType
 from .geometry import RegionGeometry, is_power_of_two
 
 __all__ = [

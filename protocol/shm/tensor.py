@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ..wire.frame_descriptor import MAX_DIMS
 from ..wire.generated.enums import Dtype, MajorOrder, ProgressUnit
-from ..wire.in_place import MAX_DIMS
 
 __all__ = [
     "ELEMENT_BYTES",

@@ -182,7 +182,7 @@ def encode_record(record: Record) -> bytes:
     """Encode a shared memory record: a body without a message header.
 
     Raises ValueError as `encode` does. Never for memory that another process has mapped: see
-    `in_place`.
+    `frame_descriptor`.
     """
     try:
         return _RECORD_BY_TYPE[type(record)].encode(record)

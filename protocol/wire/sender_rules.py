@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from .frame_descriptor import NULL_U64
 from .generated.control_messages import (
     ConsumerConfig,
     ConsumerHello,
@@ -26,7 +27,6 @@ from .generated.driver_messages import (
     ShmLeaseRevoked,
 )
 from .generated.enums import FrameProgressState, ResponseCode
-from .in_place import NULL_U64
 from .stream_pairs import StreamRequest, stream_request
 
 __all__ = ["BLOB_CHUNK_BYTES", "RULES"]

@@ -15,7 +15,7 @@ from tensor_pool.bridge.core.receiving import Receiver
 from tensor_pool.bridge.core.timers import Timers
 from tensor_pool.client.producer.payload_layout import FrameHeader
 from tensor_pool.protocol.clock import SimulatedClock
-from tensor_pool.protocol.shm.slot import header_image
+from tensor_pool.protocol.shm.slot_header import header_image
 from tensor_pool.protocol.shm.tensor import tensor_layout
 from tensor_pool.protocol.wire import (
     BridgeFrameChunk,

@@ -14,7 +14,7 @@ from struct import Struct
 from tensor_pool.client.metadata import MetadataValue
 from tensor_pool.client.producer.payload_layout import FrameHeader
 from tensor_pool.protocol.errors import FrameOverwrittenError, StaleFrameError, StaleLoanError
-from tensor_pool.protocol.shm.slot import header_image
+from tensor_pool.protocol.shm.slot_header import header_image
 from tensor_pool.protocol.shm.tensor import tensor_layout
 from tensor_pool.protocol.wire import DataSourceAnnounce, DataSourceMeta, Dtype
 

@@ -11,7 +11,7 @@ import pytest
 
 from tensor_pool.bridge import CrcPolicy
 from tensor_pool.bridge.core.chunks import Chunk, ChunkWriter
-from tensor_pool.protocol.shm.slot import header_image
+from tensor_pool.protocol.shm.slot_header import header_image
 from tensor_pool.protocol.shm.tensor import ELEMENT_BYTES, TensorLayout, tensor_layout
 from tensor_pool.protocol.wire import (
     Attribute,

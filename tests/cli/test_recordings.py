@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tensor_pool.cli.commands._mcap_reader import Recording
-from tensor_pool.cli.commands._recording_out import OneFile, Received
+from tensor_pool.cli.commands._recording_writer import OneFile, Received
 from tensor_pool.cli.commands.mcap_file import (
     COMPRESSIONS,
     RecordedFrame,

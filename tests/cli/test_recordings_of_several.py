@@ -20,7 +20,7 @@ from mcap_protobuf.decoder import DecoderFactory
 
 from tensor_pool.cli.commands import mcap_file
 from tensor_pool.cli.commands._mcap_reader import Recording
-from tensor_pool.cli.commands._recording_out import (
+from tensor_pool.cli.commands._recording_writer import (
     LastOnRequest,
     OneFile,
     Parts,

@@ -15,7 +15,7 @@ from tensor_pool.protocol.errors import (
     StaleLoanError,
 )
 from tensor_pool.protocol.shm.commit_word import MAX_SEQ
-from tensor_pool.protocol.shm.slot import header_image
+from tensor_pool.protocol.shm.slot_header import header_image
 from tensor_pool.protocol.shm.tensor import tensor_layout
 from tensor_pool.protocol.wire import Dtype, MajorOrder, ProgressUnit
 from tests.client.world import STREAM, World

@@ -14,7 +14,7 @@ from tensor_pool.client.consumer.progress import ProgressUpdate
 from tensor_pool.client.producer.known_consumers import ConsumerEntry
 from tensor_pool.client.producer.progress import ProgressCap, policy_for
 from tensor_pool.protocol.clock import SimulatedClock
-from tensor_pool.protocol.shm.slot import header_image
+from tensor_pool.protocol.shm.slot_header import header_image
 from tensor_pool.protocol.shm.tensor import tensor_layout
 from tensor_pool.protocol.wire import (
     ConsumerConfig,

@@ -13,7 +13,7 @@ import pytest
 from tensor_pool.client.consumer.frame import Frame
 from tensor_pool.client.producer.results import PublishStatus
 from tensor_pool.protocol.errors import LeaseLostError
-from tensor_pool.protocol.shm.slot import SLOT_IMAGE
+from tensor_pool.protocol.shm.slot_header import SLOT_IMAGE
 from tensor_pool.protocol.testing.faults import Faults
 from tensor_pool.protocol.transport.ports import OfferResult
 from tensor_pool.protocol.wire import Dtype, FrameDescriptor, MajorOrder

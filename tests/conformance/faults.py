@@ -22,7 +22,7 @@ from tensor_pool.client.producer.known_consumers import AssignedDescriptors, Kno
 from tensor_pool.client.producer.write_state import WriteState
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.shm import region as region_module
-from tensor_pool.protocol.shm.slot import SlotFault, SlotValidator
+from tensor_pool.protocol.shm.slot_header import SlotFault, SlotValidator
 from tensor_pool.protocol.wire import (
     LeaseRevokeReason,
     Role,

@@ -24,7 +24,7 @@ INSTRUMENTED = [
     "tensor_pool.bridge.core",
     "tensor_pool.protocol.wire",
     "tensor_pool.protocol.shm.geometry",
-    "tensor_pool.protocol.shm.slot",
+    "tensor_pool.protocol.shm.slot_header",
     "tensor_pool.protocol.shm.superblock",
     "tensor_pool.protocol.shm.tensor",
     "tensor_pool.protocol.shm.uri",

@@ -16,12 +16,12 @@ from typing import Final
 from tensor_pool.protocol import wire
 from tensor_pool.protocol.errors import ShmError, ShmUriError
 from tensor_pool.protocol.shm.geometry import RegionGeometry, StreamGeometry
-from tensor_pool.protocol.shm.slot import SlotFault, SlotValidator
+from tensor_pool.protocol.shm.slot_header import SlotFault, SlotValidator
 from tensor_pool.protocol.shm.superblock import check_activity, check_superblock
 from tensor_pool.protocol.shm.tensor import TensorLayout
 from tensor_pool.protocol.shm.uri import format_region_uri, parse_region_uri
 from tensor_pool.protocol.wire import WireError
-from tensor_pool.protocol.wire import in_place as flyweights
+from tensor_pool.protocol.wire import frame_descriptor as flyweights
 from tensor_pool.protocol.wire.generated.catalog import CODECS
 from tensor_pool.protocol.wire.vardata import ERROR_MESSAGE_BYTES
 from tests.fuzz.net_side import bridge

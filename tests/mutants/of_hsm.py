@@ -9,21 +9,21 @@ __all__ = ["MUTANTS"]
 MUTANTS = (
     Mutant(
         "outer states are left before inner ones",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "        for state in exited:\n",
         "        for state in reversed(exited):\n",
         ("tests/hsm/test_transitions.py",),
     ),
     Mutant(
         "inner states are entered before outer ones",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "entered = self.chart.between(target, scope)[::-1]",
         "entered = self.chart.between(target, scope)",
         ("tests/hsm/test_transitions.py",),
     ),
     Mutant(
         "the effect runs before the exits",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "        self._leave(script, leaf, scope)\n"
         "        self._act(script, leaf, target, scope, effect)\n",
         "        self._act(script, leaf, target, scope, effect)\n"
@@ -32,28 +32,28 @@ MUTANTS = (
     ),
     Mutant(
         "shallow history goes as deep as deep history",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "target = chart.between(remembered, owner)[-1]",
         "target = remembered",
         ("tests/hsm/test_history.py",),
     ),
     Mutant(
         "a final state leaves the history of its composite",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         '            script.add("if memory is not None: memory[{}] = None", cell)\n',
         "",
         ("tests/hsm/test_history.py",),
     ),
     Mutant(
         "a composite that completes is remembered by its final state",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "memory = None if isinstance(leaf, Final) else leaf",
         "memory = leaf",
         ("tests/hsm/test_history.py",),
     ),
     Mutant(
         "the initial of a composite is not taken",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "        if initial is not None:\n            self.take_initial(script, initial, target)",
         "        if initial is not None and target is ROOT:\n"
         "            self.take_initial(script, initial, target)",
@@ -120,7 +120,7 @@ MUTANTS = (
     ),
     Mutant(
         "a handler may take a second transition",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         'script.add("m._hsm_active = {}", activation.taken)',
         'script.add("m._hsm_active = {}", activation)',
         ("tests/hsm/test_permits.py",),
@@ -169,21 +169,21 @@ MUTANTS = (
     ),
     Mutant(
         "a recall of an active owner uses the memory of the visit before",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "owner not in chart.paths[source][1:] and not entering:",
         "False:",
         ("tests/hsm/test_history.py",),
     ),
     Mutant(
         "the effect of a history default runs before the owner's entry",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "if default is not None and default.state not in entered:",
         "if default is not None:",
         ("tests/hsm/test_history.py",),
     ),
     Mutant(
         "an entry handler finds the machine where it was before",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         "            script.at(self.nodes[state])\n"
         "            if self.traced and not isinstance(state, Terminate | Region):\n",
         "            if self.traced and not isinstance(state, Terminate | Region):\n",
@@ -233,7 +233,7 @@ MUTANTS = (
     ),
     Mutant(
         "a timer outlives its state",
-        "hsm/_engine/transition_plans.py",
+        "hsm/_engine/exit_and_entry_plans.py",
         'script.add("m._hsm_memory[{}] = None", cell)',
         'script.add("m._hsm_memory[{}]", cell)',
         ("tests/hsm/test_time_events.py",),

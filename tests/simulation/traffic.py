@@ -23,7 +23,7 @@ from tensor_pool.protocol.wire import (
     WireError,
     decode,
 )
-from tensor_pool.protocol.wire.in_place import (
+from tensor_pool.protocol.wire.frame_descriptor import (
     FRAME_DESCRIPTOR_BYTES,
     FRAME_DESCRIPTOR_TAIL,
     FRAME_DESCRIPTOR_TAIL_OFFSET,

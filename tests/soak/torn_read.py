@@ -62,7 +62,8 @@ from tensor_pool.protocol.shm.commit_word import (
 from tensor_pool.protocol.shm.geometry import StreamGeometry
 from tensor_pool.protocol.shm.mapped_stream import map_stream
 from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
-from tensor_pool.protocol.shm.slot import (
+from tensor_pool.protocol.shm.slot_columns import SlotColumns
+from tensor_pool.protocol.shm.slot_header import (
     SLOT_IMAGE,
     SlotFault,
     SlotValidator,
@@ -70,7 +71,6 @@ from tensor_pool.protocol.shm.slot import (
     payload_offset,
     slot_body_offset,
 )
-from tensor_pool.protocol.shm.slot_columns import SlotColumns
 from tensor_pool.protocol.shm.tensor import tensor_layout
 from tensor_pool.protocol.wire.generated.enums import ClockDomain, Dtype
 from tests.protocol.shm.streams import create_stream

@@ -24,8 +24,8 @@ from tensor_pool.protocol.shm.create import (
 from tensor_pool.protocol.shm.geometry import RegionGeometry
 from tensor_pool.protocol.shm.mapping import Mapping
 from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
+from tensor_pool.protocol.wire.frame_descriptor import SUPERBLOCK_MAGIC
 from tensor_pool.protocol.wire.generated.enums import RegionType
-from tensor_pool.protocol.wire.in_place import SUPERBLOCK_MAGIC
 from tests.protocol.shm.streams import (
     NOW_NS,
     PID,

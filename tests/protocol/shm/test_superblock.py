@@ -16,13 +16,13 @@ from tensor_pool.protocol.shm.superblock import (
     set_activity,
     write_superblock,
 )
-from tensor_pool.protocol.wire.generated.enums import RegionType
-from tensor_pool.protocol.wire.in_place import (
+from tensor_pool.protocol.wire.frame_descriptor import (
     NULL_U32,
     SUPERBLOCK,
     SUPERBLOCK_BYTES,
     SUPERBLOCK_MAGIC,
 )
+from tensor_pool.protocol.wire.generated.enums import RegionType
 
 RING = RegionGeometry(stream_id=10000, epoch=7, nslots=8)
 POOL = RegionGeometry(10000, 7, 8, 1, 4096, RegionType.PAYLOAD_POOL)

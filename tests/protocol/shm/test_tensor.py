@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensor_pool.protocol.shm.slot import SlotFault, decode_header_image, header_image
+from tensor_pool.protocol.shm.slot_header import SlotFault, decode_header_image, header_image
 from tensor_pool.protocol.shm.tensor import (
     ELEMENT_BYTES,
     NUMPY_DTYPES,

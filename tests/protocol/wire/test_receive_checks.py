@@ -9,7 +9,7 @@ import pytest
 
 from tensor_pool.protocol import wire
 from tensor_pool.protocol.wire import WireError, WireProblem
-from tensor_pool.protocol.wire import in_place as flyweights
+from tensor_pool.protocol.wire import frame_descriptor as flyweights
 from tensor_pool.protocol.wire.codec import decoder_for
 from tests.protocol.wire.samples import KINDS, SAMPLES, block_length, field_offset
 

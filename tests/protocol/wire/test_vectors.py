@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tensor_pool.protocol import wire
-from tensor_pool.protocol.wire import in_place as flyweights
+from tensor_pool.protocol.wire import frame_descriptor as flyweights
 from tensor_pool.protocol.wire.generated.control_messages import (
     Attribute,
     ConsumerConfig,

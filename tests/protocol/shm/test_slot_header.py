@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensor_pool.protocol.shm.slot import (
+from tensor_pool.protocol.shm.slot_header import (
     HEADER_IMAGE_BYTES,
     SLOT_IMAGE,
     SlotFault,

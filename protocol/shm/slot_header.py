@@ -20,9 +20,7 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import Final
 
-from ..wire.generated import layouts
-from ..wire.generated.enums import Dtype, MajorOrder, ProgressUnit
-from ..wire.in_place import (
+from ..wire.frame_descriptor import (
     MAX_DIMS,
     NULL_U32,
     NULL_U64,
@@ -34,6 +32,8 @@ from ..wire.in_place import (
     SUPERBLOCK_BYTES,
     TENSOR_HEADER_WORD,
 )
+from ..wire.generated import layouts
+from ..wire.generated.enums import Dtype, MajorOrder, ProgressUnit
 from .tensor import (
     ELEMENT_BYTES,
     INT32_MAX,
