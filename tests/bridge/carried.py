@@ -111,9 +111,15 @@ class Carried:
         Path(f"{go}.end").touch()
 
     def close(self, gos: Iterable[Path]) -> None:
-        """End producers, consumers and bridges, so that another test has the stream."""
+        """End producers, consumers and bridges, so that another test has the stream.
+
+        The receiver ends when it has got everything: the info without a producer comes last.
+        """
+        left = "on ProducerDetached"
+        before = self.b.text("driver").count(left)
         for go in gos:
             self.end(go)
+        self.b.wait_for("driver", left, count=before + 1)
         for process in (self.sender, self.receiver, *self.consumers):
             process.send_signal(signal.SIGCONT)
             process.terminate()
