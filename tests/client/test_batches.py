@@ -585,3 +585,30 @@ def test_C_117_a_batch_may_be_closed_by_a_signal_handler(world: World) -> None:
     producer._bells = (Bell(),)
     with pytest.raises(ClosedError):
         producer.publish_many(np.zeros((20, 4), np.uint8))
+
+
+def test_C_076_the_descriptors_of_a_batch_wait_for_open_loans(world: World) -> None:
+    """Also those of frames that would be written together; at the end of the ring none is."""
+    world.driver.add_stream(STREAM, nslots=16, pools=POOLS)
+    producer, consumer = world.pair()
+    loan = producer.loan((4,), np.uint8)
+    results = producer.publish_many(np.zeros((20, 4), np.uint8))
+    assert results.statuses[:15] == [PublishStatus.DEFERRED] * 15
+    assert results.statuses[15:] == [PublishStatus.LOANS_OPEN] * 5
+    assert consumer.receive_many(timeout=0) == []
+    loan.commit()
+    assert [frame.seq for frame in consumer.receive_many(timeout=0)] == [*range(16)]
+
+
+def test_C_085_each_refused_descriptor_has_its_status(world: World) -> None:
+    """C-071, of frames that were written together."""
+    world.driver.add_stream(STREAM, nslots=16, pools=POOLS)
+    client = world.client("it")
+    producer = client.producer(STREAM)
+    client.consumer(STREAM)
+    full = Faults(offer_result=OfferResult.BACK_PRESSURED)
+    world.network.set_faults(full, transport="it", stream_id=1100)
+    results = producer.publish_many(np.zeros((8, 4), np.uint8))
+    assert results.statuses == [PublishStatus.BACK_PRESSURED] * 8
+    assert results.seqs == [*range(8)]
+    assert producer.metrics()["descriptor_backpressured"] == 8

@@ -299,14 +299,14 @@ MUTANTS = (
         "client/producer/batch.py",
         "if count == 1 or producer._loans.by_seq:",
         "if count == 1:",
-        (_BATCHES,),
+        (f"{_BATCHES}::test_C_076_the_descriptors_of_a_batch_wait_for_open_loans",),
     ),
     Mutant(
         "a refused descriptor of a batch counts as sent",
         "client/producer/descriptor_streams.py",
         "                statuses[place] = self.settle(descriptor, (first, second), now)",
         "                self.settle(descriptor, (first, second), now)",
-        (_BATCHES,),
+        (f"{_BATCHES}::test_C_085_each_refused_descriptor_has_its_status",),
     ),
     Mutant(
         "the words of a batch are not loaded again behind the headers",
