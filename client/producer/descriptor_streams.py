@@ -113,22 +113,23 @@ class DescriptorStreams:
         """
         statuses = [PublishStatus.PUBLISHED] * len(seqs)
         first_offer, second_offer = self.first_offer, self.second_offer
+        left_out: object = True  # the answer of a second stream that is not there
         is_plain = not self.private
         for place, seq in enumerate(seqs):
             seq_cell[0] = seq
-            first = second = False
+            first: object = False
+            second: object = False
             try:
-                first = first_offer(descriptor) is True
-                if second_offer is None or (result := second_offer(descriptor)) is True:
-                    second = True
-                elif result in self.not_refused:
-                    second, second_offer = True, None
+                first = first_offer(descriptor)
+                second = left_out if second_offer is None else second_offer(descriptor)
+                if second is not True and second in self.not_refused:
+                    left_out, second_offer = second, None
             except Exception:  # noqa: BLE001 - `offer` returns what it was
                 pass
-            if first and second and is_plain and not self.refused:
+            if first is True and second in self.not_refused and is_plain and not self.refused:
                 self.published += 1
             else:
-                statuses[place] = self.settle(descriptor, (first, second), now)
+                statuses[place] = self.settle(descriptor, (first is True, second is True), now)
         return statuses
 
     def settle(self, descriptor: bytearray, is_sent: tuple[bool, bool], now: int) -> PublishStatus:
@@ -141,7 +142,8 @@ class DescriptorStreams:
             for offer, sent in zip(self._offers, is_sent, strict=False)
         ]
         reached = _ACCEPTED in results
-        if reached and len(results) > 1:  # as a rule all consumers read the same one of the two
+        if any(result is not _NOT_CONNECTED for result in results):
+            # As a rule all consumers read the same one of the two.
             results = [result for result in results if result is not _NOT_CONNECTED]
         for private in self.private:
             private_result = private.offer(descriptor, now)

@@ -207,18 +207,24 @@ class Producer(DescribedSource):
             else:
                 descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
             streams = self._descriptors
-            first = second = False
+            first: object = False
+            second: object = False
             try:
-                first = streams.first_offer(descriptor) is True
+                first = streams.first_offer(descriptor)
                 other = streams.second_offer
-                second = other is None or other(descriptor) in streams.not_refused
+                second = True if other is None else other(descriptor)
             except Exception:  # noqa: BLE001 - `offer` returns what it was
                 pass
-            if first and second and not streams.private and not streams.refused:
+            if (
+                first is True
+                and second in streams.not_refused
+                and not streams.private
+                and not streams.refused
+            ):
                 streams.published += 1
                 status = _PUBLISHED
             else:
-                status = streams.settle(descriptor, (first, second), now)
+                status = streams.settle(descriptor, (first is True, second is True), now)
         except _UNMAPPED:
             self._check_open()  # closed further up this call stack, by a signal handler
             raise

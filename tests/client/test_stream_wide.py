@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from tensor_pool.client import Consumer
+from tensor_pool.client.producer.results import PublishStatus
+from tensor_pool.protocol.testing.faults import Faults
+from tensor_pool.protocol.transport.ports import OfferResult
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
     ConsumerHello,
@@ -87,6 +90,27 @@ def test_C_098_consumers_read_the_stream_wide_one_and_none_the_shared_one(wide: 
     assert producer.metrics()["private_streams_opened"] == 1
     assert producer.metrics()["descriptor_not_connected"] == 0
     assert not one.uses_private_stream
+
+
+def test_C_071_a_frame_that_the_wide_stream_refuses_is_not_published(wide: World) -> None:
+    """C-071, C-085: the shared stream, to which nobody listens, does not make it so."""
+    client = wide.client("camera")
+    producer = client.producer(STREAM)
+    consumer = wide.client().consumer(STREAM)
+    wide.run(0.05)
+    assert producer.publish(DATA)
+    full = Faults(offer_result=OfferResult.BACK_PRESSURED)
+    wide.network.set_faults(full, transport="camera", stream_id=WIDE)
+    assert producer.publish(DATA).status is PublishStatus.BACK_PRESSURED
+    statuses = producer.publish_many(np.zeros((3, 4), np.uint8)).statuses
+    assert statuses == [PublishStatus.BACK_PRESSURED] * 3
+    wide.network.set_faults(Faults(), transport="camera", stream_id=WIDE)
+    assert producer.publish(DATA)
+    metrics = producer.metrics()
+    assert metrics["descriptor_backpressured"] == 4
+    assert metrics["descriptor_not_connected"] == 0
+    assert metrics["frames_published"] == 2
+    assert frames(consumer) == [0, 5]
 
 
 def test_C_083_the_first_frame_of_a_new_producer_reaches_every_consumer(wide: World) -> None:
