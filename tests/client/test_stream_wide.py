@@ -93,7 +93,7 @@ def test_C_098_consumers_read_the_stream_wide_one_and_none_the_shared_one(wide: 
 
 
 def test_C_071_a_frame_that_the_wide_stream_refuses_is_not_published(wide: World) -> None:
-    """C-071, C-085: the shared stream, to which nobody listens, does not make it so."""
+    """C-071, C-085: the shared stream, which has no subscriber, does not make it so."""
     client = wide.client("camera")
     producer = client.producer(STREAM)
     consumer = wide.client().consumer(STREAM)

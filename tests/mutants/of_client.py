@@ -304,8 +304,8 @@ MUTANTS = (
     Mutant(
         "a refused descriptor of a batch counts as sent",
         "client/producer/descriptor_streams.py",
-        "                statuses[place] = self.settle(descriptor, (first, second), now)",
-        "                self.settle(descriptor, (first, second), now)",
+        "statuses[place] = self.settle(descriptor, (first is True, second is True), now)",
+        "self.settle(descriptor, (first is True, second is True), now)",
         (f"{_BATCHES}::test_C_085_each_refused_descriptor_has_its_status",),
     ),
     Mutant(
