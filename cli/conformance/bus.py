@@ -14,7 +14,7 @@ from tensor_pool.protocol.wire import Message, WireError, decode, encode
 
 __all__ = ["Bus", "Heard"]
 
-_PAUSE_S = 0.0005
+_PAUSE_S = 0.002
 _BEGIN, _END = 0x80, 0x40  # flags of a fragment
 _FRAGMENTS = 1000
 

@@ -190,12 +190,21 @@ class ConsumerWorld(PeerWorld):
                     self._readers.add(maps)
         return found
 
+    def _mapped_of(self, epoch: int) -> list[str]:
+        return [path for _, path in self.mappings() if f"/{epoch}/" in path]
+
     def sign_of_use(self, mark: int) -> str:
-        """Return a sign that the consumer uses the current epoch, empty without one."""
+        """Return a sign that the consumer uses the current epoch, empty without one.
+
+        A region that is mapped counts if it still is half an announce period later: a consumer maps
+        it before it can refuse what stands in it.
+        """
         epoch = self.driver.epoch
-        mapped = [path for _, path in self.mappings() if f"/{epoch}/" in path]
-        if mapped:
-            return f"it maps {mapped[0]}"
+        if mapped := self._mapped_of(epoch):
+            self.run_for(self.period_s / 2)
+            self._mapped_until = 0.0
+            if mapped := [path for path in self._mapped_of(epoch) if path in mapped]:
+                return f"it maps {mapped[0]}"
         return f"it reports epoch {epoch}" if self.reports_epoch(mark, epoch) else ""
 
     def reports_epoch(self, mark: int, epoch: int) -> bool:
@@ -206,5 +215,5 @@ class ConsumerWorld(PeerWorld):
         """Return a sign that the regions are in use after the lease ended, empty without one."""
         if self.reports_epoch(mark, self.driver.epoch):
             return f"it reports epoch {self.driver.epoch} afterwards"
-        mapped = [path for _, path in self.mappings() if f"/{self.driver.epoch}/" in path]
+        mapped = self._mapped_of(self.driver.epoch)
         return f"it maps {mapped[0]} afterwards" if mapped else ""

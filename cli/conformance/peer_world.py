@@ -33,7 +33,7 @@ from .stand_in import StandInDriver, StandInLease, StandInOptions
 
 __all__ = ["GuidedDriver", "PeerWorld", "Streams"]
 
-_PAUSE_S = 0.0002
+_PAUSE_S = 0.002
 _LONGEST_START_S = 60.0  # until the program attaches
 type Spoil = Callable[[ShmAttachResponse], ShmAttachResponse]
 

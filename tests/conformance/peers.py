@@ -71,7 +71,7 @@ def main() -> None:
             )
             while not stopped.is_set():
                 read(viewer)
-                stopped.wait(0.002)
+                stopped.wait(0.01)
 
 
 def _follow_the_parent(stopped: threading.Event, parent: int) -> None:
