@@ -63,7 +63,7 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 	  || skip "apt-get could not install chromium"
 
 test: check system-packages ## check, then run all tests
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-rerun: $(VENV)/.dev ## what Rerun's own readers find; installs its SDK, 760 MB
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[rerun]'
