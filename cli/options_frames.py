@@ -264,7 +264,8 @@ def publish_command(
     name: Annotated[
         str | None,
         typer.Option(
-            help="Name of the source; default: the name of the first file.", show_default=False
+            help="Name in the metadata; default: STREAM if that is a name, else the first file.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -337,7 +338,11 @@ def capture_command(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Name of the source in its metadata. Default: SOURCE."),
+        typer.Option(
+            metavar="TEXT",
+            help="Name in the metadata; default: STREAM if that is a name, else SOURCE.",
+            show_default=False,
+        ),
     ] = None,
     wait: Wait = 0,
     linger: Linger = 1.0,

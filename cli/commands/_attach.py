@@ -19,9 +19,14 @@ from tensor_pool.protocol.wire.attach_refusals import PERMANENT_REFUSALS
 from ..support.exit_status import CommandError, complain
 from ..support.signals import Stop
 
-__all__ = ["attach_consumer", "attach_consumers", "attach_producer", "lost_frames"]
+__all__ = ["attach_consumer", "attach_consumers", "attach_producer", "lost_frames", "name_of"]
 
 _LOSSES = [name for name in LOSS_COUNTERS if name != "drops_rate"]  # that was on purpose
+
+
+def name_of(asked: int | str) -> str:
+    """Return the name by which a stream was asked for; "" for an id."""
+    return asked if isinstance(asked, str) else ""
 
 
 def attach_consumer(

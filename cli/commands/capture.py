@@ -9,6 +9,7 @@ from ..media.live import LiveFrame, Source, SourceError, Wishes, pyav, read_sour
 from ..support.connection_options import Connection
 from ..support.exit_status import FAILED, USAGE, CommandError, complain
 from ..support.signals import Stop
+from ._attach import name_of
 from ._sending import Sender, open_sender
 
 __all__ = ["capture_source"]
@@ -41,7 +42,9 @@ def capture_source(
             connection.client() as client,
             open_sender(client, stream_id, stop, wait=wait) as sender,
         ):
-            sender.producer.set_metadata(name or source.name, attributes={"source": source.name})
+            sender.producer.set_metadata(
+                name or name_of(stream_id) or source.name, attributes={"source": source.name}
+            )
             capture = _Capture(source, wishes, sender, stop, limit=frames)
             capture.run(loop=loop, reconnect=reconnect and source.is_live)
             sender.linger(linger_s)

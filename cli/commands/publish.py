@@ -12,6 +12,7 @@ from ..media.files import Picture, read_pictures, video_rate_hz
 from ..support.connection_options import Connection
 from ..support.exit_status import USAGE, CommandError, complain
 from ..support.signals import Stop
+from ._attach import name_of
 from ._sending import open_sender
 
 __all__ = ["publish_files"]
@@ -46,7 +47,8 @@ def publish_files(
         open_sender(client, stream_id, stop, wait=wait) as sender,
     ):
         sender.producer.set_metadata(
-            name or files[0].name, attributes={"rate_hz": f"{rate_hz:g}", "files": str(len(files))}
+            name or name_of(stream_id) or files[0].name,
+            attributes={"rate_hz": f"{rate_hz:g}", "files": str(len(files))},
         )
         rounds = itertools.chain([itertools.chain([first], frames)], reel.repeated(loop))
         for picture in itertools.chain.from_iterable(rounds):

@@ -34,7 +34,7 @@ from ..support.exit_status import FAILED, FRAMES_LOST, OK, USAGE, CommandError, 
 from ..support.progress import Progress
 from ..support.replacing import replaced
 from ..support.signals import Requests, Stop
-from ._attach import attach_consumers, lost_frames
+from ._attach import attach_consumers, lost_frames, name_of
 from ._mcap_reader import Recording
 from ._recording_writer import (
     LastOnRequest,
@@ -88,7 +88,10 @@ def record_streams(
         for consumer in consumers:
             stack.enter_context(consumer)
         stream_ids = [consumer.stream_id for consumer in consumers]
-        about = {consumer.stream_id: _about(consumer) for consumer in consumers}
+        about = {
+            consumer.stream_id: _about(consumer, asked)
+            for consumer, asked in zip(consumers, streams, strict=True)
+        }
         if len(about) < len(consumers):
             raise CommandError(f"a stream was given twice: {' '.join(map(str, streams))}", USAGE)
 
@@ -129,9 +132,10 @@ def _check_out(out: Path, *, is_numbered: bool, may_go_on: bool, force: bool) ->
         )
 
 
-def _about(consumer: Consumer) -> dict[str, str]:
-    metadata = consumer.metadata
-    return {"source": metadata.name} if metadata is not None and metadata.name else {}
+def _about(consumer: Consumer, asked: int | str) -> dict[str, str]:
+    metadata = consumer.metadata  # may come seconds after the lease
+    name = metadata.name if metadata is not None and metadata.name else name_of(asked)
+    return {"source": name} if name else {}
 
 
 def _summary(

@@ -419,7 +419,8 @@ class ConsumerAttachment(Attachment):
         """Fall back to the shared stream where nothing else brings descriptors (W-164).
 
         Not while a driver shows its beacon: it will answer. A fallback for its slowness would be a
-        connection to every other client, and make the machine slower still.
+        connection to every other client, and make the machine slower still. But if it does not for
+        long, the lease may have ended without its notice: attach anew.
         """
         since = None if self.conductor.sees_driver else self._unanswered_since
         self.receiver.look_into_ring()
@@ -430,10 +431,16 @@ class ConsumerAttachment(Attachment):
         elif since is not None and self.now() - since > ns(self.config.response_timeout):
             _log.info("stream %d: no driver assigns descriptor streams", self.stream_id)
             self.assigned.read_shared()
-        patience = _ANSWERS_WAITED_FOR * ns(self.config.response_timeout)
+        elif self.connection.is_attached and self._was_unanswered_for_long():
+            self.connection.dispatch(ConnectionEvent.REATTACH, "no hello was answered")
         is_assigned = self.assigned.descriptor != NO_STREAM
-        if since is not None and not is_assigned and self.now() - since > patience:
+        if since is not None and not is_assigned and self._was_unanswered_for_long():
             self._look_for_own_id()
+
+    def _was_unanswered_for_long(self) -> bool:
+        since = self._unanswered_since
+        patience = _ANSWERS_WAITED_FOR * ns(self.config.response_timeout)
+        return since is not None and self.now() - since > patience
 
     def _send_hello(self) -> None:
         if not self.connection.is_attached:

@@ -104,6 +104,22 @@ def test_a_test_picture_comes_in_the_size_rate_and_encoding_that_were_given(
     assert taken[1][1] - taken[0][1] == 20_000_000
 
 
+def test_a_stream_keeps_the_name_by_which_it_was_captured(pool: DriverProcess) -> None:
+    """S-020: its metadata does not hide the name that other commands are given too."""
+    arguments = ("--size", "32x24", "--rate", "50", "--wait", "1", "--linger", "5")
+    with (
+        pool.running("capture", "second", "test", *arguments) as command,
+        pool.client() as client,
+        client.consumer("second", attach_timeout=30) as consumer,
+    ):
+        received(consumer, 3)
+        until(lambda: consumer.metadata is not None, "the metadata")
+        assert consumer.metadata.name == "second"
+        assert [info.name for info in client.streams("second")] == ["second"]
+        command.interrupt()
+        assert command.outcome().status == 0
+
+
 class Film(http.server.BaseHTTPRequestHandler):
     """Answers every request with the video."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tensor_pool.client import PublishMode
+from tensor_pool.client.consumer.attachment import ConsumerAttachment
 from tensor_pool.driver.core.configuration import DriverTable
 from tensor_pool.driver.core.lease_requests import LeaseRequests
 from tensor_pool.driver.core.private_streams import LONG_TERM_STREAMS
@@ -95,6 +96,26 @@ def test_W_009_answers_that_come_late_cost_no_connections(
     pool.run(6)
     assert all(consumer.poll_ready() for consumer in late)
     assert connections(pool) == before + 4 * each
+
+
+def test_C_098_a_lease_that_ended_unheard_before_the_first_answer_is_taken_anew(
+    pool: PoolWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = pool.client().producer(LEFT)
+    viewer = pool.client().begin_attach_consumer(LEFT)
+    with monkeypatch.context() as patch:
+        patch.setattr(LeaseRequests, "hello", lambda *_: None)
+        patch.setattr(ConsumerAttachment, "on_lease_revoked", lambda *_: None)
+        while not viewer._attachment.connection.is_attached:
+            pool.idle()
+        lease = next(x for x in pool.driver.snapshot().leases if x.role == "CONSUMER")
+        pool.driver.revoke_lease(lease.lease_id)
+        pool.run(0.1)
+    pool.run(8)
+    assert viewer.poll_ready()
+    assert viewer.metrics()["attaches"] == 2
+    assert camera.publish(DATA)
+    assert viewer.poll() is not None
 
 
 def test_W_009_the_next_driver_is_received_by_its_own_session(pool: PoolWorld) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,8 +125,9 @@ def test_C_105_the_same_epoch_is_not_read_twice(world: PoolWorld) -> None:
 def test_C_106_descriptors_on_their_way_are_duplicates(world: PoolWorld) -> None:
     camera = world.client().producer(LEFT)
     late = world.client().begin_attach_consumer(LEFT, history=8)
+    values_before = itertools.count()
     while not late.poll_ready():
-        publish(camera, *[int(camera._descriptors.published)])
+        publish(camera, next(values_before))
         world.idle()
     world.run(0.1)
     publish(camera, 90, 91, 92)  # in the ring, and as descriptors that nothing has read yet

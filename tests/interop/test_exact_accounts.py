@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from tensor_pool.protocol.wire import (
     ShmAttachRequest,
     ShmAttachResponse,
     ShmLeaseKeepalive,
+    encode,
 )
 from tests.conformance.stand_ins import running
 from tests.interop.pool import SLOTS, STREAM, WORDS, frame
@@ -169,9 +171,14 @@ class RawProducer:
             self.regions.write(self.sequence, payload, header)
             descriptor = FrameDescriptor(STREAM, self.regions.epoch, self.sequence)
             for stream in streams:
-                if self.bus.publication(*stream).is_connected:  # else no subscriber is there
-                    assert self.bus.send(*stream, descriptor)
+                assert self._send(self.bus.publication(*stream), encode(descriptor))
             self.sequence += 1
+
+    def _send(self, publication: Any, data: bytes) -> bool:
+        """Without a subscriber, also one that leaves meanwhile, there is nothing to send."""
+        return self.bus.until(
+            lambda: not publication.is_connected or publication.offer(data) is True, PATIENCE_S
+        )
 
     def close(self) -> None:
         self.regions.close()

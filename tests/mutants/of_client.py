@@ -31,6 +31,13 @@ MUTANTS = (
         (_CONNECTION, _LEASES),
     ),
     Mutant(
+        "a consumer whose hellos go unanswered waits for ever",
+        "client/consumer/attachment.py",
+        'self.connection.dispatch(ConnectionEvent.REATTACH, "no hello was answered")',
+        "pass",
+        ("tests/client/test_connections.py",),
+    ),
+    Mutant(
         "a lease is kept when its driver is lost",
         "client/attachment/connection_machine.py",
         '        self._lose_lease("driver lost")\n        self._return_own_lease()\n',

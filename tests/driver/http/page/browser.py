@@ -59,6 +59,8 @@ class Browser:
         return cls(webdriver.Chrome(options, Service(chromedriver)), profile)
 
     def open(self, url: str) -> None:
+        """Load a page, without the messages of the one before, whose server may be gone."""
+        self.driver.get("about:blank")
         self.console()
         self.requests()
         self.driver.get(url)
