@@ -10,7 +10,7 @@ import msgspec
 from tensor_pool.hsm import ROOT, Machine, State
 
 from .core.bridge import Bridge
-from .core.incoming import Incoming
+from .core.incoming_link import Incoming
 from .core.links import Outgoing
 from .core.metric_names import DROPPED_HERE, DROPPED_THERE
 from .core.receiving import Receiver

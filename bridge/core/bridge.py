@@ -12,7 +12,7 @@ from tensor_pool.protocol.errors import TransportError
 
 from ..settings import BridgeSettings
 from .events import BridgeEvent, InboundEvent, LinkEvent, OutboundEvent
-from .incoming import Incoming
+from .incoming_link import Incoming
 from .lifecycle import BridgeLifecycle, BridgeTimer
 from .links import Outgoing
 from .metadata_on_wire import path_in

@@ -23,7 +23,7 @@ from tensor_pool.protocol.wire.frame_descriptor import (
 
 from ..attachment.connection_machine import DriverConnection
 from ..attachment.epoch_mapping import StreamMapping
-from ..producer.write_state import PoolSlots
+from ..producer.slot_writer import PoolSlots
 
 __all__ = ["UNMAPPED_MEANWHILE", "FrameFormat", "ReadState", "SlotRun"]
 

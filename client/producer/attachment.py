@@ -41,7 +41,7 @@ from .descriptor_streams import DescriptorStreams
 from .known_consumers import AssignedDescriptors, KnownConsumers
 from .machine import ProducerMachine
 from .progress import NO_PROGRESS, ProgressPolicy, policy_for
-from .write_state import WriteState
+from .slot_writer import SlotWriter
 
 __all__ = ["ProducerAttachment"]
 
@@ -62,7 +62,7 @@ class ProducerHandle(Protocol):
     """The producer in the application's hands, as far as its conductor exchanges things in it."""
 
     metadata: Metadata
-    _state: WriteState | None
+    _state: SlotWriter | None
     _descriptors: DescriptorStreams
     _progress: ProgressPolicy
     _bells: tuple[Any, ...]
@@ -73,7 +73,7 @@ class ProducerHandle(Protocol):
         self, wide: AssignedDescriptors | None, private: tuple[AssignedDescriptors, ...]
     ) -> None: ...
 
-    def _install(self, state: WriteState, max_loans: int) -> None: ...
+    def _install(self, state: SlotWriter, max_loans: int) -> None: ...
 
     def _uninstall(self) -> None: ...
 
@@ -249,7 +249,7 @@ class ProducerAttachment(Attachment):
             self._lengthen_shared()
         self.timers.arm(_ACTIVITY, ns(self.config.announce_period))
         max_loans = min(self.config.max_loans, max(1, mapping.nslots // 2))
-        self.producer._install(WriteState(mapping), max_loans)
+        self.producer._install(SlotWriter(mapping), max_loans)
         if self.producer.metadata.version:
             self.announce_metadata()
 

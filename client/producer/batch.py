@@ -19,7 +19,7 @@ from .descriptor_streams import DescriptorStreams
 from .open_loans import HeldFrame, OpenLoans
 from .payload_layout import as_array, described_payload
 from .results import PublishResult, PublishResults, PublishStatus
-from .write_state import FramePlan, WriteState
+from .slot_writer import FramePlan, SlotWriter
 
 __all__ = ["Batch", "slots_at_once"]
 
@@ -112,7 +112,7 @@ class BatchProducer(Protocol):
 
     _strict: bool
     _descriptor_timestamps: bool
-    _state: WriteState | None
+    _state: SlotWriter | None
     _bells: tuple[Any, ...]
     _loans: OpenLoans
     _descriptors: DescriptorStreams
@@ -129,14 +129,14 @@ class BatchProducer(Protocol):
 
     def _refuse_inactive(self) -> PublishResult: ...
 
-    def _refuse_size(self, state: WriteState, nbytes: int) -> PublishResult: ...
+    def _refuse_size(self, state: SlotWriter, nbytes: int) -> PublishResult: ...
 
     def _descriptor(
-        self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
+        self, state: SlotWriter, seq: int, meta_version: int, trace_id: int, now: int
     ) -> bytearray: ...
 
     def _send(
-        self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
+        self, state: SlotWriter, seq: int, meta_version: int, trace_id: int, now: int
     ) -> PublishStatus: ...
 
     def _ring(self) -> None: ...
@@ -184,7 +184,7 @@ class Batch:
         producer = self._producer
         return producer._now() <= producer._connection.deadline_ns
 
-    def _publish_run(self, state: WriteState, run: FrameRun, plan: FramePlan | None) -> None:
+    def _publish_run(self, state: SlotWriter, run: FrameRun, plan: FramePlan | None) -> None:
         producer = self._producer
         if plan is None:
             nbytes = run.like.nbytes
@@ -204,7 +204,7 @@ class Batch:
             if producer._bells:
                 producer._ring()
 
-    def _publish_part(self, state: WriteState, plan: FramePlan, frames: Frames, now: int) -> None:
+    def _publish_part(self, state: SlotWriter, plan: FramePlan, frames: Frames, now: int) -> None:
         """Publish a few frames of one layout that do not go round the ring."""
         producer = self._producer
         count, meta_version = len(frames), producer._meta_version
@@ -237,7 +237,7 @@ class Batch:
 
     def _publish_one(
         self,
-        state: WriteState,
+        state: SlotWriter,
         plan: FramePlan,
         frame: npt.NDArray[Any],
         timestamp_ns: int,

@@ -13,8 +13,8 @@ from tensor_pool.protocol.shm.tensor import TensorLayout
 from .payload_layout import Description, FrameHeader
 from .progress import ProgressReporter
 from .results import PublishResult, PublishStatus
+from .slot_writer import PoolSlots, SlotWriter
 from .traces import Parents
-from .write_state import PoolSlots, WriteState
 
 __all__ = ["Loan"]
 
@@ -22,20 +22,20 @@ __all__ = ["Loan"]
 class LoanProducer(Protocol):
     """The producer of a loan, as far as loans use it."""
 
-    def _owns(self, state: WriteState) -> bool: ...
+    def _owns(self, state: SlotWriter) -> bool: ...
 
     def _report_progress(self, reporter: ProgressReporter, nbytes: int) -> None: ...
 
     def _commit_loan(
         self,
         loan: Loan,
-        state: WriteState,
+        state: SlotWriter,
         described: Description | FrameHeader,
         timestamp_ns: int | None,
         trace_id: int | None,
     ) -> PublishResult: ...
 
-    def _abort_loan(self, loan: Loan, state: WriteState) -> None: ...
+    def _abort_loan(self, loan: Loan, state: SlotWriter) -> None: ...
 
     def _traces_of(self, parents: Parents) -> tuple[int, ...]: ...
 
@@ -75,7 +75,7 @@ class Loan:
     def __init__(
         self,
         producer: LoanProducer,
-        state: WriteState | None,
+        state: SlotWriter | None,
         pool: PoolSlots | None,
         seq: int,
         *,

@@ -34,8 +34,8 @@ from .payload_layout import (
 )
 from .progress import NO_PROGRESS, ProgressCap, ProgressPolicy, ProgressReporter
 from .results import PublishResult, PublishResults, PublishStatus
+from .slot_writer import PoolSlots, SlotWriter, checked_u64
 from .traces import Parents, TraceIds, parent_ids, some_have_no_trace
-from .write_state import PoolSlots, WriteState, checked_u64
 
 __all__ = ["Producer"]
 
@@ -73,7 +73,7 @@ class Producer(DescribedSource):
         self._counters = attachment.counters
         self._now = attachment.clock.monotonic_ns
         # The conductor exchanges these; publishing reads each once per frame (C-111).
-        self._state: WriteState | None = None
+        self._state: SlotWriter | None = None
         self._descriptors = DescriptorStreams(lambda: self.stream_id, self._counters)
         self._progress: ProgressPolicy = NO_PROGRESS
         self._bells: tuple[Any, ...] = ()
@@ -274,14 +274,14 @@ class Producer(DescribedSource):
             self._give(True)
 
     def _send(
-        self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
+        self, state: SlotWriter, seq: int, meta_version: int, trace_id: int, now: int
     ) -> PublishStatus:
         """Send the descriptor of a committed frame to every descriptor stream."""
         descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
         return self._descriptors.settle(descriptor, (False, False), now)
 
     def _descriptor(
-        self, state: WriteState, seq: int, meta_version: int, trace_id: int, now: int
+        self, state: SlotWriter, seq: int, meta_version: int, trace_id: int, now: int
     ) -> bytearray:
         return state.descriptor_for(
             seq,
@@ -311,7 +311,7 @@ class Producer(DescribedSource):
             )
         return PublishResult(PublishStatus.NOT_ACTIVE)
 
-    def _refuse_size(self, state: WriteState, nbytes: int) -> PublishResult:
+    def _refuse_size(self, state: SlotWriter, nbytes: int) -> PublishResult:
         self._counters.inc("drops_too_large")
         text = (
             f"frame of {nbytes} bytes is larger than the largest slot of stream"
@@ -466,7 +466,7 @@ class Producer(DescribedSource):
         self._loans.by_seq[seq] = loan
         return loan
 
-    def _owns(self, state: WriteState) -> bool:
+    def _owns(self, state: SlotWriter) -> bool:
         return self._state is state
 
     def _report_progress(self, reporter: ProgressReporter, nbytes: int) -> None:
@@ -475,7 +475,7 @@ class Producer(DescribedSource):
     def _commit_loan(
         self,
         loan: Loan,
-        state: WriteState,
+        state: SlotWriter,
         described: Description | FrameHeader,
         timestamp_ns: int | None,
         trace_id: int | None,
@@ -551,7 +551,7 @@ class Producer(DescribedSource):
             return
         self._attachment.link_traces(state.epoch, result.seq, trace_id, parents)
 
-    def _abort_loan(self, loan: Loan, state: WriteState) -> None:
+    def _abort_loan(self, loan: Loan, state: SlotWriter) -> None:
         self._lock.enter("this producer")
         try:
             if self._state is state and self._loans.by_seq.pop(loan.seq, None) is not None:
@@ -560,7 +560,7 @@ class Producer(DescribedSource):
         finally:
             self._lock.leave()
 
-    def _send_held(self, state: WriteState, now: int) -> dict[int, PublishStatus]:
+    def _send_held(self, state: SlotWriter, now: int) -> dict[int, PublishStatus]:
         """Send every frame that no open loan precedes; return the status of each by sequence."""
         return {
             held.seq: self._send(state, held.seq, held.meta_version, held.trace_id, now)
@@ -620,7 +620,7 @@ class Producer(DescribedSource):
         with self._lock:
             self._descriptors.assign(wide, private)
 
-    def _install(self, state: WriteState, max_loans: int) -> None:
+    def _install(self, state: SlotWriter, max_loans: int) -> None:
         with self._lock:
             self._loans.limit = max_loans
             self._state = state

@@ -22,9 +22,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config.keys import is_loopback_host
-from ..runtime.feed import TransitionFeed
 from ..runtime.report import DriverReport, MetricsReport, status_document
-from .page.hub import Hub
+from ..runtime.transition_feed import TransitionFeed
+from .page.event_hub import Hub
 from .page.routes import SecurityHeaders, page_routes
 from .page.viewer_process import Viewer
 from .prometheus import CONTENT_TYPE, metrics_page

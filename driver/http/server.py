@@ -107,7 +107,7 @@ def serve_http(
     from .app import create_app
     from .connections import ACCEPTED_AT_ONCE, BoundedProtocol
     from .meter import Meter
-    from .page.hub import Hub
+    from .page.event_hub import Hub
     from .page.viewer_process import ViewerProcess
 
     reporter = _LoopReporter(assembly, calls)

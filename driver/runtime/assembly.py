@@ -22,8 +22,8 @@ from tensor_pool.protocol.transport.media_driver import (
 from ..core.configuration import DriverConfig
 from ..driver import Driver
 from ..files.store import FileStore
-from .feed import TransitionFeed
 from .metrics import DriverMetrics
+from .transition_feed import TransitionFeed
 from .transition_log import TransitionLog
 
 __all__ = ["Assembly", "allow_many_files"]

@@ -10,7 +10,7 @@ import msgspec
 
 from tensor_pool.bridge import BridgeSettings, ReceiveLink, ReceiveStream
 from tensor_pool.bridge.core.chunks import ChunkWriter
-from tensor_pool.bridge.core.incoming import Incoming
+from tensor_pool.bridge.core.incoming_link import Incoming
 from tensor_pool.bridge.core.receiving import Receiver
 from tensor_pool.bridge.core.timers import Timers
 from tensor_pool.client.producer.payload_layout import FrameHeader

@@ -479,7 +479,7 @@ def test_C_085_the_fence_stands_between_the_first_words_and_the_payloads(
         word = int.from_bytes(stream.peek(0, 64 + 256 * 20, 8), "little")
         seen.append((word, stream.peek(1, 64 + 64 * 20, 1)))
 
-    monkeypatch.setattr("tensor_pool.client.producer.write_state.full_fence", fence)
+    monkeypatch.setattr("tensor_pool.client.producer.slot_writer.full_fence", fence)
     producer.publish_many(np.full((16, 4), 7, np.uint8))
     assert seen == [(40, b"\0")]
 

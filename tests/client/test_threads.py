@@ -13,7 +13,7 @@ import pytest
 
 from tensor_pool.client.conductor.thread import ConductorThread
 from tensor_pool.client.handle import HandleLock
-from tensor_pool.client.producer.write_state import WriteState
+from tensor_pool.client.producer.slot_writer import SlotWriter
 from tensor_pool.protocol.errors import ClosedError, ConcurrentUseError, ForkedProcessError
 from tensor_pool.protocol.wire import ShmDetachRequest
 from tests.client.live_world import LiveWorld, until
@@ -195,7 +195,7 @@ def test_C_111_the_conductor_has_its_turn_beside_a_thread_that_publishes_all_the
         except Exception as error:  # noqa: BLE001 - a thread's is reported by the test
             failures.append(error)
 
-    def has_published_on(state: WriteState, seq: int) -> bool:
+    def has_published_on(state: SlotWriter, seq: int) -> bool:
         return bool(failures) or state.next_seq > seq
 
     thread = threading.Thread(target=publish, daemon=True)

@@ -16,10 +16,10 @@ from tensor_pool.client.attachment.epoch_mapping import MappingRules, StreamMapp
 from tensor_pool.client.attachment.events import RoleEvent
 from tensor_pool.client.consumer.attachment import ConsumerAttachment
 from tensor_pool.client.consumer.receiver import Receiver
-from tensor_pool.client.producer import write_state
+from tensor_pool.client.producer import slot_writer
 from tensor_pool.client.producer.attachment import ProducerAttachment
 from tensor_pool.client.producer.known_consumers import AssignedDescriptors, KnownConsumers
-from tensor_pool.client.producer.write_state import WriteState
+from tensor_pool.client.producer.slot_writer import SlotWriter
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.shm import region as region_module
 from tensor_pool.protocol.shm.slot_header import SlotFault, SlotValidator
@@ -109,18 +109,18 @@ def _plant_in_producer() -> None:
     def dirty(layout: Any) -> bytes:
         return bytes(image(layout)[:-1] + b"\x55")
 
-    image = _set(write_state, "header_image", dirty)
+    image = _set(slot_writer, "header_image", dirty)
 
-    def largest(state: WriteState, nbytes: int) -> Any:
+    def largest(state: SlotWriter, nbytes: int) -> Any:
         return max(state._pools, key=lambda pool: pool.stride_bytes)
 
-    _set(WriteState, "pool_for", largest)
+    _set(SlotWriter, "pool_for", largest)
 
-    def begin_at_five(state: WriteState, mapping: StreamMapping) -> None:
+    def begin_at_five(state: SlotWriter, mapping: StreamMapping) -> None:
         begin(state, mapping)
         state.next_seq = 5
 
-    begin = _set(WriteState, "__init__", begin_at_five)
+    begin = _set(SlotWriter, "__init__", begin_at_five)
 
     def play_the_driver(attachment: ProducerAttachment) -> None:
         attachment.send(ShmLeaseRevoked(1, 2**40, 77, 1, Role.CONSUMER, LeaseRevokeReason.REVOKED))

@@ -274,7 +274,7 @@ MUTANTS = (
     # Batches
     Mutant(
         "frames of a batch are committed before their headers",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "        header = plan.header\n        if self.written[slots]",
         "        columns.words[slots] = words | np.uint64(COMMITTED)\n"
         "        header = plan.header\n        if self.written[slots]",
@@ -282,14 +282,14 @@ MUTANTS = (
     ),
     Mutant(
         "no word marks that the slots of a batch are being written",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "        columns.words[slots] = words\n        full_fence()",
         "        full_fence()",
         (f"{_BATCHES}::test_C_085_each_step_is_done_for_all_frames_of_a_part_before_the_next",),
     ),
     Mutant(
         "a batch keeps the headers that stand in its slots",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "if self.written[slots].count(header) != count:",
         "if self.written[slots].count(None):",
         (_BATCHES,),
@@ -348,7 +348,7 @@ MUTANTS = (
     # Publishing
     Mutant(
         "the committed word is stored before the header",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "        index = seq & self.mask\n        self.write_header(",
         "        index = seq & self.mask\n"
         "        self.words[self.word_indices[index]] = seq << 1 | 1\n"
@@ -357,7 +357,7 @@ MUTANTS = (
     ),
     Mutant(
         "a loan's header is taken for that of the frames before it",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "        self.written[index] = header\n",
         "        self.written[index] = self.written[index] or header\n",
         (_PUBLISH,),
@@ -371,7 +371,7 @@ MUTANTS = (
     ),
     Mutant(
         "an array of two dimensions is taken to lie like the one before it",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "source.ndim > 1 else None",
         "source.ndim > 2 else None",
         (_PUBLISH,),
@@ -392,21 +392,21 @@ MUTANTS = (
     ),
     Mutant(
         "no word marks that a slot is being written",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "        self.words[self.word_indices[seq & self.mask]] = seq << 1\n",
         "",
         (_PUBLISH, "tests/client/test_loans.py"),
     ),
     Mutant(
         "a frame that just fits goes to the next larger pool",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "            if pool.stride_bytes >= nbytes:\n",
         "            if pool.stride_bytes > nbytes:\n",
         (_PUBLISH,),
     ),
     Mutant(
         "frames go to the largest pool",
-        "client/producer/write_state.py",
+        "client/producer/slot_writer.py",
         "sorted(pools, key=lambda pool: pool.stride_bytes)",
         "sorted(pools, key=lambda pool: -pool.stride_bytes)",
         (_PUBLISH,),

@@ -19,7 +19,7 @@ from tensor_pool.client.attachment import epoch_mapping as stream_mapping
 from tensor_pool.client.attachment.attachment import Attachment
 from tensor_pool.client.attachment.identity import Correlations
 from tensor_pool.client.consumer.frame import Frame
-from tensor_pool.client.producer.write_state import WriteState
+from tensor_pool.client.producer.slot_writer import SlotWriter
 from tensor_pool.driver.core.lease_machine import LeaseLifecycle
 from tensor_pool.driver.core.lease_table import LeaseTable
 from tensor_pool.driver.core.ports import PublishOutcome
@@ -83,13 +83,13 @@ class _OnlyCommitted:
 
 def _never_in_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slot that is being filled still looks like the frame it held before."""
-    real: Callable[..., Any] = WriteState.__init__
+    real: Callable[..., Any] = SlotWriter.__init__
 
     def init(self: Any, mapping: Any) -> None:
         real(self, mapping)
         self.words = _OnlyCommitted(self.words)
 
-    monkeypatch.setattr(WriteState, "__init__", init)
+    monkeypatch.setattr(SlotWriter, "__init__", init)
 
 
 def _always_valid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tensor_pool.client.attachment.epoch_mapping import StreamMapping
 from tensor_pool.client.consumer.read_state import FrameFormat, ReadState
-from tensor_pool.client.producer.write_state import WriteState
+from tensor_pool.client.producer.slot_writer import SlotWriter
 from tensor_pool.protocol.clock import SystemClock
 from tensor_pool.protocol.counters import Counters
 from tensor_pool.protocol.shm.commit_word import (
@@ -176,7 +176,7 @@ def produce_batches(
     produced: object,
 ) -> None:
     """Write frames without a pause, two at a time, with the code of `publish_many`."""
-    state = WriteState(_mapped(geometry, base, writable=True))
+    state = SlotWriter(_mapped(geometry, base, writable=True))
     frames = np.empty((_BATCH, payload_bytes // 8), np.uint64)
     _, plan = state.plan_for(frames[0], None, None, None)
     assert plan is not None

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .hub import Hub
+from .event_hub import Hub
 from .peer import is_same_user
 
 __all__ = ["SecurityHeaders", "page_routes"]

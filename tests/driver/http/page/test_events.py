@@ -13,10 +13,10 @@ import pytest
 
 from tensor_pool.driver.core.snapshots import DriverSnapshot, StatusSnapshot, StreamSnapshot
 from tensor_pool.driver.http.page import hub as hub_module
-from tensor_pool.driver.http.page.hub import Hub
+from tensor_pool.driver.http.page.event_hub import Hub
 from tensor_pool.driver.http.page.viewer_process import Viewer
-from tensor_pool.driver.runtime.feed import TransitionFeed
 from tensor_pool.driver.runtime.report import DriverReport
+from tensor_pool.driver.runtime.transition_feed import TransitionFeed
 
 
 def report_of(state: str = "Serving.Running.Normal", *streams: StreamSnapshot) -> DriverReport:

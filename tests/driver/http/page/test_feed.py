@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tensor_pool.driver.runtime.feed import FeedRecord, TransitionFeed
+from tensor_pool.driver.runtime.transition_feed import FeedRecord, TransitionFeed
 from tensor_pool.driver.runtime.transition_log import TransitionLog
 from tensor_pool.hsm import observed_by
 from tensor_pool.protocol.wire import Role

@@ -18,9 +18,9 @@ from tensor_pool.driver.core.lease_machine import LeaseLifecycle
 from tensor_pool.driver.core.stream_machine import StreamLifecycle
 from tensor_pool.driver.http import app as http_app
 from tensor_pool.driver.http.page import peer, routes
-from tensor_pool.driver.http.page.hub import Hub
+from tensor_pool.driver.http.page.event_hub import Hub
 from tensor_pool.driver.http.page.viewer_process import Viewer
-from tensor_pool.driver.runtime.feed import TransitionFeed
+from tensor_pool.driver.runtime.transition_feed import TransitionFeed
 from tensor_pool.hsm import Machine
 from tensor_pool.hsm.diagram.reading import outline_of
 from tests.driver.http.page.test_events import ScriptedReporter, report_of

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import msgspec
 from sse_starlette import ServerSentEvent
 
-from ...runtime.feed import FeedRecord, TransitionFeed
 from ...runtime.report import DriverReport, status_document
+from ...runtime.transition_feed import FeedRecord, TransitionFeed
 from .viewer_process import Viewer
 
 __all__ = ["Hub"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tensor_pool.protocol.errors import ShmError
-from tensor_pool.protocol.shm.single_writer import AnotherWriterError, require_single_writer
+from tensor_pool.protocol.shm.writer_lock import AnotherWriterError, require_single_writer
 from tests.protocol.shm.streams import STREAM_ID, create_stream
 
 SECOND = 1_000_000_000
@@ -23,7 +23,7 @@ PARTS = ("tensorpool-test", "default", str(STREAM_ID))
 PRODUCER = f"""
 import os, sys
 from pathlib import Path
-from tensor_pool.protocol.shm.single_writer import AnotherWriterError, require_single_writer
+from tensor_pool.protocol.shm.writer_lock import AnotherWriterError, require_single_writer
 from tests.protocol.shm.streams import create_stream
 base, epoch, now_ns = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 try:

@@ -1,6 +1,6 @@
-"""A producer's view of one mapping: everything publishing touches, prepared once (W-081).
+"""Writes and commits the slots of one mapped epoch, everything prepared once (W-081).
 
-The conductor makes a `WriteState` when a mapping is installed and drops it when the mapping goes.
+The conductor makes a `SlotWriter` when a mapping is installed and drops it when the mapping goes.
 The publishing thread reads it once per frame (C-111). Offsets, views and templates are computed
 here so that a frame costs little more than its copy.
 """
@@ -43,7 +43,7 @@ from tensor_pool.protocol.wire.frame_descriptor import (
 from ..attachment.epoch_mapping import StreamMapping
 from .payload_layout import as_array, described_payload
 
-__all__ = ["FramePlan", "HeaderFields", "PoolSlots", "WriteState", "checked_u64"]
+__all__ = ["FramePlan", "HeaderFields", "PoolSlots", "SlotWriter", "checked_u64"]
 
 type HeaderFields = tuple[int, int, bytes]
 """The header of a slot without the times: length, pool, image."""
@@ -148,7 +148,7 @@ class FramePlan:
         self.strides = source.strides if source is not None and source.ndim > 1 else None
 
 
-class WriteState:
+class SlotWriter:
     """One mapped epoch as its producer writes it; `next_seq` is the next to be assigned.
 
     `written` has the header of each slot, so that a frame like the one before it in the
