@@ -33,6 +33,7 @@ from tensor_pool.client import (
     TransportError,
     connect,
 )
+from tensor_pool.client.config import NoBaseDirError
 from tests.chaos.proving_frames import SMALLEST, UNKNOWN_SEQ, Proof, fill, prove
 
 _WORDS = (SMALLEST, 400, 512, 3000, 16384)
@@ -199,7 +200,7 @@ def _frames(consumer: Consumer, stop: Stop) -> Iterator[Frame | None]:
 def join(
     settings: dict[str, Any], role: str, stream_id: int, stop: Stop
 ) -> tuple[Client, Producer | Consumer] | None:
-    """Connect and begin to attach, however long there is no media driver."""
+    """Connect and begin to attach, however long there is no media driver or base directory."""
     mode = PublishMode.EXISTING_OR_CREATE
     while not stop:
         client: Client | None = None
@@ -208,7 +209,7 @@ def join(
             if role == "producer":
                 return client, client.begin_attach_producer(stream_id, publish_mode=mode)
             return client, client.begin_attach_consumer(stream_id, publish_mode=mode)
-        except TransportError:
+        except (TransportError, NoBaseDirError):
             if client is not None:
                 client.close()
             stop.event.wait(0.1)
