@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tensor_pool.driver.core.snapshots import DriverSnapshot, StatusSnapshot, StreamSnapshot
-from tensor_pool.driver.http.page import hub as hub_module
+from tensor_pool.driver.http.page import event_hub as hub_module
 from tensor_pool.driver.http.page.event_hub import Hub
 from tensor_pool.driver.http.page.viewer_process import Viewer
 from tensor_pool.driver.runtime.report import DriverReport
