@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tensor_pool.client.attachment import backoff
 from tensor_pool.client.client import Client
 from tensor_pool.client.consumer.consumer import Consumer
 from tensor_pool.client.consumer.frame import Frame
@@ -58,7 +60,8 @@ def worlds(count: int, nslots: int, seed: int = 1) -> Iterator[list[World]]:
             world = World(directory, seed)
             world.driver.add_stream(STREAM, nslots=nslots, pools=POOLS)
             made.append(world)
-        yield made
+        with mock.patch.object(backoff, "_random", mock.Mock(uniform=lambda low, high: high)):
+            yield made
     finally:
         for world in made:
             world.close()
