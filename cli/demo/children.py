@@ -78,9 +78,12 @@ class Child:
     def tell(self, text: str) -> None:
         """Write a line to its standard input; ignore a child that is gone."""
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):
+        try:
             self._process.stdin.write(text + "\n")
             self._process.stdin.flush()
+        except (OSError, ValueError):  # it is gone; what is left in the buffer goes with it
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
