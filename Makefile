@@ -97,6 +97,9 @@ docs: $(VENV)/.dev ## build the documentation into site/
 docs-pictures: $(VENV)/.dev ## draw the sequence diagrams and the architecture into docs/pictures/
 	@$(BIN)/python docs/pictures/generate.py
 
+docs-screenshots: $(VENV)/.dev ## take the pictures of the web page with real processes; needs chromium
+	@$(BIN)/python docs/images/web_page.py
+
 diagrams: $(VENV)/.dev ## draw every machine class into diagrams/
 	@$(BIN)/python diagrams/generate.py
 
@@ -158,4 +161,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help test-rerun demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures bench bench-waiting bench-synchronizer bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help test-rerun demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

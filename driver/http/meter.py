@@ -13,7 +13,12 @@ import time
 
 from tensor_pool.client.config import ClientConfig
 from tensor_pool.protocol.errors import ShmError, TransportError
-from tensor_pool.protocol.shm.commit_word import commit_word_index, is_committed, seq_of
+from tensor_pool.protocol.shm.commit_word import (
+    WORDS_PER_SLOT,
+    commit_word_index,
+    is_committed,
+    seq_of,
+)
 from tensor_pool.protocol.shm.geometry import StreamGeometry
 from tensor_pool.protocol.shm.region import MappedRegion, map_region
 from tensor_pool.protocol.shm.safe_open import AllowedBaseDirs
@@ -27,6 +32,8 @@ from .traffic import SlotNote, StreamTraffic, Traffic
 __all__ = ["HeaderRings", "Meter"]
 
 _PERIOD_S = 0.1
+_LOOK_NS = 1_000_000_000  # at header rings, while no page shows the age of frames
+_ASKED_NS = 2_000_000_000
 _RECONNECT_S = 1.0
 _FRAGMENT_LIMIT = 256
 _POLLS = 64
@@ -96,7 +103,8 @@ class HeaderRings:
     @staticmethod
     def _sequences(ring: MappedRegion) -> list[int]:
         words = ring.words
-        found = (words[commit_word_index(slot)] for slot in range(ring.geometry.nslots))
+        first, after = commit_word_index(0), commit_word_index(ring.geometry.nslots)
+        found = words[first:after:WORDS_PER_SLOT]
         return [seq_of(word) for word in found if is_committed(word)]
 
     @staticmethod
@@ -122,6 +130,7 @@ class Meter:
         self._lock = threading.Lock()
         self._rings = HeaderRings(AllowedBaseDirs.of(config.allowed_base_dirs))
         self._traffic = Traffic(self._rings)
+        self._asked_ns = -_ASKED_NS
         self._thread = threading.Thread(target=self._run, name="driver-meter", daemon=True)
 
     def start(self) -> None:
@@ -137,6 +146,12 @@ class Meter:
         """The figures now."""
         with self._lock:
             return self._traffic.figures(time.monotonic_ns())
+
+    def ages_s(self) -> dict[int, float]:
+        """Seconds since the newest frame of each stream, to 0.1 s where this is called often."""
+        with self._lock:
+            now_ns = self._asked_ns = time.monotonic_ns()
+            return self._traffic.ages_s(now_ns)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -160,6 +175,7 @@ class Meter:
                 transport.add_subscription(untethered(channel), stream_id)
                 for channel, stream_id in sorted(streams)
             ]
+            looked_ns = 0
             while not self._stop.wait(_PERIOD_S):
                 if transport.is_closed:
                     raise TransportError(transport.error or "transport closed")
@@ -167,6 +183,11 @@ class Meter:
                     for _ in range(_POLLS):
                         if not subscription.poll(self._on_message, _FRAGMENT_LIMIT):
                             break
+                now_ns = time.monotonic_ns()
+                if now_ns - self._asked_ns < _ASKED_NS or now_ns - looked_ns >= _LOOK_NS:
+                    looked_ns = now_ns
+                    with self._lock:
+                        self._traffic.look(now_ns)
 
     def _on_message(self, view: memoryview) -> None:
         try:

@@ -114,7 +114,13 @@ def serve_http(
     client_config = client_config_for(assembly.config, assembly.aeron_dir)
     viewer = ViewerProcess(client_config)
     meter = Meter(client_config)
-    hub = Hub(reporter, assembly.feed, viewer, shows_frames=assembly.config.driver.http_images)
+    hub = Hub(
+        reporter,
+        assembly.feed,
+        viewer,
+        meter,
+        shows_frames=assembly.config.driver.http_images,
+    )
     app = create_app(reporter, hub, meter.figures)
     server = uvicorn.Server(
         uvicorn.Config(

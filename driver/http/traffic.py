@@ -74,6 +74,8 @@ class _Stream:
         self.nbytes = 0
         self.report: QosProducer | None = None
         self.heard_ns = 0
+        self.newest: tuple[int, int] | None = None  # epoch and sequence of the newest frame
+        self.moved_ns: int | None = None  # the time when it was found
         self.frame_rate = Rate()
         self.byte_rate = Rate()
 
@@ -117,6 +119,25 @@ class Traffic:
             )
             for stream_id, stream in sorted(self._streams.items())
         )
+
+    def look(self, now_ns: int) -> None:
+        """Look for new frames in the header rings, for the age of the newest."""
+        for stream_id, stream in self._streams.items():
+            if stream.report is None:
+                continue
+            epoch = stream.report.epoch
+            notes = self._rings.newest(stream_id, epoch, 1)
+            if notes and (newest := (epoch, notes[0].seq)) != stream.newest:
+                stream.newest = newest
+                stream.moved_ns = now_ns
+
+    def ages_s(self, now_ns: int) -> dict[int, float]:
+        """Return the seconds since the newest frame of each stream was found by `look()`."""
+        return {
+            stream_id: (now_ns - stream.moved_ns) / 1e9
+            for stream_id, stream in self._streams.items()
+            if stream.moved_ns is not None
+        }
 
     def _on_producer(self, report: QosProducer, now_ns: int) -> None:
         stream = self._streams.setdefault(report.stream_id, _Stream())

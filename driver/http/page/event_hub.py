@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from sse_starlette import ServerSentEvent
 
 from ...runtime.report import DriverReport, status_document
 from ...runtime.transition_feed import FeedRecord, TransitionFeed
+from ..traffic import StreamTraffic
 from .viewer_process import Viewer
 
 __all__ = ["Hub"]
@@ -26,6 +28,8 @@ __all__ = ["Hub"]
 _POLL_S = 0.1
 _REPORT_S = 1.0
 _REPORT_SOON_S = 0.2
+_AGES_S = 0.2
+_TRAFFIC_S = 1.0
 _PATIENCE_S = 2.0
 # A report of thousands of leases takes a while; the loop spends at most this part of its time.
 _REPORT_SHARE = 0.05
@@ -34,12 +38,21 @@ _WATCHERS = 32
 _BACKLOG = 200
 _RECORDS = 200
 _STREAMS_SHOWN = 24
+_OWN_CLIENTS = 500
 
 
 class Reporter(Protocol):
     """The part of the pages' reporter that is needed here."""
 
     def request_report(self) -> Future[DriverReport]: ...
+
+
+class Measures(Protocol):
+    """The figures of streams, as the meter takes them."""
+
+    def figures(self) -> tuple[StreamTraffic, ...]: ...
+
+    def ages_s(self) -> dict[int, float]: ...
 
 
 class Watcher:
@@ -89,12 +102,21 @@ class Hub:
     """Serves watchers; everything but `close_soon()` is for the server's event loop."""
 
     def __init__(
-        self, reporter: Reporter, feed: TransitionFeed, viewer: Viewer, *, shows_frames: bool = True
+        self,
+        reporter: Reporter,
+        feed: TransitionFeed,
+        viewer: Viewer,
+        measures: Measures | None = None,
+        *,
+        shows_frames: bool = True,
     ) -> None:
         self.shows_frames = shows_frames
         self._reporter = reporter
         self._feed = feed
         self._viewer = viewer
+        self._measures = measures
+        self._ages_due = self._traffic_due = 0.0
+        self._own_clients: deque[int] = deque(maxlen=_OWN_CLIENTS)
         self._watchers: set[Watcher] = set()
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -148,6 +170,7 @@ class Hub:
     def _catch_up(self, watcher: Watcher) -> None:
         """Send the first events of a page: recent records, and the latest of each kind."""
         records = [record for record in self._feed.since(0) if record.number <= self._seen]
+        watcher.tell(_event("own", {"clients": list(self._own_clients)}))
         watcher.tell(_event("hello", {"records": records[-_RECORDS:]}))
         for event in self._latest.values():
             watcher.tell(event)
@@ -178,6 +201,17 @@ class Hub:
         if now >= max(self._report_due, self._report_earliest):
             await self._ask()
         self._look_at_what_is_wanted()
+        self._measure(now)
+
+    def _measure(self, now: float) -> None:
+        if self._measures is None:
+            return
+        if now >= self._ages_due:
+            self._ages_due = now + _AGES_S
+            self._broadcast("ages", {"seconds": self._measures.ages_s()}, latest=True)
+        if now >= self._traffic_due:
+            self._traffic_due = now + _TRAFFIC_S
+            self._broadcast("traffic", {"streams": self._measures.figures()}, latest=True)
 
     def _pass_on(self, records: list[FeedRecord]) -> bool:
         """Send what happened, if anything did."""
@@ -234,6 +268,9 @@ class Hub:
             self._frames[stream_id] = event = _event("frame", message)
             for watcher in self._watchers:
                 watcher.show(stream_id, event)
+        elif kind == "own":
+            self._own_clients.extend(c for c in message["clients"] if c not in self._own_clients)
+            self._broadcast(kind, {"clients": list(self._own_clients)})
         else:
             self._broadcast(kind, message, latest=True)
 

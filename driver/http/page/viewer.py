@@ -6,7 +6,7 @@ and relays its output. It is a client like any other: its leases are granted, se
 in every list and returned. It ends when its stdin does, so it cannot outlive the driver.
 
 Lines are JSON: first the client's configuration, then `{"streams": [...]}` as often as that
-changes; out come `frame`, `rates` and `problem` messages.
+changes; out come `frame`, `own` and `problem` messages.
 """
 
 from __future__ import annotations
@@ -28,13 +28,10 @@ from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.channel import untethered
 from tensor_pool.protocol.wire import Mode
 
-from .qos_rates import RateBoard
-
 __all__ = ["main"]
 
 _FRAMES_HZ = 5
 _IDLE_S = 0.01
-_SUMMARY_NS = 1_000_000_000
 
 
 class Wishes:
@@ -61,12 +58,8 @@ class Gallery:
         self._client = client
         self._out = out
         self._consumers: dict[int, Consumer] = {}
+        self._reported: set[int] = set()
         self._thumbnail_of = _thumbnails(out)
-
-    @property
-    def client_ids(self) -> list[int]:
-        """This process's client ids in the driver's list of leases."""
-        return [consumer.client_id for consumer in self._consumers.values()]
 
     def look_at(self, streams: frozenset[int]) -> None:
         """Attach to what is new, leave what is no longer asked for."""
@@ -78,6 +71,10 @@ class Gallery:
             self._consumers[stream_id] = self._client.begin_attach_consumer(
                 stream_id, mode=Mode.RATE_LIMITED, max_rate_hz=_FRAMES_HZ
             )
+        own = {consumer.client_id for consumer in self._consumers.values()}
+        if new := own - self._reported:  # the page hides what it causes itself, by these ids
+            self._reported |= new
+            _say(self._out, type="own", clients=sorted(new))
 
     def show_new(self) -> None:
         """Print the newest frame of each stream that has one."""
@@ -130,19 +127,11 @@ def _look(config: ClientConfig, wishes: Wishes, out: BinaryIO) -> None:
     transport = AeronTransport.connect(config.aeron_dir, clock, client_name="web-page")
     client = Client(config, transport=transport, clock=clock)
     try:
-        rates = RateBoard()
-        rates.subscribe(transport, config.qos_channel, config.qos_stream_id)
         gallery = Gallery(client, out)
-        due_ns = 0
         while not wishes.ended:
             client.do_work()
-            rates.poll()
             gallery.look_at(wishes.streams)
             gallery.show_new()
-            now_ns = time.monotonic_ns()
-            if now_ns >= due_ns:
-                due_ns = now_ns + _SUMMARY_NS
-                _say(out, type="rates", viewers=gallery.client_ids, **rates.summary(now_ns))
             time.sleep(_IDLE_S)
     finally:
         client.close()

@@ -91,6 +91,22 @@ def test_D_197_the_latency_of_a_consumer_is_the_time_to_the_newest_frame() -> No
     assert traffic.figures(9 * SECOND)[0].consumers == ()
 
 
+def test_D_198_the_age_of_the_newest_frame_counts_from_when_it_was_found() -> None:
+    ring = Ring()
+    traffic = Traffic(ring)
+    traffic.look(0)
+    assert traffic.ages_s(0) == {}
+    traffic.hear(produced(1), 0)
+    traffic.look(SECOND)
+    ring.newest_seq = 1
+    traffic.look(2 * SECOND)
+    traffic.look(3 * SECOND)
+    assert traffic.ages_s(4 * SECOND) == {1: 2.0}
+    traffic.hear(produced(0, epoch=8), 4 * SECOND)  # a new epoch without a frame yet
+    traffic.look(5 * SECOND)
+    assert traffic.ages_s(5 * SECOND) == {1: 3.0}
+
+
 def page(traffic: tuple[StreamTraffic, ...]) -> str:
     return metrics_page(EMPTY, traffic).decode()
 

@@ -1,21 +1,27 @@
 // A card for each stream: what it shows, who writes and reads it, how fast, what was lost.
 
+import { History, sparkline } from "./history.js";
 import { Frames } from "./listen.js";
-import { byId, bytes, fill, leaf, make, perSecond, short, toneOf } from "./words.js";
+import { byId, bytes, clientName, duration, fill, leaf, make, perSecond, short, toneOf } from "./words.js";
 
 const MOST = 60;
+const COMPACT_FROM = 13; // streams
+const LATE_S = 0.5; // a newest frame that is older is late, unless its stream is as slow as that
+const LATE_FRAMES = 3;
 
 export class Cards {
   #cards = new Map();
   #streams = [];
   #leases = new Map();
-  #rates = { streams: {}, consumers: [], viewers: [] };
+  #own = new Set();
+  #history = new History();
   #frames;
   #visible = new Set();
   #observer;
   #choose;
   #chosen = "";
 
+  /** `choose` shows the statechart of a machine. */
   constructor(choose) {
     this.#choose = choose;
     this.#frames = new Frames((frame) => this.#frame(frame), (text) => this.problem(text));
@@ -27,6 +33,10 @@ export class Cards {
       this.#render();
     });
     byId("images").checked = localStorage.getItem("images") !== "off";
+    byId("compact").addEventListener("change", () => {
+      localStorage.setItem("compact", byId("compact").checked ? "on" : "off");
+      this.#render();
+    });
     document.addEventListener("visibilitychange", () => this.#want());
   }
 
@@ -36,9 +46,28 @@ export class Cards {
     this.#render();
   }
 
-  rates(rates) {
-    this.#rates = rates;
+  traffic(streams) {
+    this.#history.add(streams, this.#own);
     this.#render();
+  }
+
+  /** Clients of the page itself, which are left out. */
+  own(clients) {
+    this.#own = clients;
+    this.#render();
+  }
+
+  /** Seconds since the newest frame of each stream. */
+  ages(seconds) {
+    for (const [id, card] of this.#cards) {
+      const age = seconds[id];
+      const usual = this.#history.of(id)?.usual ?? 0;
+      const isLate = card.live && age > Math.max(LATE_S, usual ? LATE_FRAMES / usual : 2);
+      card.age = age == null ? "–" : card.live && !isLate ? "now" : `${duration(age)} ago`;
+      card.element.classList.toggle("late", isLate);
+      const place = card.facts.querySelector(".age dd");
+      if (place && place.textContent !== card.age) place.textContent = card.age;
+    }
   }
 
   happened(record) {
@@ -72,6 +101,10 @@ export class Cards {
     more.textContent = fitting.length
       ? `${fitting.length - shown.length} more; type part of an id or a name to find one.`
       : this.#streams.length ? "No stream fits." : "No stream yet. A producer that attaches makes one.";
+    const chosen = localStorage.getItem("compact");
+    const compact = chosen ? chosen === "on" : this.#streams.length >= COMPACT_FROM;
+    byId("compact").checked = compact;
+    byId("streams").classList.toggle("compact", compact);
     const place = byId("cards");
     const wanted = new Set(shown.map((stream) => stream.stream_id));
     for (const [id, card] of this.#cards) {
@@ -98,7 +131,7 @@ export class Cards {
       type: "button", class: "state", title: `Show the statechart of stream ${id}`,
       click: () => this.#choose(`stream ${id}`),
     }]);
-    const title = make(["h3", { id: `stream-${id}` }, `Stream ${id}`]);
+    const title = make(["h3", { id: `stream-${id}` }]);
     const facts = make(["dl", { class: "facts" }]);
     const chips = make(["div", { class: "chips" }]);
     const element = make(["article", { class: "card", "data-stream": id, "aria-labelledby": `stream-${id}` },
@@ -110,7 +143,7 @@ export class Cards {
       const machine = event.target.closest("[data-machine]")?.dataset.machine;
       if (machine) this.#choose(machine);
     });
-    const card = { id, element, title, image, none, caption, state, facts, chips, frame: null };
+    const card = { id, element, title, image, none, caption, state, facts, chips, frame: null, age: "–", live: false };
     this.#cards.set(id, card);
     this.#observer.observe(element);
     element.classList.toggle("chosen", this.#chosen === `stream ${id}`);
@@ -118,44 +151,45 @@ export class Cards {
   }
 
   #write(card, stream) {
-    card.title.textContent = stream.name ? `Stream ${card.id} · ${stream.name}` : `Stream ${card.id}`;
+    fill(card.title, stream.name
+      ? [["span", {}, stream.name], ["span", { class: "id" }, ` ${card.id}`]]
+      : [["span", {}, `Stream ${card.id}`]]);
     card.state.textContent = leaf(stream.state);
     card.state.dataset.tone = toneOf(stream.state);
     card.element.dataset.state = leaf(stream.state);
-    const rate = this.#rates.streams[card.id]?.rate_hz;
-    const own = new Set(this.#rates.viewers);
-    const heard = this.#rates.consumers.filter(
-      (consumer) => consumer.stream_id === card.id && !own.has(consumer.client_id),
-    );
-    const gap = sum(heard, "drops_gap");
-    const late = sum(heard, "drops_late");
+    card.live = stream.producer_lease_id !== null;
+    const past = this.#history.of(card.id);
     const producer = this.#leases.get(stream.producer_lease_id);
-    const live = stream.producer_lease_id !== null;
-    const speed = live && rate != null && card.frame ? ` · ${bytes(rate * card.frame.nbytes)}/s` : "";
-    fill(card.facts, [
-      ["dt", {}, "rate"], ["dd", { class: "big" }, live ? `${perSecond(rate)}${speed}` : "–"],
-      ["dt", {}, "drops"],
-      ["dd", gap + late ? { class: "lost", title: `${gap} missed, ${late} overwritten while read` } : {},
-        heard.length ? gap + late : "–"],
-      ["dt", {}, "epoch"], ["dd", { title: stream.epoch ?? "" }, stream.epoch ? short(stream.epoch) : "none"],
-      ["dt", {}, "producer"], ["dd", {}, producer ? `client ${producer.client_id}${producer.client ? ` · ${producer.client}` : ""}` : "none"],
-      ...(card.frame?.origin ? [["dt", {}, "bridged from"], ["dd", {}, card.frame.origin]] : []),
-      ["dt", {}, "consumers"], ["dd", {}, stream.consumer_lease_ids.length],
-      ["dt", {}, "slots"], ["dd", {}, `${stream.header_nslots} × ${stream.strides_bytes.map(bytes).join(", ")}`],
-    ]);
-    const held = [stream.producer_lease_id, ...stream.consumer_lease_ids]
+    const consumers = stream.consumer_lease_ids
       .map((id) => this.#leases.get(id))
-      .filter((lease) => lease);
-    fill(card.chips, held.slice(0, 12).map((lease) => [
-      "button",
-      {
-        type: "button", class: "chip", "data-machine": `lease ${lease.lease_id}`,
-        title: `Show the statechart of lease ${lease.lease_id}`,
-      },
-      `${lease.role.toLowerCase()} ${lease.client_id}`,
-      own.has(lease.client_id) ? ["span", { class: "own" }, " · this page"] : null,
-    ]));
-    this.#picture(card, live);
+      .filter((lease) => lease && !this.#own.has(lease.client_id));
+    fill(card.facts, [
+      ...this.#measured(card, past),
+      fact("producer", { title: producer?.client }, producer ? clientName(producer) : "none"),
+      fact("consumers", {}, consumers.length),
+      ...(card.frame?.origin ? [fact("bridged from", { key: "bridged" }, card.frame.origin)] : []),
+      fact("epoch", { title: stream.epoch ?? "" }, stream.epoch ? short(stream.epoch) : "none"),
+      fact("slots", {}, `${stream.header_nslots} × ${stream.strides_bytes.map(bytes).join(", ")}`),
+    ]);
+    fill(card.chips, [producer, ...consumers].filter((lease) => lease).slice(0, 12)
+      .map((lease) => chip(lease, past?.consumers)));
+    this.#picture(card, card.live);
+  }
+
+  #measured(card, past) {
+    const figures = card.live ? past?.figures : undefined;
+    const consumers = past?.consumers ?? [];
+    const rate = figures?.frames_per_s;
+    const lost = past?.drops.at(-1);
+    const total = consumers.reduce((sum, one) => sum + one.drops_gap + one.drops_late, 0);
+    return [
+      fact("rate", { class: "big", spark: past?.rate },
+        rate == null ? "–" : `${perSecond(rate)} · ${bytes(figures.bytes_per_s ?? 0)}/s`),
+      fact("newest frame", { key: "age" }, card.age),
+      fact("latency", { spark: past?.latency, title: "of the slowest consumer" }, duration(past?.latency.at(-1))),
+      fact("drops", { class: lost > 0 ? "lost" : "", spark: past?.drops, title: `${total} since its consumers attached` },
+        lost == null ? "–" : `${lost.toFixed(lost < 10 ? 1 : 0)} /s · ${total}`),
+    ];
   }
 
   #picture(card, live) {
@@ -193,11 +227,27 @@ export class Cards {
 
   /** Frames of what can be seen, and of nothing while the page is hidden. */
   #want() {
-    const looked = byId("images").checked && !document.hidden;
+    const looked = byId("images").checked && !byId("compact").checked && !document.hidden;
     this.#frames.want(looked ? this.#visible : []);
   }
 }
 
-function sum(consumers, what) {
-  return consumers.reduce((total, consumer) => total + consumer[what], 0);
+/** A name and a value, with a line of the last minute where there is one. */
+function fact(name, { key = name, class: kind = "", title, spark }, value) {
+  return ["div", { class: `fact ${key}` },
+    ["dt", {}, name],
+    ["dd", { class: kind, title }, spark ? sparkline(spark, `${name} in the last minute`) : null, value]];
+}
+
+/** A client that is attached, a consumer with its own losses. */
+function chip(lease, consumers = []) {
+  const figures = consumers.find((consumer) => consumer.client_id === lease.client_id);
+  const drops = figures && figures.drops_gap + figures.drops_late;
+  const title = `Show the statechart of the lease of client ${lease.client_id}, ${lease.client}`
+    + (figures ? `; ${figures.drops_gap} frames missed, ${figures.drops_late} overwritten while read` : "");
+  return ["button",
+    { type: "button", class: "chip", "data-machine": `lease ${lease.lease_id}`, title },
+    `${lease.role.toLowerCase()} ${clientName(lease)}`,
+    drops ? ["span", { class: figures.drops_per_s > 0 ? "losing" : "soft" },
+      figures.drops_per_s > 0 ? ` −${figures.drops_per_s.toFixed(1)} /s` : ` −${drops}`] : null];
 }

@@ -1,6 +1,6 @@
 // The leases in force, with the time each of them has left.
 
-import { byId, fill, leaf, short, toneOf } from "./words.js";
+import { byId, clientName, fill, leaf, short, toneOf } from "./words.js";
 
 const MOST = 100;
 
@@ -16,18 +16,24 @@ export class Leases {
     });
   }
 
+  /** Clients of the page itself, which are left out. */
   own(clients) {
-    this.#own = new Set(clients);
+    this.#own = clients;
   }
 
   report({ leases, streams }) {
     this.#names = new Map((streams || []).map((stream) => [stream.stream_id, stream.name]));
-    this.#longest = Math.max(this.#longest, ...leases.map((lease) => lease.expires_in_ms));
-    fill(byId("leases"), leases.slice(0, MOST).map((lease) => this.#row(lease)));
-    byId("no-leases").hidden = leases.length > 0 && leases.length <= MOST;
-    byId("no-leases").textContent = leases.length
-      ? `${leases.length - MOST} more.`
-      : "No client holds a lease.";
+    const shown = leases.filter((lease) => !this.#own.has(lease.client_id));
+    this.#longest = Math.max(this.#longest, ...shown.map((lease) => lease.expires_in_ms));
+    fill(byId("leases"), shown.slice(0, MOST).map((lease) => this.#row(lease)));
+    const own = leases.length - shown.length;
+    const notes = [
+      !shown.length && "No client holds a lease.",
+      shown.length > MOST && `${shown.length - MOST} more.`,
+      own && `Not shown: ${own} of this page, for its pictures.`,
+    ].filter((note) => note);
+    byId("no-leases").hidden = !notes.length;
+    byId("no-leases").textContent = notes.join(" ");
   }
 
   #row(lease) {
@@ -39,10 +45,9 @@ export class Leases {
         title: `Show the statechart of lease ${lease.lease_id}`,
       }, short(lease.lease_id)]],
       ["td", {}, lease.role.toLowerCase()],
-      ["td", { title: `client ${lease.client_id}` },
-        this.#own.has(lease.client_id) ? `${lease.client_id} (this page)`
-          : lease.client ? `${lease.client_id} · ${lease.client}` : lease.client_id],
-      ["td", { title: this.#names.get(lease.stream_id) || "" }, lease.stream_id],
+      ["td", { title: lease.client },
+        lease.client ? `${clientName(lease)} · ${lease.client_id}` : lease.client_id],
+      ["td", {}, [this.#names.get(lease.stream_id), lease.stream_id].filter((word) => word).join(" · ")],
       ["td", {}, ["span", { class: "state", "data-tone": toneOf(lease.state) }, leaf(lease.state)]],
       ["td", {},
         ["progress", { max: 10, value: tenths, class: tenths < 4 ? "low" : "" , "aria-hidden": "true" }],

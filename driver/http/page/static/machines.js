@@ -8,6 +8,12 @@ export class Machines {
   name = "driver";
   #known = new Map([["driver", { name: "driver", chart: "DriverLifecycle", path: "", last: null }]]);
   #ended = [];
+  #own = new Set();
+
+  /** Clients of the page itself; their leases are not offered. */
+  own(clients) {
+    this.#own = clients;
+  }
 
   restart(records) {
     this.#known.clear();
@@ -17,7 +23,7 @@ export class Machines {
 
   /** A transition, or something else that a machine did. */
   happened(record) {
-    if (!record.target) return;
+    if (!record.target || (record.lease_id && this.#own.has(record.client_id))) return;
     const machine = this.#entry(record.machine, record.chart);
     machine.path = record.target;
     machine.last = record;
@@ -29,7 +35,7 @@ export class Machines {
     for (const stream of report.streams) {
       this.#set(`stream ${stream.stream_id}`, "StreamLifecycle", stream.state);
     }
-    for (const lease of report.leases) {
+    for (const lease of this.#others(report)) {
       this.#set(`lease ${lease.lease_id}`, "LeaseLifecycle", lease.state);
     }
     this.#offer(report);
@@ -61,11 +67,15 @@ export class Machines {
     }
   }
 
+  #others(report) {
+    return report.leases.filter((lease) => !this.#own.has(lease.client_id));
+  }
+
   #offer(report) {
     const groups = [
       ["Driver", ["driver"]],
       ["Streams", report.streams.map((stream) => `stream ${stream.stream_id}`)],
-      ["Leases", report.leases.map((lease) => `lease ${lease.lease_id}`)],
+      ["Leases", this.#others(report).map((lease) => `lease ${lease.lease_id}`)],
       ["Ended", this.#ended.filter((name) => this.#known.has(name)).reverse()],
     ];
     const select = byId("machine");

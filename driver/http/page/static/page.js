@@ -26,6 +26,8 @@ function choose(machine) {
 byId("machine").addEventListener("change", (event) => choose(event.target.value));
 byId("driver-state").addEventListener("click", () => choose("driver"));
 
+let own = new Set(); // clients of the page itself
+
 function showDriver(report) {
   const { driver, metrics } = report;
   byId("instance").textContent = driver.instance_id;
@@ -38,7 +40,7 @@ function showDriver(report) {
   conditions.textContent = driver.conditions.join(", ");
   const totals = {
     streams: driver.streams,
-    leases: driver.leases,
+    leases: report.leases.filter((lease) => !own.has(lease.client_id)).length,
     "epochs made": metrics.epochs_provisioned,
     "grants": metrics.attach_granted,
     expired: metrics.leases_expired,
@@ -87,10 +89,15 @@ listen({
     leases.report(report);
     chart.settle(machines.chosen());
   },
-  rates(rates) {
-    cards.rates(rates);
-    leases.own(rates.viewers);
-    timeline.own(rates.viewers);
+  ages({ seconds }) {
+    cards.ages(seconds);
+  },
+  traffic({ streams }) {
+    cards.traffic(streams);
+  },
+  own({ clients }) {
+    own = new Set(clients);
+    for (const part of [cards, leases, machines, timeline]) part.own(own);
   },
   problem({ text }) {
     cards.problem(text);

@@ -20,46 +20,39 @@ export class Timeline {
 
   add(records) {
     this.#insert(records, true);
-    const said = records.filter((record) => SAID.has(record.kind)).slice(-3);
+    const said = records.filter((record) => SAID.has(record.kind) && !this.#own.has(record.client_id)).slice(-3);
     if (said.length) byId("said").textContent = said.map((r) => `${named(r.machine)} ${r.text}`).join(". ");
   }
 
-  /** Clients of this page's own, which are marked as such. */
+  /** Clients of the page itself, whose leases are shown on request only. */
   own(clients) {
-    for (const client of clients) this.#own.add(String(client));
-    for (const item of this.#list.children) this.#claim(item);
+    this.#own = clients;
+    this.#filter();
   }
 
   #insert(records, isNew) {
     for (const record of records) {
       const item = make(["li", { class: `kind-${record.kind}${isNew ? " new" : ""}`, "data-kind": record.kind,
-        "data-client": record.client_id },
+        "data-event": record.event, "data-client": record.lease_id && record.client_id },
         ["time", { datetime: new Date(record.at_ms).toISOString() }, clock(record.at_ms)],
         ["div", { class: "what" },
           ["b", {}, named(record.machine)], " ", record.text,
           record.event && record.kind === "state" ? ["span", { class: "more" }, ` ${record.event}`] : null,
           record.stream_id && record.lease_id && record.kind !== "state"
-            ? ["span", { class: "more" }, ` stream ${record.stream_id}`] : null,
-          ["span", { class: "by" }]]]);
-      item.hidden = !this.#isShown(record.kind);
-      this.#claim(item);
+            ? ["span", { class: "more" }, ` stream ${record.stream_id}`] : null]]);
+      item.hidden = !this.#isShown(item);
       this.#list.prepend(item);
     }
     while (this.#list.children.length > KEPT) this.#list.lastChild.remove();
   }
 
-  #claim(item) {
-    const by = item.querySelector(".by");
-    const text = this.#own.has(item.dataset.client) ? " (this page)" : "";
-    if (by.textContent !== text) by.textContent = text;
-  }
-
-  #isShown(kind) {
-    return byId("kinds").querySelector(`[value="${kind}"]`)?.checked ?? true;
+  #isShown({ dataset }) {
+    const isTicked = (value) => byId("kinds").querySelector(`[value="${value}"]`)?.checked ?? true;
+    return isTicked(dataset.kind) && (isTicked("own") || !this.#own.has(Number(dataset.client)));
   }
 
   #filter() {
-    for (const item of this.#list.children) item.hidden = !this.#isShown(item.dataset.kind);
+    for (const item of this.#list.children) item.hidden = !this.#isShown(item);
   }
 }
 

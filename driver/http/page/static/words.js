@@ -4,9 +4,13 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+const DRAWN = new Set(["svg", "g", "path", "polyline", "line", "rect", "text"]);
+
 /** An element of [tag, attributes, ...children]; text is text, never markup. */
 export function make([tag, attributes = {}, ...children]) {
-  const element = document.createElement(tag);
+  const element = DRAWN.has(tag)
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+    : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value === true) element.setAttribute(name, "");
@@ -69,10 +73,23 @@ export function short(id) {
   return text.length > 9 ? `…${text.slice(-9)}` : text;
 }
 
+/** The name of a client's program, without its process id; the id of one that has not sent its name. */
+export function clientName(lease) {
+  return lease.client ? lease.client.replace(/ \(pid .*$/, "") : `client ${lease.client_id}`;
+}
+
 /** A rate, with as many digits as mean something. */
 export function perSecond(rate) {
   if (rate == null) return "–";
   return `${rate >= 100 ? Math.round(rate) : rate.toFixed(1)} Hz`;
+}
+
+/** A time, in the unit that suits it. */
+export function duration(seconds) {
+  if (seconds == null) return "–";
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 120) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
 export function bytes(count) {

@@ -13,8 +13,9 @@ import pytest
 
 from tensor_pool.driver.core.snapshots import DriverSnapshot, StatusSnapshot, StreamSnapshot
 from tensor_pool.driver.http.page import event_hub as hub_module
-from tensor_pool.driver.http.page.event_hub import Hub
+from tensor_pool.driver.http.page.event_hub import Hub, Measures
 from tensor_pool.driver.http.page.viewer_process import Viewer
+from tensor_pool.driver.http.traffic import ConsumerTraffic, StreamTraffic
 from tensor_pool.driver.runtime.report import DriverReport
 from tensor_pool.driver.runtime.transition_feed import TransitionFeed
 
@@ -103,17 +104,17 @@ class RecordingViewer(Viewer):
 class Scene:
     """A hub among stand-ins."""
 
-    def __init__(self, report: DriverReport | None) -> None:
+    def __init__(self, report: DriverReport | None, measures: Measures | None = None) -> None:
         self.reporter = ScriptedReporter(report)
         self.feed = TransitionFeed(lambda: 5)
         self.viewer = RecordingViewer()
-        self.hub = Hub(self.reporter, self.feed, self.viewer)
+        self.hub = Hub(self.reporter, self.feed, self.viewer, measures)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the hub's waits short."""
-    for name in ("_POLL_S", "_REPORT_S", "_REPORT_SOON_S", "_LINGER_S"):
+    for name in ("_POLL_S", "_REPORT_S", "_REPORT_SOON_S", "_LINGER_S", "_AGES_S", "_TRAFFIC_S"):
         monkeypatch.setattr(hub_module, name, 0.001)
 
 
@@ -298,6 +299,50 @@ def test_a_loop_that_hangs_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
         events = Scene(None).hub.watch()
         assert "does not answer" in (await next_event(events, "trouble"))["text"]
         await events.aclose()
+
+    run(scenario())
+
+
+class Figures:
+    """Measures of one stream."""
+
+    def figures(self) -> tuple[StreamTraffic, ...]:
+        return (StreamTraffic(7, 10, 640, 5.0, 320.0, (ConsumerTraffic(9, 1, 2, 0.25),)),)
+
+    def ages_s(self) -> dict[int, float]:
+        return {7: 0.5}
+
+
+def test_pages_get_the_figures_and_the_age_of_frames() -> None:
+    async def scenario() -> None:
+        scene = Scene(report_of(), Figures())
+        events = scene.hub.watch()
+        assert await next_event(events, "ages") == {"seconds": {"7": 0.5}}
+        (figures,) = (await next_event(events, "traffic"))["streams"]
+        assert figures["frames_per_s"] == 5.0
+        assert figures["consumers"][0]["latency_s"] == 0.25
+        await events.aclose()
+
+    run(scenario())
+
+
+def test_a_page_is_sent_the_clients_of_all_pages_before_what_they_did() -> None:
+    """Else it would show them, and hide them a moment later."""
+
+    async def scenario() -> None:
+        scene = Scene(report_of())
+        first = scene.hub.watch()
+        await next_event(first, "hello")
+        await until(lambda: scene.viewer.heard is not None)
+        assert scene.viewer.heard is not None
+        for clients in ([41], [41, 42]):
+            scene.viewer.heard({"type": "own", "clients": clients})
+        second = scene.hub.watch()
+        kind, _, data = (await anext(second)).decode().partition("\ndata: ")
+        assert kind == "event: own"
+        assert json.loads(data) == {"clients": [41, 42]}
+        await first.aclose()
+        await second.aclose()
 
     run(scenario())
 

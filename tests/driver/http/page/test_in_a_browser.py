@@ -20,6 +20,11 @@ LIT = "document.querySelector('#chart .lit text')?.textContent"
 FRAME = f"document.querySelector('{CARD} .picture img:not([hidden])')?.naturalWidth"
 
 
+def shown(kind: str) -> str:
+    """Number of entries of the timeline that are not hidden."""
+    return f"document.querySelectorAll('#timeline .kind-{kind}:not([hidden])').length"
+
+
 def lit_becomes(browser: Browser, state: str) -> None:
     browser.wait(f"{LIT} === arguments[0]", state)
 
@@ -39,7 +44,7 @@ def require_red(browser: Browser, image: str) -> None:
 
 
 def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: Site) -> None:
-    """Issue: the page shows a state change made by a real client."""
+    """D-198: the page shows what a real client does; a kill before the lease expires."""
     browser.open(site.url)
     browser.wait(f"{STATE} === 'Init'")
     lit_becomes(browser, "Normal")
@@ -58,13 +63,26 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
     require_red(browser, f"{CARD} .picture img")
     assert "60 × 80 × 3 uint8" in browser.text(f"{CARD} .caption")
     browser.wait(f"/\\d Hz · .*B\\/s/.test(document.querySelector('{CARD} .facts').textContent)")
-    browser.wait(f"document.querySelectorAll('{CARD} .chip').length === 3")
-    browser.wait(f"document.querySelector('{CARD} .chip .own')")
+    # Their leases, and not that of the page, which its pictures need.
+    browser.wait("document.querySelector('#no-leases').textContent.includes('1 of this page')")
+    browser.wait(f"document.querySelectorAll('{CARD} .chip').length === 2")
+    assert browser.count("#leases tr") == 2
+    browser.wait(f"{shown('grant')} === 2")
+    browser.wait(f"document.querySelector('{CARD} .age dd').textContent === 'now'")
+    browser.wait(f"document.querySelectorAll('{CARD} .spark polyline').length === 3")
 
     browser.find(f"{CARD} .chip").click()
     lit_becomes(browser, "Active")
     os.kill(producer.pid, signal.SIGKILL)
+    # The age of the newest frame is amber while the lease is still in force.
+    late = browser.wait(
+        f"document.querySelector('{CARD}.late') && [{STATE},"
+        f" document.querySelector('{CARD} .age dd').textContent]"
+    )
+    assert late[0] == "ProducerAttached"
+    assert late[1].endswith(" ago")
     lit_becomes(browser, "Closed")
+    browser.wait(f"!document.querySelector('{CARD}.late')")
     browser.wait(f"{STATE} === 'Ready'")
     ends = browser.wait(
         "[...document.querySelectorAll('#timeline .kind-end')]"
@@ -103,6 +121,14 @@ def test_frames_are_read_only_while_a_page_shows_them(
     assert len(site.status()["leases"]) == 2
     browser.find("#images").click()
     eventually(lambda: len(site.status()["leases"]) == 1, "the page's lease is returned")
+    # An end that was meant is grey, and the page's own is shown on request only.
+    assert browser.run(f"return {shown('end')}") == 0
+    browser.find('#kinds [value="own"]').click()
+    browser.wait(f"{shown('end')} === 1")
+    edge = "getComputedStyle(document.querySelector('#timeline .kind-{} .what')).borderLeftColor"
+    assert browser.run(f"return {edge.format('end')}") == browser.run(
+        f"return {edge.format('state')}"
+    )
     browser.find("#images").click()
     eventually(lambda: len(site.status()["leases"]) == 2, "the page attaches again")
     browser.driver.get("about:blank")
@@ -139,7 +165,7 @@ def test_an_open_page_does_not_keep_the_driver_from_stopping(browser: Browser, s
 def test_everything_can_be_reached_and_used_by_keyboard(browser: Browser, quiet_site: Site) -> None:
     browser.open(quiet_site.url)
     browser.wait(STATE)
-    reached = [browser.tab() for _ in range(16)]
+    reached = [browser.tab() for _ in range(20)]
     for part in ("skip", "driver-state", "find", "images", "state", "machine", "chart"):
         assert part in reached, reached
     browser.run("document.querySelector('.card .state').focus()")
@@ -166,7 +192,7 @@ def test_text_can_be_read_in_light_and_dark(
     assert (page > 0.5) == (scheme == "light")
 
 
-@pytest.mark.parametrize("width", [360, 800, 1500])
+@pytest.mark.parametrize("width", [360, 400, 800, 1500])
 def test_nothing_runs_out_of_a_narrow_window(
     browser: Browser, quiet_site: Site, width: int
 ) -> None:
@@ -179,7 +205,19 @@ def test_nothing_runs_out_of_a_narrow_window(
         browser.wait(STATE)
         browser.wait("document.querySelector('#chart svg')")
         assert browser.run("return document.documentElement.scrollWidth") <= width
+        browser.find("#compact").click()
+        row = "document.querySelector('.card').getBoundingClientRect().height"
+        assert browser.run(f"return {row}") < 70
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        chart, timeline = (
+            f"document.querySelector('{part}').getBoundingClientRect()"
+            for part in ("#chart svg", "#timeline li")
+        )
+        if width == 1500:  # both are in view
+            assert browser.run(f"return {chart}.bottom") < browser.run(f"return {timeline}.top")
+            assert browser.run(f"return {timeline}.bottom") <= 900
     finally:
+        browser.run("localStorage.clear()")
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 

@@ -1,4 +1,4 @@
-"""The parts of the page's own client: thumbnails, rates, and the life of its process."""
+"""The parts of the page's own client: thumbnails, and the life of its process."""
 
 from __future__ import annotations
 
@@ -16,12 +16,8 @@ from PIL import Image
 
 from tensor_pool.client import ClientConfig
 from tensor_pool.driver.http.page import viewer_process
-from tensor_pool.driver.http.page.qos_rates import RateBoard
 from tensor_pool.driver.http.page.thumbnail import thumbnail_of
 from tensor_pool.driver.http.page.viewer_process import ViewerProcess
-from tensor_pool.protocol.wire import Mode, QosConsumer, QosProducer
-
-SECOND = 1_000_000_000
 
 
 class StillFrame:
@@ -75,27 +71,6 @@ def test_colours_are_those_of_the_frame() -> None:
 def test_a_frame_that_was_overwritten_meanwhile_is_not_shown() -> None:
     frame = StillFrame(np.ones((100, 100), np.uint8), valid=False)
     assert thumbnail_of(frame) is None  # type: ignore[arg-type]
-
-
-def test_rates_are_how_far_a_producer_came() -> None:
-    board = RateBoard()
-    board.hear(QosProducer(10000, 7, 1, 100), SECOND)
-    assert board.summary(SECOND)["streams"] == {"10000": {"rate_hz": None, "seq": 100}}
-    board.hear(QosProducer(10000, 7, 1, 145), 2 * SECOND + SECOND // 2)
-    assert board.summary(3 * SECOND)["streams"] == {"10000": {"rate_hz": 30.0, "seq": 145}}
-    # Another epoch counts from 0 again.
-    board.hear(QosProducer(10000, 7, 2, 5), 3 * SECOND)
-    assert board.summary(3 * SECOND)["streams"]["10000"]["rate_hz"] is None
-
-
-def test_losses_are_the_consumers_own_word_and_the_silent_are_forgotten() -> None:
-    board = RateBoard()
-    board.hear(QosConsumer(10000, 8, 1, 99, 3, 4, Mode.STREAM), SECOND)
-    board.hear("something else", SECOND)
-    assert board.summary(2 * SECOND)["consumers"] == [
-        {"stream_id": 10000, "client_id": 8, "drops_gap": 3, "drops_late": 4}
-    ]
-    assert board.summary(7 * SECOND) == {"streams": {}, "consumers": []}
 
 
 @pytest.fixture
