@@ -139,13 +139,14 @@ def few_streams(camera: Camera) -> None:
         browser.wait("document.querySelector('#chart .lit text')?.textContent")
         camera.take("light")
         browser.prefer("dark")
+        browser.wait("document.getAnimations().length === 0")
         camera.take("dark")
         browser.prefer("light")
         camera.resize(400, 1100)
         camera.take("400")
         camera.resize(*SIZE)
         front.kill()
-        browser.wait("document.querySelector('.card.late')")
+        browser.wait("/[2-9]\\.\\d s/.test(document.querySelector('.card.late .age')?.textContent)")
         camera.take("kill")
 
 

@@ -73,6 +73,7 @@ export class Cards {
   happened(record) {
     const card = this.#cards.get(record.stream_id);
     if (!card || !["grant", "end", "epoch"].includes(record.kind)) return;
+    if (record.lease_id && this.#own.has(record.client_id)) return;
     card.element.classList.remove("flash");
     void card.element.offsetWidth; // so that the animation begins again
     card.element.classList.add("flash");
