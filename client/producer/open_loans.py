@@ -62,6 +62,11 @@ class OpenLoans:
                 " come round to it; commit or abort it first"
             )
 
+    @property
+    def none_wait(self) -> bool:
+        """True if no loan is open and no frame is held: the next frame may go at once."""
+        return not self.by_seq and not self._held
+
     def hold(self, frame: HeldFrame) -> None:
         """Keep a committed frame until no open loan precedes it."""
         heapq.heappush(self._held, frame)

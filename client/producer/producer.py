@@ -278,7 +278,7 @@ class Producer(DescribedSource):
     ) -> PublishStatus:
         """Send the descriptor of a committed frame to every descriptor stream."""
         descriptor = self._descriptor(state, seq, meta_version, trace_id, now)
-        return self._descriptors.settle(descriptor, (False, False), now)
+        return self._descriptors.send(descriptor, now)
 
     def _descriptor(
         self, state: SlotWriter, seq: int, meta_version: int, trace_id: int, now: int
@@ -515,11 +515,13 @@ class Producer(DescribedSource):
             if loan._reporter is not None:
                 loan._reporter.complete(nbytes)
                 self._counters.inc("progress_sent", loan._reporter.sent)
-            held = HeldFrame(
-                loan.seq, meta_version, loan.trace_id if trace_id is None else trace_id
-            )
-            self._loans.hold(held)
-            status = self._send_held(state, now).get(loan.seq, PublishStatus.DEFERRED)
+            if trace_id is None:
+                trace_id = loan.trace_id
+            if self._loans.none_wait:
+                status = self._send(state, loan.seq, meta_version, trace_id, now)
+            else:
+                self._loans.hold(HeldFrame(loan.seq, meta_version, trace_id))
+                status = self._send_held(state, now).get(loan.seq, PublishStatus.DEFERRED)
         finally:
             self._lock.leave()
         if self._bells:

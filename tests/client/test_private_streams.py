@@ -301,8 +301,10 @@ def test_C_083_a_producer_publishes_where_the_driver_assigns_and_answers_no_hell
     assign(world, 555)
     producer.publish(DATA)
     producer.publish(DATA)
-    assert descriptors(world, 31001) == [1, 2]
-    assert descriptors(world, 1100) == [0, 1, 2]
+    with producer.loan(DATA.shape, DATA.dtype) as loan:
+        loan.array[:] = DATA
+    assert descriptors(world, 31001) == [1, 2, 3]
+    assert descriptors(world, 1100) == [0, 1, 2, 3]
     own = [m for m in said if isinstance(m, ConsumerConfig) and m.consumer_id != 555]
     assert own == []
     assert sum(isinstance(m, ConsumerConfig) for m in said) == 1  # the driver's
