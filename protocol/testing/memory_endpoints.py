@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from ..clock import Clock
@@ -113,11 +112,13 @@ class MemoryPublication:
         self._stream_id = stream_id
         given = channel.session_id
         self._session_id = given if given is not None else self._network.new_session_id()
+        self._random: random.Random | None = None
 
-    @cached_property
-    def _random(self) -> random.Random:
-        """Made at the first draw: to seed it takes as long as a dozen messages."""
-        return self._network.random_for("publication", self._session_id)
+    def _chance(self) -> random.Random:
+        """Seeded at the first draw: that takes as long as a dozen messages."""
+        if self._random is None:
+            self._random = self._network.random_for("publication", self._session_id)
+        return self._random
 
     @property
     def channel(self) -> str:
@@ -181,10 +182,9 @@ class MemoryPublication:
             return faults.offer_result
         if not self.images:
             return OfferResult.NOT_CONNECTED
-        chance = self._random
-        if faults.back_pressure and chance.random() < faults.back_pressure:
+        if faults.back_pressure and self._chance().random() < faults.back_pressure:
             return OfferResult.BACK_PRESSURED
-        if faults.admin_action and chance.random() < faults.admin_action:
+        if faults.admin_action and self._chance().random() < faults.admin_action:
             return OfferResult.ADMIN_ACTION
         if len(message) > self._channel.max_message_bytes:
             return OfferResult.ERROR
@@ -199,8 +199,8 @@ class MemoryPublication:
             self._append(None, now, 0, rest_of_term)
             return OfferResult.ADMIN_ACTION
         self._append(bytes(message), now, fragments, length)
-        if faults.disconnect and chance.random() < faults.disconnect:
-            subscription = chance.choice(self.images).subscription
+        if faults.disconnect and self._chance().random() < faults.disconnect:
+            subscription = self._chance().choice(self.images).subscription
             unlink(self, subscription)
             link(self, subscription)
         return OfferResult.ACCEPTED
@@ -216,17 +216,16 @@ class MemoryPublication:
     ) -> None:
         receiver = image.subscription.transport.name
         faults = self._network.faults_of(receiver, self._stream_id)
-        chance = self._random
         copies = 1
         if message is not None:
-            if faults.loss and chance.random() < faults.loss:
+            if faults.loss and self._chance().random() < faults.loss:
                 message = None
                 fragments = 0
-            elif faults.duplicate and chance.random() < faults.duplicate:
+            elif faults.duplicate and self._chance().random() < faults.duplicate:
                 copies = 2
         due = now
         if faults.max_delay_ns:
-            due += chance.randint(faults.min_delay_ns, faults.max_delay_ns)
+            due += self._chance().randint(faults.min_delay_ns, faults.max_delay_ns)
         # Never before what was offered earlier: one publisher's messages stay in order.
         due = image.last_due_ns = max(due, image.last_due_ns)
         for _ in range(copies):
@@ -246,11 +245,13 @@ class MemorySubscription:
         self._channel = channel
         self._stream_id = stream_id
         self._order = self._network.next_order()
+        self._random: random.Random | None = None
         self._polling = False
 
-    @cached_property
-    def _random(self) -> random.Random:
-        return self._network.random_for("subscription", self._order)
+    def _chance(self) -> random.Random:
+        if self._random is None:
+            self._random = self._network.random_for("subscription", self._order)
+        return self._random
 
     @property
     def channel(self) -> str:
@@ -346,8 +347,8 @@ class MemorySubscription:
             return None
         if len(ready) > 1:
             faults = self._network.faults_of(self.transport.name, self._stream_id)
-            if faults.reorder and self._random.random() < faults.reorder:
-                return self._random.choice(ready)
+            if faults.reorder and self._chance().random() < faults.reorder:
+                return self._chance().choice(ready)
         return min(ready, key=lambda image: image.queue[0].order)
 
     def _hand_over(

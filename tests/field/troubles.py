@@ -249,6 +249,8 @@ def killed_driver(field: Deployment) -> None:
 
 
 def killed_media_driver(field: Deployment) -> None:
+    """Under a driver that serves: one that starts without a media driver ends (D-146)."""
+    field.until(lambda: field.driver.is_ready, "a driver that serves")
     field.lost_transports += 1
     field.media_driver.kill()
     field.begin_transport()
