@@ -137,6 +137,9 @@ bench-waiting: $(VENV)/.bench ## what a waiting consumer costs and how soon it w
 bench-synchronizer: $(VENV)/.bench ## what a Synchronizer costs per set; ROUNDS=15
 	@$(BIN)/python benchmarks/synchronizer.py --rounds $(or $(ROUNDS),15)
 
+bench-before: $(VENV)/.dev ## what a frame costs with the code of a commit and with that of now; COMMIT=HEAD ROUNDS=5
+	@$(BIN)/python benchmarks/before_after.py $(or $(COMMIT),HEAD) --rounds $(or $(ROUNDS),5)
+
 bench-bridge: $(VENV)/.bench ## how fast frames travel to another host, beside other ways; ROUNDS=5
 	@$(BIN)/python benchmarks/bridge.py --rounds $(or $(ROUNDS),5)
 
@@ -161,4 +164,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help test-rerun demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help test-rerun demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

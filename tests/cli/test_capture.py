@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import mcap.reader
 import numpy as np
 import pytest
 
@@ -104,11 +105,15 @@ def test_a_test_picture_comes_in_the_size_rate_and_encoding_that_were_given(
     assert taken[1][1] - taken[0][1] == 20_000_000
 
 
-def test_a_stream_keeps_the_name_by_which_it_was_captured(pool: DriverProcess) -> None:
+@pytest.mark.parametrize("command", ["capture", "publish"])
+def test_a_stream_keeps_the_name_that_the_command_was_given(
+    pool: DriverProcess, picture: Path, command: str
+) -> None:
     """S-020: its metadata does not hide the name that other commands are given too."""
-    arguments = ("--size", "32x24", "--rate", "50", "--wait", "1", "--linger", "5")
+    source = ("test", "--size", "32x24") if command == "capture" else (str(picture), "--loop")
+    arguments = (*source, "--rate", "50", "--wait", "1", "--linger", "5")
     with (
-        pool.running("capture", "second", "test", *arguments) as command,
+        pool.running(command, "second", *arguments) as running,
         pool.client() as client,
         client.consumer("second", attach_timeout=30) as consumer,
     ):
@@ -116,8 +121,26 @@ def test_a_stream_keeps_the_name_by_which_it_was_captured(pool: DriverProcess) -
         until(lambda: consumer.metadata is not None, "the metadata")
         assert consumer.metadata.name == "second"
         assert [info.name for info in client.streams("second")] == ["second"]
-        command.interrupt()
-        assert command.outcome().status == 0
+        running.interrupt()
+        assert running.outcome().status == 0
+
+
+def test_a_recording_has_the_name_that_was_asked_for_where_metadata_has_none(
+    pool: DriverProcess, tmp_path: Path
+) -> None:
+    """S-020: the metadata of a producer may come late, or never."""
+    out = tmp_path / "named.mcap"
+    with (
+        pool.client() as client,
+        client.producer("second") as producer,
+        pool.running("record", "second", str(out), "--count", "1") as running,
+    ):
+        producer.wait_for_consumers(1, 30)
+        producer.publish(np.zeros(8, np.uint8))
+        assert running.outcome().status == 0
+    with out.open("rb") as file:
+        ((_, channel, _),) = mcap.reader.make_reader(file).iter_messages()
+    assert channel.metadata["source"] == "second"
 
 
 class Film(http.server.BaseHTTPRequestHandler):

@@ -133,13 +133,13 @@ def test_a_restarted_daemon_takes_all_clients_back(deployment: Deployment, order
     assert producer.finish()["metrics"]["transport_losses"] >= 1
 
 
-def test_of_eight_consumers_one_stopped_for_10_s_harms_no_other_and_reports_its_gap(
+def test_of_four_consumers_one_stopped_for_10_s_harms_no_other_and_reports_its_gap(
     deployment: Deployment,
 ) -> None:
     """W-004, C-051: SIGSTOP far beyond its lease; the others miss no frame, it comes back."""
     deployment.daemon()
-    consumers = [deployment.worker("consumer") for _ in range(8)]
-    producer = deployment.worker("producer", rate_hz=50.0)  # 8 consumers keep up on two cores
+    consumers = [deployment.worker("consumer") for _ in range(4)]
+    producer = deployment.worker("producer", rate_hz=50.0)
     until(lambda: all((c.latest("good") or 0) >= 20 for c in consumers), "frames for all")
     stopped = consumers[0]
     stopped.child.send_signal(signal.SIGSTOP)
@@ -154,7 +154,7 @@ def test_of_eight_consumers_one_stopped_for_10_s_harms_no_other_and_reports_its_
     published = producer.finish()
     time.sleep(1.0)  # the last frames arrive
     last = [c.finish() for c in consumers]
-    assert [one["torn"] for one in last] == [0] * 8
+    assert [one["torn"] for one in last] == [0] * 4
     for one in last[1:]:
         # From the first frame it had to the very last one of the stream, without a hole.
         assert (one["last"], one["good"]) == (

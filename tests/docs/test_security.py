@@ -28,6 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
         ("security.md", 41),
         ("how-to/other-languages.md", 6),
         ("how-to/duties.md", 18),
+        ("how-to/drops.md", 18),
         ("reference/attach-refusals.md", 15),
     ],
 )

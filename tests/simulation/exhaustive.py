@@ -82,7 +82,7 @@ class Root:
 
 
 QUICK = (
-    Root("none has attached", "", 4),
+    Root("none has attached", "", 3),
     Root("all serve, wait or read", SERVING, 3),
     Root("none has attached; one message a turn", "12c", 3, fragment_limit=1),
 )

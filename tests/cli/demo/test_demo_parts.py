@@ -85,6 +85,8 @@ def test_a_child_gets_its_input_and_both_its_outputs_are_read():
     assert child.wait(time.monotonic() + 10)
     child.tell("too late")
     assert child.exit_status == 0
+    assert child._process.stdin is not None
+    assert child._process.stdin.closed  # else the text that is left is reported at some later time
 
 
 @pytest.mark.process
