@@ -11,6 +11,7 @@ a time. `close()` may come from any thread.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,6 +35,8 @@ DRIVER_TIMEOUT_MS = 10_000  # Aeron's default: silence after which the media dri
 # media driver: at the default of 16 ms that is 4 % of a core for a client that does nothing.
 _LIVENESS_CHECK_NS = 250_000_000
 
+_REPLACEMENT_CHECK_NS = 250_000_000  # how often to look whether another media driver took the place
+
 _NO_COUNTER = "Unable to allocate counter"
 
 _ACCEPTED = OfferResult.ACCEPTED
@@ -50,6 +53,15 @@ def _plain(error: Exception) -> str:
     told = [line for line in lines if line and not line.startswith("(errcode=")]
     texts = [line.split("] ", 1)[-1] if line.startswith("[") else line for line in told]
     return "; ".join(dict.fromkeys(text for text in texts if text)) or type(error).__name__
+
+
+def _media_driver_of(directory: str) -> tuple[int, int] | None:
+    """The identity of a media driver, None where there is none."""
+    try:
+        status = os.stat(os.path.join(directory, "cnc.dat"))
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class AeronPublication:
@@ -320,6 +332,9 @@ class AeronTransport:
         self._closed = False
         self._released = False
         self._error: str | None = None
+        self._media_driver: tuple[int, int] | None = None  # by the file that it answers through
+        self._next_check_ns = 0
+        self._is_replaced = False
         abandon_in_forked_children(self)
 
     @classmethod
@@ -342,6 +357,7 @@ class AeronTransport:
         if not pyaeron.is_driver_active(directory, driver_timeout_ms):
             raise TransportError(no_media_driver(directory))
         transport = cls(None, directory, clock if clock is not None else SystemClock())
+        transport._media_driver = _media_driver_of(directory)
         try:
             # Without a handler of ours the C client answers the loss of the media driver by exit().
             context = pyaeron.Context(
@@ -361,14 +377,25 @@ class AeronTransport:
 
     @property
     def is_closed(self) -> bool:
-        return self._closed or bool(self.raw.is_closed)
+        return self._closed or bool(self.raw.is_closed) or self._has_another_media_driver()
 
     @property
     def error(self) -> str | None:
         """The reason why the client closed without a call: as a rule the media driver is gone."""
-        if self._closed or not self.raw.is_closed:
+        if self._closed or not self.is_closed:
             return None
         return self._error or "the Aeron client closed without being asked to"
+
+    def _has_another_media_driver(self) -> bool:
+        """Return whether another one has taken the place of ours, by a look now and then. Aeron's
+        own client gives up one that was killed after the whole timeout only."""
+        if (now_ns := self.clock.monotonic_ns()) >= self._next_check_ns:
+            self._next_check_ns = now_ns + _REPLACEMENT_CHECK_NS
+            there = _media_driver_of(self.directory)
+            if there not in (None, self._media_driver):
+                self._error = f"another media driver has started in {self.directory}"
+                self._is_replaced = True
+        return self._is_replaced
 
     def add_publication(self, channel: str, stream_id: int) -> AeronPublication:
         """Waits for the media driver's answer; raises TransportError."""

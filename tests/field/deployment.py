@@ -291,13 +291,15 @@ class Deployment:
         if not self.is_private:
             yield
             return
-        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            space = os.statvfs(_SHARED_MEMORY)
-            os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
-            file.seek(0, os.SEEK_END)
-            while file.write(bytes(4096)):
-                pass
-        assert os.statvfs(_SHARED_MEMORY).f_bavail == 0
+        with ballast.open("wb", buffering=0) as file:
+            while (free := os.statvfs(_SHARED_MEMORY)).f_bavail:  # what others close comes free
+                with contextlib.suppress(OSError):
+                    length = file.seek(0, os.SEEK_END)
+                    os.posix_fallocate(file.fileno(), length, free.f_bavail * free.f_frsize)
+                with contextlib.suppress(OSError):
+                    file.seek(0, os.SEEK_END)
+                    while file.write(bytes(4096)):
+                        pass
         try:
             yield
         finally:

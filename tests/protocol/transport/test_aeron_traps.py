@@ -23,7 +23,7 @@ pytestmark = pytest.mark.process
 
 CHANNEL = "aeron:ipc?term-length=64k"
 PRELUDE = """
-import os, sys, time
+import contextlib, os, shutil, sys, time
 from tensor_pool.protocol.errors import ForkedProcessError, TransportError
 from tensor_pool.protocol.transport.aeron import AeronTransport
 from tensor_pool.protocol.transport.media_driver import EmbeddedMediaDriver, MediaDriverProcess
@@ -94,6 +94,32 @@ def test_a_killed_media_driver_is_reported_and_does_not_end_the_process():
         """
     )
     assert out == ["alive", "False"]
+
+
+def test_D_146_another_media_driver_in_the_place_of_a_killed_one_is_noticed_at_once():
+    """D-146: Aeron's client alone waits for its timeout, here longer than the test may take."""
+    out = run(
+        """
+        first = MediaDriverProcess()
+        transport = AeronTransport.connect(first.directory, driver_timeout_ms=600_000)
+        publication = transport.add_publication(CHANNEL, 1)
+        subscription = transport.add_subscription(CHANNEL, 1)
+        until(lambda: publication.is_connected)
+        first.kill()
+        shutil.rmtree(first.directory)
+        assert not transport.is_closed, "there is none yet that could take its place"
+        with MediaDriverProcess(first.directory) as second:
+            until(lambda: transport.is_closed)
+            assert transport.error == f"another media driver has started in {second.directory}"
+            transport.close()
+            assert transport.error is None
+            with contextlib.closing(AeronTransport.connect(second.directory)) as again:
+                assert not again.is_closed
+                again.add_publication(CHANNEL, 1)
+        print("alive")
+        """
+    )
+    assert out == ["alive"]
 
 
 def test_a_media_driver_that_is_shut_down_is_reported():
