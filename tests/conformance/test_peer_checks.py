@@ -134,9 +134,7 @@ def test_ours_holds_every_requirement_that_can_be_seen(
 
 
 @pytest.mark.parametrize("role", ["producer", "consumer"])
-def test_every_planted_fault_is_found(
-    role: str, runs: dict[str, Future[Outcomes]]
-) -> None:
+def test_every_planted_fault_is_found(role: str, runs: dict[str, Future[Outcomes]]) -> None:
     outcomes = runs[f"{role} with faults"].result()
     broken = {name: one["text"] for name, one in outcomes.items() if one["verdict"] == "broken"}
     assert set(broken) == FAULTS[role], broken
