@@ -87,6 +87,7 @@ class ConsumerAttachment(Attachment):
             stream_name=stream_name,
             counters=Counters(CONSUMER_COUNTERS),
         )
+        self._refused_stream = ""
         self.options = options
         self.metadata = MetadataCache()
         self.blobs = BlobAssembler()
@@ -515,7 +516,10 @@ class ConsumerAttachment(Attachment):
         self.counters.inc("private_streams_failed")
         self.last_error = error
         name = "shared stream" if address == NO_STREAM else "assigned stream {} {}".format(*address)
-        _log.warning("%s cannot be subscribed: %s", name, error)
+        text = f"{name} cannot be subscribed: {error}"
+        if text != self._refused_stream:  # else many times while the media driver is away
+            self._refused_stream = text
+            _log.warning(text)
 
     def _on_private_control(self, buffer: memoryview) -> None:
         try:
