@@ -28,7 +28,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]' && touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@ $(VENV)/.demo
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]' && touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' && touch $@ $(VENV)/.dev $(VENV)/.demo
