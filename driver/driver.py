@@ -19,7 +19,7 @@ from typing import Self
 
 from tensor_pool.protocol.errors import ForkedProcessError
 from tensor_pool.protocol.transport.ports import Transport
-from tensor_pool.protocol.wire import ShutdownReason
+from tensor_pool.protocol.wire import Message, ShutdownReason
 
 from .core.configuration import DriverConfig
 from .core.driver_machine import DriverLifecycle
@@ -53,8 +53,9 @@ class Driver:
 
     `config` must be valid (`load_config` sees to that). `transport` and its media driver stay the
     caller's. After its loss `reconnect` opens another one, or raises; without it the loss is fatal
-    (D-146). `observer` gets the trace hooks of all machines, each of which has a `label`. `pause`
-    lets about a millisecond pass; a simulation passes its own.
+    (D-146). `observer` gets the trace hooks of all machines, each of which has a `label`. `sent` is
+    called with each message that has left. `pause` lets about a millisecond pass; a simulation
+    passes its own.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Driver:
         observer: object | None = None,
         pause: Callable[[], None] = _pause,
         reconnect: Callable[[], Transport] | None = None,
+        sent: Callable[[Message], None] | None = None,
     ) -> None:
         self._pid = os.getpid()
         self._config = config
@@ -81,7 +83,7 @@ class Driver:
             policies.announce_period_ms * 1_000_000,
         )
         self._router = Router(metrics, clock)
-        proxy = Proxy(policies, clock, metrics, self._router.post)
+        proxy = Proxy(policies, clock, metrics, self._router.post, sent)
         self._endpoints = TransportEndpoints(
             config,
             transport,

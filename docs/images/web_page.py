@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.remote.webelement import WebElement
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -105,8 +107,10 @@ class Camera:
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
 
-    def take(self, name: str) -> None:
-        png = self.browser.driver.get_screenshot_as_png()
+    def take(self, name: str, part: WebElement | None = None) -> None:
+        """Keep the window, or one part of the page."""
+        whole = self.browser.driver.get_screenshot_as_png
+        png = whole() if part is None else part.screenshot_as_png
         path = self._folder / f"web-page-{name}.webp"
         Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=QUALITY, method=6)
         print(path)
@@ -138,6 +142,7 @@ def few_streams(camera: Camera) -> None:
         browser.find(f'.card[data-stream="{NAMED["front"]}"] .state').click()
         browser.wait("document.querySelector('#chart .lit text')?.textContent")
         camera.take("light")
+        open_picture(camera)
         browser.prefer("dark")
         browser.wait("document.getAnimations().length === 0")
         camera.take("dark")
@@ -148,6 +153,38 @@ def few_streams(camera: Camera) -> None:
         front.kill()
         browser.wait("/[2-9]\\.\\d s/.test(document.querySelector('.card.late .age')?.textContent)")
         camera.take("kill")
+        browser.wait(
+            "[...document.querySelectorAll('.message text')]"
+            ".some((text) => text.textContent.includes('EXPIRED'))"
+        )
+        browser.run(
+            """const select = document.querySelector("#message-stream");
+            select.value = arguments[0];
+            select.dispatchEvent(new Event("change"));
+            const section = document.querySelector("#messages").closest("section");
+            section.scrollIntoView();
+            scrollBy(0, -70);""",
+            str(NAMED["front"]),
+        )
+        camera.take("messages", browser.find('section[aria-labelledby="messages-heading"]'))
+
+
+def open_picture(camera: Camera) -> None:
+    """The depth image in a colour map, with the values under the mouse."""
+    browser = camera.browser
+    browser.find(f'.card[data-stream="{NAMED["depth"]}"] .picture').click()
+    browser.wait("document.querySelector('#pixel-canvas').width")
+    browser.run(
+        """for (const [id, value] of [["channel", 0], ["map", "viridis"], ["zoom", 2]]) {
+          const select = document.querySelector(`#pixel-${id}`);
+          select.value = value;
+          select.dispatchEvent(new Event("change"));
+        }"""
+    )
+    webdriver.ActionChains(browser.driver).move_to_element(browser.find("#pixel-canvas")).perform()
+    browser.wait("document.querySelector('#pixel-value').textContent")
+    camera.take("picture")
+    browser.find("#pixel-close").click()
 
 
 def many_streams(camera: Camera) -> None:

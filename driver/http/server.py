@@ -119,6 +119,7 @@ def serve_http(
         assembly.feed,
         viewer,
         meter,
+        assembly.messages,
         shows_frames=assembly.config.driver.http_images,
     )
     app = create_app(reporter, hub, meter.figures)

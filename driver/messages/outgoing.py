@@ -52,7 +52,10 @@ _RETRY = (OfferResult.BACK_PRESSURED, OfferResult.ADMIN_ACTION)
 
 
 class Proxy:
-    """Publisher of the driver. Before `connect` and after `disconnect` it drops everything."""
+    """Publisher of the driver. Before `connect` and after `disconnect` it drops everything.
+
+    `sent` is called with each message that the transport has taken.
+    """
 
     def __init__(
         self,
@@ -60,12 +63,14 @@ class Proxy:
         clock: Clock,
         metrics: Metrics,
         post: Callable[[DriverEvent, object], None],
+        sent: Callable[[Message], None] | None = None,
     ) -> None:
         self._limit = policies.outbox_limit
         self._response_ttl_ns = policies.response_ttl_ms * 1_000_000
         self._clock = clock
         self._metrics = metrics
         self._post = post
+        self._sent = sent
         self._control_publication: Publication | None = None
         self._announce_publication: Publication | None = None
         self._control = Outbox()
@@ -241,6 +246,8 @@ class Proxy:
         if result is OfferResult.ACCEPTED:
             if (name := _SENT.get(entry.kind)) is not None:
                 self._metrics.inc(name)
+            if self._sent is not None:
+                self._sent(entry.message)
             return PublishOutcome.SENT
         if result in _RETRY:
             return PublishOutcome.QUEUED

@@ -22,6 +22,7 @@ from tensor_pool.protocol.transport.media_driver import (
 from ..core.configuration import DriverConfig
 from ..driver import Driver
 from ..files.store import FileStore
+from .message_feed import MessageFeed
 from .metrics import DriverMetrics
 from .transition_feed import TransitionFeed
 from .transition_log import TransitionLog
@@ -37,7 +38,8 @@ class Assembly:
     """Opens the media driver and the transport, and puts a driver on them; `close()` undoes it.
 
     The driver itself is made but not started. `observer` gets the trace hooks of all machines;
-    without one, transitions are logged. Where pages are served, `feed` gets them as well.
+    without one, transitions are logged. Where pages are served, `feed` and `messages`
+    get them as well.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class Assembly:
         self.clock = SystemClock() if clock is None else clock
         self.metrics = DriverMetrics()
         self.feed = TransitionFeed()
+        self.messages = MessageFeed()
         observers = [TransitionLog() if observer is None else observer]
-        if config.driver.http_address or config.driver.http_socket:
-            observers.append(self.feed)
+        has_pages = bool(config.driver.http_address or config.driver.http_socket)
+        if has_pages:
+            observers += [self.feed, self.messages]
         with contextlib.ExitStack() as opened:
             self._media_driver = open_media_driver(
                 config.driver.aeron_dir, config.driver.media_driver
@@ -68,6 +72,7 @@ class Assembly:
                 store=FileStore(config, self.clock, self.metrics),
                 metrics=self.metrics,
                 observer=observed_by(*observers),
+                sent=self.messages.sent if has_pages else None,
             )
             self._opened = opened.pop_all()
 

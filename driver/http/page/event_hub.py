@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 from sse_starlette import ServerSentEvent
 
+from ...runtime.message_feed import MessageFeed
 from ...runtime.report import DriverReport, status_document
 from ...runtime.transition_feed import FeedRecord, TransitionFeed
 from ..traffic import StreamTraffic
@@ -30,6 +31,7 @@ _REPORT_S = 1.0
 _REPORT_SOON_S = 0.2
 _AGES_S = 0.2
 _TRAFFIC_S = 1.0
+_PIXELS_S = 2.0
 _PATIENCE_S = 2.0
 # A report of thousands of leases takes a while; the loop spends at most this part of its time.
 _REPORT_SHARE = 0.05
@@ -107,6 +109,7 @@ class Hub:
         feed: TransitionFeed,
         viewer: Viewer,
         measures: Measures | None = None,
+        messages: MessageFeed | None = None,
         *,
         shows_frames: bool = True,
     ) -> None:
@@ -115,6 +118,9 @@ class Hub:
         self._feed = feed
         self._viewer = viewer
         self._measures = measures
+        self._messages = messages or MessageFeed()
+        self._messages_seen = 0
+        self._waiting: dict[int, list[asyncio.Future[bytes]]] = {}
         self._ages_due = self._traffic_due = 0.0
         self._own_clients: deque[int] = deque(maxlen=_OWN_CLIENTS)
         self._watchers: set[Watcher] = set()
@@ -156,6 +162,23 @@ class Hub:
         finally:
             self._watchers.discard(watcher)
 
+    async def pixels(self, stream_id: int) -> bytes | None:
+        """Return the newest frame of a stream that is looked at, with its values; None without one.
+
+        It is a number of bytes, so much JSON, a picture, and the values.
+        """
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(stream_id, []).append(future)
+        self._viewer.ask_pixels(stream_id)
+        try:
+            return await asyncio.wait_for(future, _PIXELS_S)
+        except TimeoutError:
+            return None
+        finally:
+            waiting = self._waiting.get(stream_id, [])
+            if future in waiting:
+                waiting.remove(future)
+
     def close_soon(self) -> None:
         """End all connections, from any thread."""
         self._closed = True
@@ -172,6 +195,7 @@ class Hub:
         records = [record for record in self._feed.since(0) if record.number <= self._seen]
         watcher.tell(_event("own", {"clients": list(self._own_clients)}))
         watcher.tell(_event("hello", {"records": records[-_RECORDS:]}))
+        watcher.tell(_event("messages", {"records": self._messages.since(0)}))
         for event in self._latest.values():
             watcher.tell(event)
         self._report_due = 0.0
@@ -198,6 +222,9 @@ class Hub:
     async def _turn(self, now: float) -> None:
         if self._pass_on(self._feed.since(self._seen)):
             self._report_due = min(self._report_due, now)
+        if messages := self._messages.since(self._messages_seen):
+            self._messages_seen = max(message.revision for message in messages)
+            self._broadcast("messages", {"records": messages})
         if now >= max(self._report_due, self._report_earliest):
             await self._ask()
         self._look_at_what_is_wanted()
@@ -271,6 +298,10 @@ class Hub:
         elif kind == "own":
             self._own_clients.extend(c for c in message["clients"] if c not in self._own_clients)
             self._broadcast(kind, {"clients": list(self._own_clients)})
+        elif kind == "pixels":
+            for future in self._waiting.pop(message["stream_id"], []):
+                if not future.done():
+                    future.set_result(message["body"])
         else:
             self._broadcast(kind, message, latest=True)
 

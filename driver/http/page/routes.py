@@ -67,25 +67,33 @@ def page_routes(hub: Hub) -> list[BaseRoute]:
         return _refusal(hub) or _stream(hub, None)
 
     async def frames(request: Request) -> Response:
-        refusal = _refusal(hub)
+        refusal = _refusal(hub) or _refusal_of_frames(hub, request)
         if refusal is not None:
             return refusal
-        if not hub.shows_frames:
-            return PlainTextResponse("images are switched off by driver.http_images\n", 403)
-        if not is_same_user(request.client, request.scope.get("server")):
-            return PlainTextResponse(
-                "frames are shown to the driver's own user only, as the region files are\n", 403
-            )
         try:
             stream_ids = _ids(request.query_params.get("streams", ""))
         except ValueError:
             return PlainTextResponse("streams: expected stream ids, for example 10000,10001\n", 400)
         return _stream(hub, stream_ids)
 
+    async def pixels(request: Request) -> Response:
+        refusal = _refusal_of_frames(hub, request)
+        if refusal is not None:
+            return refusal
+        try:
+            (stream_id,) = _ids(request.query_params.get("stream", ""))
+        except ValueError:
+            return PlainTextResponse("stream: expected one stream id, for example 10000\n", 400)
+        body = await hub.pixels(stream_id)
+        if body is None:
+            return PlainTextResponse("no new frame\n", 404)
+        return Response(body, media_type="application/octet-stream")
+
     return [
         Route("/", page),
         Route("/events", events),
         Route("/frames", frames),
+        Route("/pixels", pixels),
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
 
@@ -94,6 +102,17 @@ def _refusal(hub: Hub) -> Response | None:
     """Return the answer to one page too many, or None."""
     if not hub.has_room:
         return PlainTextResponse("too many pages are open\n", 503)
+    return None
+
+
+def _refusal_of_frames(hub: Hub, request: Request) -> Response | None:
+    """Return the answer to a user who may not see frames, or None."""
+    if not hub.shows_frames:
+        return PlainTextResponse("images are switched off by driver.http_images\n", 403)
+    if not is_same_user(request.client, request.scope.get("server")):
+        return PlainTextResponse(
+            "frames are shown to the driver's own user only, as the region files are\n", 403
+        )
     return None
 
 

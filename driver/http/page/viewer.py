@@ -6,7 +6,8 @@ and relays its output. It is a client like any other: its leases are granted, se
 in every list and returned. It ends when its stdin does, so it cannot outlive the driver.
 
 Lines are JSON: first the client's configuration, then `{"streams": [...]}` as often as that
-changes; out come `frame`, `own` and `problem` messages.
+changes, and `{"pixels": ID}` for one whole frame; out come `frame`, `own` and `problem` messages,
+and `pixels` with as many bytes behind the line as it has in `body_bytes`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tensor_pool.client.bridge_origin import BRIDGE_ATTRIBUTE, read_origin
 from tensor_pool.client.client import Client
 from tensor_pool.client.config import ClientConfig
 from tensor_pool.client.consumer.consumer import Consumer
+from tensor_pool.client.consumer.frame import Frame
 from tensor_pool.protocol.clock import SystemClock
 from tensor_pool.protocol.errors import StaleFrameError, TensorPoolError
 from tensor_pool.protocol.transport.aeron import AeronTransport
@@ -39,6 +41,7 @@ class Wishes:
 
     def __init__(self, lines: BinaryIO) -> None:
         self.streams: frozenset[int] = frozenset()
+        self.pixels: set[int] = set()
         self.ended = False
         self._lines = lines
         threading.Thread(target=self._read, name="wishes", daemon=True).start()
@@ -46,7 +49,11 @@ class Wishes:
     def _read(self) -> None:
         try:
             for line in self._lines:
-                self.streams = frozenset(msgspec.json.decode(line)["streams"])
+                wish = msgspec.json.decode(line)
+                if "pixels" in wish:
+                    self.pixels.add(wish["pixels"])
+                else:
+                    self.streams = frozenset(wish["streams"])
         finally:
             self.ended = True
 
@@ -76,8 +83,8 @@ class Gallery:
             self._reported |= new
             _say(self._out, type="own", clients=sorted(new))
 
-    def show_new(self) -> None:
-        """Print the newest frame of each stream that has one."""
+    def show_new(self, pixels: set[int]) -> None:
+        """Print the newest frame of each stream that has one, with its values for `pixels`."""
         for stream_id, consumer in list(self._consumers.items()):
             if consumer.closed:
                 del self._consumers[stream_id]
@@ -87,6 +94,9 @@ class Gallery:
                 continue
             try:
                 image = self._thumbnail_of(frame, consumer.image_format)
+                if stream_id in pixels:
+                    self._show_pixels(frame, consumer)
+                    pixels.discard(stream_id)
             except StaleFrameError:
                 continue
             if image is not None:
@@ -101,6 +111,13 @@ class Gallery:
                     image=image,
                     origin=_origin_of(consumer),
                 )
+
+    def _show_pixels(self, frame: Frame, consumer: Consumer) -> None:
+        from .pixels import pixels_of
+
+        body = pixels_of(frame, consumer.image_format)
+        if body is not None:
+            _say(self._out, body, type="pixels", stream_id=consumer.stream_id)
 
 
 def main() -> int:
@@ -131,7 +148,7 @@ def _look(config: ClientConfig, wishes: Wishes, out: BinaryIO) -> None:
         while not wishes.ended:
             client.do_work()
             gallery.look_at(wishes.streams)
-            gallery.show_new()
+            gallery.show_new(wishes.pixels)
             time.sleep(_IDLE_S)
     finally:
         client.close()
@@ -159,8 +176,11 @@ def _thumbnails(out: BinaryIO) -> Any:
     return thumbnail_of
 
 
-def _say(out: BinaryIO, **message: Any) -> None:
+def _say(out: BinaryIO, body: bytes = b"", **message: Any) -> None:
+    if body:
+        message["body_bytes"] = len(body)
     out.write(msgspec.json.encode(message) + b"\n")
+    out.write(body)
     out.flush()
 
 

@@ -34,6 +34,9 @@ class Viewer:
     def look_at(self, stream_ids: Iterable[int]) -> None:
         """Only these streams from now on."""
 
+    def ask_pixels(self, stream_id: int) -> None:
+        """Hand over one whole frame of a stream that is looked at, with its values."""
+
     async def close(self) -> None:
         """Look no more; returns when nothing is left of it."""
 
@@ -57,6 +60,9 @@ class ViewerProcess(Viewer):
             self._streams = wanted
             self._tell()
 
+    def ask_pixels(self, stream_id: int) -> None:
+        self._write({"pixels": stream_id})
+
     async def close(self) -> None:
         task, self._task = self._task, None
         self._streams = frozenset()
@@ -70,8 +76,8 @@ class ViewerProcess(Viewer):
             began = time.monotonic()
             try:
                 await self._run_once(heard)
-            except OSError as error:
-                _log.warning("the page's client cannot be started: %s", error)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                _log.warning("the page's client has ended or cannot be started: %s", error)
             await asyncio.sleep(max(0.0, began + _RESTART_S - time.monotonic()))
 
     async def _run_once(self, heard: Callable[[dict[str, object]], None]) -> None:
@@ -92,15 +98,21 @@ class ViewerProcess(Viewer):
             self._stdin = process.stdin
             self._tell()
             async for line in process.stdout:
-                heard(msgspec.json.decode(line))
+                message = msgspec.json.decode(line)
+                if size := message.pop("body_bytes", 0):
+                    message["body"] = await process.stdout.readexactly(size)
+                heard(message)
             _log.info("the page's client has ended")
         finally:
             self._stdin = None
             await _end(process)
 
     def _tell(self) -> None:
+        self._write({"streams": sorted(self._streams)})
+
+    def _write(self, wish: object) -> None:
         if self._stdin is not None and not self._stdin.is_closing():
-            self._stdin.write(msgspec.json.encode({"streams": sorted(self._streams)}) + b"\n")
+            self._stdin.write(msgspec.json.encode(wish) + b"\n")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

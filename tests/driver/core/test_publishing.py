@@ -72,6 +72,7 @@ class Bench:
         self.clock = SimulatedClock()
         self.metrics = DriverMetrics()
         self.posted: list[tuple[DriverEvent, object]] = []
+        self.sent: list[Message] = []
         self.control = FakePublication(1000)
         self.announce = self.control if shared else FakePublication(1001)
         self.proxy = Proxy(
@@ -79,6 +80,7 @@ class Bench:
             self.clock,
             self.metrics,
             lambda event, arg: self.posted.append((event, arg)),
+            self.sent.append,
         )
         self.proxy.connect(self.control, self.announce)
 
@@ -130,6 +132,7 @@ def test_D_171_outcome_by_status(
     message = refusal() if target is CONTROL else announce(1, 2)
     expected = control if target is CONTROL else announced
     assert bench.proxy.publish(target, message) is expected
+    assert bench.sent == ([message] if expected is SENT else [])
     assert [event for event, _ in bench.posted] == ([DriverEvent.TRANSPORT_LOST] if fatal else [])
     name = "attach_responses" if target is CONTROL else "announces"
     drops = "attach_response_drops" if target is CONTROL else "announce_drops"
@@ -145,7 +148,9 @@ def test_D_171_a_message_waits_behind_those_that_wait() -> None:
     bench.proxy.publish(CONTROL, refusal(1))
     bench.control.accepts = None
     assert bench.proxy.publish(CONTROL, refusal(2)) is QUEUED
+    assert bench.sent == []
     assert bench.proxy.flush() == 2
+    assert bench.sent == [refusal(1), refusal(2)]
     assert [m.correlation_id for m in bench.control.taken] == [1, 2]  # type: ignore[union-attr]
 
 

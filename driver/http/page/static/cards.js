@@ -19,11 +19,14 @@ export class Cards {
   #visible = new Set();
   #observer;
   #choose;
+  #open;
+  #opened = null;
   #chosen = "";
 
-  /** `choose` shows the statechart of a machine. */
-  constructor(choose) {
+  /** `choose` shows the statechart of a machine, `open` the picture of a stream. */
+  constructor(choose, open) {
     this.#choose = choose;
+    this.#open = open;
     this.#frames = new Frames((frame) => this.#frame(frame), (text) => this.problem(text));
     this.#observer = new IntersectionObserver((entries) => this.#onSeen(entries), { rootMargin: "80px" });
     byId("find").addEventListener("input", () => this.#render());
@@ -136,9 +139,12 @@ export class Cards {
     const facts = make(["dl", { class: "facts" }]);
     const chips = make(["div", { class: "chips" }]);
     const element = make(["article", { class: "card", "data-stream": id, "aria-labelledby": `stream-${id}` },
-      ["div", { class: "picture" }, none, image, caption],
+      ["button", { type: "button", class: "picture", "aria-label": `Open the picture of stream ${id}`,
+        click: () => this.#openPicture(id) }, none, image, caption],
       ["div", { class: "words" },
-        ["header", {}, title, state],
+        ["header", {}, title, state,
+          ["button", { type: "button", class: "open", "aria-label": `Open the picture of stream ${id}`,
+            click: () => this.#openPicture(id) }, "view"]],
         facts, chips]]);
     chips.addEventListener("click", (event) => {
       const machine = event.target.closest("[data-machine]")?.dataset.machine;
@@ -217,6 +223,17 @@ export class Cards {
     this.#picture(card, true);
   }
 
+  /** The stream whose picture is open, or null. */
+  opened(id) {
+    this.#opened = id;
+    this.#want();
+  }
+
+  #openPicture(id) {
+    const stream = this.#streams.find((one) => one.stream_id === id);
+    if (stream) this.#open(stream);
+  }
+
   #onSeen(entries) {
     for (const entry of entries) {
       const id = Number(entry.target.dataset.stream);
@@ -229,7 +246,8 @@ export class Cards {
   /** Frames of what can be seen, and of nothing while the page is hidden. */
   #want() {
     const looked = byId("images").checked && !byId("compact").checked && !document.hidden;
-    this.#frames.want(looked ? this.#visible : []);
+    const opened = this.#opened === null || document.hidden ? [] : [this.#opened];
+    this.#frames.want(new Set([...opened, ...(looked ? this.#visible : [])]));
   }
 }
 

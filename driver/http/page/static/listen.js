@@ -2,7 +2,7 @@
 // comes back after a refusal, for instance while the driver is being restarted.
 
 const AGAIN_MS = 1000;
-const KINDS = ["own", "hello", "happened", "report", "ages", "traffic", "problem", "trouble"];
+const KINDS = ["own", "hello", "happened", "messages", "report", "ages", "traffic", "problem", "trouble"];
 
 export function listen(parts) {
   let source = null;

@@ -5,12 +5,16 @@ import { ChartView } from "./chart.js";
 import { listen } from "./listen.js";
 import { Leases } from "./leases.js";
 import { Machines } from "./machines.js";
+import { Messages } from "./messages.js";
+import { Pixels } from "./pixels.js";
 import { Timeline } from "./timeline.js";
 import { byId, fill, leaf, toneOf } from "./words.js";
 
 const machines = new Machines();
 const timeline = new Timeline();
-const cards = new Cards((machine) => choose(machine));
+const messages = new Messages();
+const pixels = new Pixels((id) => cards.opened(id));
+const cards = new Cards((machine) => choose(machine), (stream) => pixels.open(stream));
 const leases = new Leases((machine) => choose(machine));
 const chart = new ChartView(byId("chart"), byId("path"), byId("last-step"));
 
@@ -71,6 +75,7 @@ listen({
   hello({ records }) {
     trouble("");
     timeline.restart(records);
+    messages.restart();
     machines.restart(records);
   },
   happened({ records }) {
@@ -81,12 +86,16 @@ listen({
       if (record.machine === machines.name) chart.step(record);
     }
   },
+  messages({ records }) {
+    messages.add(records);
+  },
   report(report) {
     trouble("");
     showDriver(report);
     machines.report(report);
     cards.report(report);
     leases.report(report);
+    messages.report(report);
     chart.settle(machines.chosen());
   },
   ages({ seconds }) {
@@ -97,7 +106,7 @@ listen({
   },
   own({ clients }) {
     own = new Set(clients);
-    for (const part of [cards, leases, machines, timeline]) part.own(own);
+    for (const part of [cards, leases, machines, messages, timeline]) part.own(own);
   },
   problem({ text }) {
     cards.problem(text);

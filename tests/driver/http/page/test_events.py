@@ -16,8 +16,10 @@ from tensor_pool.driver.http.page import event_hub as hub_module
 from tensor_pool.driver.http.page.event_hub import Hub, Measures
 from tensor_pool.driver.http.page.viewer_process import Viewer
 from tensor_pool.driver.http.traffic import ConsumerTraffic, StreamTraffic
+from tensor_pool.driver.runtime.message_feed import MessageFeed
 from tensor_pool.driver.runtime.report import DriverReport
 from tensor_pool.driver.runtime.transition_feed import TransitionFeed
+from tensor_pool.protocol.wire import ShmDriverShutdown, ShutdownReason
 
 
 def report_of(state: str = "Serving.Running.Normal", *streams: StreamSnapshot) -> DriverReport:
@@ -83,6 +85,7 @@ class RecordingViewer(Viewer):
     def __init__(self) -> None:
         self.heard: Callable[[dict[str, object]], None] | None = None
         self.streams: list[list[int]] = []
+        self.asked: list[int] = []
         self.closed = 0
 
     def open(self, heard: Callable[[dict[str, object]], None]) -> None:
@@ -91,6 +94,9 @@ class RecordingViewer(Viewer):
     def look_at(self, stream_ids: Iterable[int]) -> None:
         if not self.streams or self.streams[-1] != list(stream_ids):
             self.streams.append(list(stream_ids))
+
+    def ask_pixels(self, stream_id: int) -> None:
+        self.asked.append(stream_id)
 
     async def close(self) -> None:
         self.heard = None
@@ -108,7 +114,8 @@ class Scene:
         self.reporter = ScriptedReporter(report)
         self.feed = TransitionFeed(lambda: 5)
         self.viewer = RecordingViewer()
-        self.hub = Hub(self.reporter, self.feed, self.viewer, measures)
+        self.messages = MessageFeed()
+        self.hub = Hub(self.reporter, self.feed, self.viewer, measures, self.messages)
 
 
 @pytest.fixture(autouse=True)
@@ -321,6 +328,43 @@ def test_pages_get_the_figures_and_the_age_of_frames() -> None:
         (figures,) = (await next_event(events, "traffic"))["streams"]
         assert figures["frames_per_s"] == 5.0
         assert figures["consumers"][0]["latency_s"] == 0.25
+        await events.aclose()
+
+    run(scenario())
+
+
+def test_D_199_a_frame_with_its_values_goes_to_all_who_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        scene = Scene(report_of())
+        events = scene.hub.watch()
+        await next_event(events, "hello")
+        waiting = [asyncio.ensure_future(scene.hub.pixels(stream_id)) for stream_id in (7, 7, 8)]
+        await until(lambda: scene.viewer.heard is not None and len(scene.viewer.asked) == 3)
+        assert scene.viewer.heard is not None
+        scene.viewer.heard({"type": "pixels", "stream_id": 7, "body": b"values"})
+        assert await waiting[0] == await waiting[1] == b"values"
+        assert not waiting[2].done()
+        waiting[2].cancel()
+        monkeypatch.setattr(hub_module, "_PIXELS_S", 0.001)
+        assert await scene.hub.pixels(8) is None
+        await events.aclose()
+
+    run(scenario())
+
+
+def test_D_199_a_page_gets_the_messages_from_before_and_then_what_changes() -> None:
+    async def scenario() -> None:
+        scene = Scene(report_of())
+        scene.messages.sent(ShmDriverShutdown(0, ShutdownReason.NORMAL))
+        events = scene.hub.watch()
+        (record,) = (await next_event(events, "messages"))["records"]
+        assert record["text"] == "shutdown: NORMAL"
+        scene.messages.sent(ShmDriverShutdown(0, ShutdownReason.ADMIN))
+        async for event in events:
+            if b"ADMIN" in event:
+                break
         await events.aclose()
 
     run(scenario())

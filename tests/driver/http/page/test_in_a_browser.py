@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.driver.http.page.browser import Browser
 from tests.driver.http.page.conftest import Site
@@ -71,8 +72,12 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
     browser.wait(f"document.querySelector('{CARD} .age dd').textContent === 'now'")
     browser.wait(f"document.querySelectorAll('{CARD} .spark polyline').length === 3")
 
+    look_into_the_picture(browser)
     browser.find(f"{CARD} .chip").click()
     lit_becomes(browser, "Active")
+    sent = "[...document.querySelectorAll('.message text')].map((text) => text.textContent).join()"
+    for text in ("attach as producer", "granted", "attach as consumer", "keepalive × "):
+        browser.wait(f"{sent}.includes(arguments[0])", text)
     os.kill(producer.pid, signal.SIGKILL)
     # The age of the newest frame is amber while the lease is still in force.
     late = browser.wait(
@@ -89,10 +94,54 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
         ".map((item) => item.textContent).join()"
     )
     assert "expired, its client fell silent" in ends
+    browser.wait(f"{sent}.includes('ended: EXPIRED')")
     browser.wait("document.querySelector('#said').textContent")
     assert browser.console() == []
     hosts = {url.split("/")[2] for url in browser.requests() if url.startswith("http")}
     assert hosts == {f"127.0.0.1:{site.port}"}
+
+
+def choose(browser: Browser, what: str, value: str) -> None:
+    """Choose in a list of the window on a picture."""
+    browser.run(
+        "const select = document.querySelector(arguments[0]); select.value = arguments[1];"
+        "select.dispatchEvent(new Event('change'));",
+        f"#pixel-{what}",
+        value,
+    )
+
+
+def look_into_the_picture(browser: Browser) -> None:
+    """D-199: values, layers, histogram, freeze and save of a frame that is opened."""
+    browser.find(f"{CARD} .picture").click()
+    browser.wait("document.querySelector('#pixel-canvas').width === 80")
+    choose(browser, "zoom", "8")
+    note = browser.text("#pixel-note")
+    assert "60 × 80 × 3 uint8" in note
+    browser.run(
+        """const canvas = document.querySelector("#pixel-canvas");
+        const box = canvas.getBoundingClientRect();
+        canvas.dispatchEvent(new MouseEvent("mousemove", {
+          clientX: box.left + 40.5 * box.width / 80,
+          clientY: box.top + 30.5 * box.height / 60 }));"""
+    )
+    values = "row 30, column 40: channel 0 220, channel 1 30, channel 2 40"
+    assert browser.text("#pixel-value") == values
+    assert browser.count("#pixel-histogram polyline") == 3
+    browser.wait("document.querySelector('#pixel-note').textContent !== arguments[0]", note)
+    browser.find("#pixel-freeze").click()
+    choose(browser, "channel", "1")
+    choose(browser, "map", "viridis")
+    assert browser.count("#pixel-histogram polyline") == 1
+    assert browser.text("#pixel-range") == "channel 1: 30 to 30, mean 30"
+    pixel = "document.querySelector('#pixel-canvas').getContext('2d').getImageData(9, 9, 1, 1)"
+    assert browser.run(f"return [...{pixel}.data]") == [68, 1, 84, 255]  # all values are equal
+    browser.run("HTMLAnchorElement.prototype.click = function () { window.saved = this.download; }")
+    browser.find("#pixel-save").click()
+    frozen = browser.text("#pixel-note").partition(" ")[0].removeprefix("#")
+    assert browser.wait("window.saved") == f"stream-10000-frame-{frozen}.png"
+    browser.press(Keys.ESCAPE)
+    browser.wait("!document.querySelector('#pixels').open")
 
 
 def test_B_161_a_bridged_stream_is_shown_with_its_origin(

@@ -95,7 +95,15 @@ def test_the_markup_has_nothing_that_the_policy_forbids() -> None:
         )
 
 
-PATHS = ["/events", "/frames?streams=1", "/status.json", "/metrics", "/static/page.js", "/"]
+PATHS = [
+    "/events",
+    "/frames?streams=1",
+    "/pixels?stream=1",
+    "/status.json",
+    "/metrics",
+    "/static/page.js",
+    "/",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -111,13 +119,13 @@ def test_a_link_from_elsewhere_opens_the_page_and_nothing_else() -> None:
     assert client().get("/status.json", headers=headers).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/", "/events", "/frames?streams=1", "/static/page.js"])
+@pytest.mark.parametrize("path", PATHS)
 def test_the_page_is_for_loopback_names_only(path: str) -> None:
     assert client().get(path, headers={"host": "rebound.example"}).status_code == 421
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-@pytest.mark.parametrize("path", ["/", "/events", "/frames?streams=1", "/static/page.js"])
+@pytest.mark.parametrize("path", PATHS)
 def test_the_page_only_reads(method: str, path: str) -> None:
     assert client().request(method, path).status_code == 405
 
@@ -127,15 +135,17 @@ def test_no_other_file_is_served(path: str) -> None:
     assert client().get(path).status_code == 404
 
 
-def test_frames_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/frames?streams=1", "/pixels?stream=1"])
+def test_frames_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setattr(routes, "is_same_user", lambda *_: True)
-    response = client(shows_frames=False).get("/frames?streams=1")
+    response = client(shows_frames=False).get(path)
     assert response.status_code == 403
     assert "driver.http_images" in response.text
 
 
-def test_frames_are_refused_to_whom_the_kernel_does_not_name() -> None:
-    response = client().get("/frames?streams=1")
+@pytest.mark.parametrize("path", ["/frames?streams=1", "/pixels?stream=1"])
+def test_frames_are_refused_to_whom_the_kernel_does_not_name(path: str) -> None:
+    response = client().get(path)
     assert response.status_code == 403
     assert "own user" in response.text
 
@@ -144,6 +154,12 @@ def test_frames_are_refused_to_whom_the_kernel_does_not_name() -> None:
 def test_bad_stream_ids_are_refused(monkeypatch: pytest.MonkeyPatch, streams: str) -> None:
     monkeypatch.setattr(routes, "is_same_user", lambda *_: True)
     assert client().get("/frames", params={"streams": streams}).status_code == 400
+
+
+@pytest.mark.parametrize("stream", ["", "x", "1,2", "-1"])
+def test_D_199_a_bad_stream_id_is_refused(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+    monkeypatch.setattr(routes, "is_same_user", lambda *_: True)
+    assert client().get("/pixels", params={"stream": stream}).status_code == 400
 
 
 def test_too_many_pages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,20 @@ def test_the_process_gets_its_configuration_and_the_streams(
 
 
 @pytest.mark.process
+def test_D_199_bytes_behind_a_line_are_part_of_its_message(
+    stand_in: Callable[[str], None],
+) -> None:
+    stand_in(
+        "body = bytes(range(256)) * 30000\n"
+        "sys.stdout.buffer.write(json.dumps({'body_bytes': len(body)}).encode() + b'\\n' + body)\n"
+        "print('{}', flush=True); sys.stdin.read()"
+    )
+    heard = run(ViewerProcess(ClientConfig()), lambda heard: len(heard) >= 2)
+    assert heard[0] == {"body": bytes(range(256)) * 30000}
+    assert heard[1] == {}
+
+
+@pytest.mark.process
 def test_a_process_that_dies_is_started_again(
     stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
