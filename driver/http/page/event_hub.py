@@ -21,7 +21,6 @@ from sse_starlette import ServerSentEvent
 from ...runtime.message_feed import MessageFeed
 from ...runtime.report import DriverReport, status_document
 from ...runtime.transition_feed import FeedRecord, TransitionFeed
-from ..traffic import StreamTraffic
 from .viewer_process import Viewer
 
 __all__ = ["Hub"]
@@ -52,7 +51,7 @@ class Reporter(Protocol):
 class Measures(Protocol):
     """The figures of streams, as the meter takes them."""
 
-    def figures(self) -> tuple[StreamTraffic, ...]: ...
+    def figures(self) -> tuple[msgspec.Struct, ...]: ...
 
     def ages_s(self) -> dict[int, float]: ...
 
