@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +13,10 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from PIL import Image
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.driver.http.page.browser import PATIENCE_S, Browser
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -93,6 +99,42 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(
 def test_nothing_is_loaded_from_another_host(pages: dict[Path, _Page]) -> None:
     foreign = {load for page in pages.values() for load in page.loads if "//" in load}
     assert not foreign
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser with pages from the file system."""
+    with contextlib.closing(Browser.start()) as started:
+        started.prefer("light")
+        yield started
+
+
+def test_the_site_is_searched_from_the_file_system(
+    site: tuple[Path, str], browser: Browser
+) -> None:
+    browser.open(f"file://{site[0]}/index.html")
+    browser.find(".md-search__input").click()
+    browser.find(".md-search__input").send_keys("a lease expires")
+    found = browser.wait(
+        "[...document.querySelectorAll('.md-search-result__link')].map((link) => link.href).join()"
+    )
+    assert "explanation/leases-and-epochs.html" in found
+    assert browser.console() == []
+
+
+def test_charts_are_dark_when_the_dark_colours_are_chosen(
+    site: tuple[Path, str], browser: Browser
+) -> None:
+    """The pictures follow the choice of the page, and not only that of the system."""
+    browser.open(f"file://{site[0]}/explanation/architecture.html")
+
+    def is_dark(_: object) -> bool:
+        picture = Image.open(io.BytesIO(browser.find("article img").screenshot_as_png))
+        return picture.convert("L").resize((1, 1)).getpixel((0, 0)) < 100  # type: ignore[operator]
+
+    assert not is_dark(None)
+    browser.run("document.querySelector('input[data-md-color-scheme=slate]').click()")
+    WebDriverWait(browser.driver, PATIENCE_S).until(is_dark)
 
 
 def test_every_statechart_and_every_guide_is_part_of_the_site(
