@@ -1,6 +1,6 @@
 // The leases in force, with the time each of them has left.
 
-import { byId, clientName, fill, leaf, short, toneOf } from "./words.js";
+import { byId, clientName, fill, leaf, short, streamName, toneOf } from "./words.js";
 
 const MOST = 100;
 
@@ -22,7 +22,7 @@ export class Leases {
   }
 
   report({ leases, streams }) {
-    this.#names = new Map((streams || []).map((stream) => [stream.stream_id, stream.name]));
+    this.#names = new Map(streams.map((stream) => [stream.stream_id, streamName(stream)]));
     const shown = leases.filter((lease) => !this.#own.has(lease.client_id));
     this.#longest = Math.max(this.#longest, ...shown.map((lease) => lease.expires_in_ms));
     fill(byId("leases"), shown.slice(0, MOST).map((lease) => this.#row(lease)));
@@ -47,7 +47,7 @@ export class Leases {
       ["td", {}, lease.role.toLowerCase()],
       ["td", { title: lease.client },
         lease.client ? `${clientName(lease)} · ${lease.client_id}` : lease.client_id],
-      ["td", {}, [this.#names.get(lease.stream_id), lease.stream_id].filter((word) => word).join(" · ")],
+      ["td", {}, this.#names.get(lease.stream_id) ?? lease.stream_id],
       ["td", {}, ["span", { class: "state", "data-tone": toneOf(lease.state) }, leaf(lease.state)]],
       ["td", {},
         ["progress", { max: 10, value: tenths, class: tenths < 4 ? "low" : "" , "aria-hidden": "true" }],

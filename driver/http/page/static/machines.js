@@ -1,6 +1,6 @@
 // Which machines there are, where each one is and how it got there.
 
-import { byId, fill, short } from "./words.js";
+import { byId, clientName, fill, short, streamName } from "./words.js";
 
 const KEPT_ENDED = 12;
 
@@ -72,6 +72,10 @@ export class Machines {
   }
 
   #offer(report) {
+    const captions = new Map([
+      ...report.streams.map((stream) => [`stream ${stream.stream_id}`, streamName(stream)]),
+      ...report.leases.map((lease) => [`lease ${lease.lease_id}`, `lease of ${clientName(lease)} on ${lease.stream_id}`]),
+    ]);
     const groups = [
       ["Driver", ["driver"]],
       ["Streams", report.streams.map((stream) => `stream ${stream.stream_id}`)],
@@ -86,7 +90,7 @@ export class Machines {
         .map(([label, names]) => [
           "optgroup",
           { label },
-          ...names.map((name) => ["option", { value: name }, caption(name)]),
+          ...names.map((name) => ["option", { value: name }, captions.get(name) ?? caption(name)]),
         ]),
     );
     if (select.value !== this.name) select.value = this.name;

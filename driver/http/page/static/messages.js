@@ -1,6 +1,6 @@
 // What driver and clients send each other, as a sequence diagram: oldest first, a line for each of them.
 
-import { byId, clientName, fill, make } from "./words.js";
+import { byId, clientName, fill, streamName } from "./words.js";
 
 const KEPT = 300;
 const ROWS = 60;
@@ -41,8 +41,7 @@ export class Messages {
     const select = byId("message-stream");
     const chosen = select.value;
     fill(select, [["option", { value: "" }, "all streams"],
-      ...streams.map((stream) => ["option", { value: stream.stream_id },
-        stream.name ? `${stream.name} ${stream.stream_id}` : `stream ${stream.stream_id}`])]);
+      ...streams.map((stream) => ["option", { value: stream.stream_id }, streamName(stream)])]);
     if (select.value !== chosen) select.value = chosen;
     this.#soon();
   }

@@ -93,6 +93,7 @@ listen({
     trouble("");
     showDriver(report);
     machines.report(report);
+    timeline.report(report);
     cards.report(report);
     leases.report(report);
     messages.report(report);

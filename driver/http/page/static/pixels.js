@@ -1,6 +1,6 @@
 // One stream's newest frame, opened: zoom, values, channels, colour maps, histogram, freeze, save.
 
-import { byId, fill } from "./words.js";
+import { byId, fill, streamName } from "./words.js";
 
 const PAUSE_MS = 250;
 const BINS = 64;
@@ -52,7 +52,7 @@ export class Pixels {
   open(stream) {
     this.#stream = stream.stream_id;
     this.#frame = this.#at = null;
-    byId("pixel-title").textContent = stream.name ? `${stream.name} ${stream.stream_id}` : `Stream ${stream.stream_id}`;
+    byId("pixel-title").textContent = streamName(stream);
     byId("pixel-note").textContent = "waiting for a frame";
     byId("pixel-channel").replaceChildren();
     byId("pixel-value").textContent = "";

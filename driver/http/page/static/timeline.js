@@ -1,6 +1,6 @@
 // What happened, newest first.
 
-import { byId, make, short } from "./words.js";
+import { byId, make, short, streamName } from "./words.js";
 
 const KEPT = 300;
 const SAID = new Set(["grant", "end", "epoch", "refusal"]);
@@ -8,6 +8,7 @@ const SAID = new Set(["grant", "end", "epoch", "refusal"]);
 export class Timeline {
   #list = byId("timeline");
   #own = new Set();
+  #names = new Map();
 
   constructor() {
     byId("kinds").addEventListener("change", () => this.#filter());
@@ -24,6 +25,12 @@ export class Timeline {
     if (said.length) byId("said").textContent = said.map((r) => `${named(r.machine)} ${r.text}`).join(". ");
   }
 
+  /** Streams may get names later than the first entries come. */
+  report({ streams }) {
+    this.#names = new Map(streams.map((stream) => [String(stream.stream_id), streamName(stream)]));
+    for (const place of this.#list.querySelectorAll("[data-stream]")) this.#name(place);
+  }
+
   /** Clients of the page itself, whose leases are shown on request only. */
   own(clients) {
     this.#own = clients;
@@ -36,14 +43,24 @@ export class Timeline {
         "data-event": record.event, "data-client": record.lease_id && record.client_id },
         ["time", { datetime: new Date(record.at_ms).toISOString() }, clock(record.at_ms)],
         ["div", { class: "what" },
-          ["b", {}, named(record.machine)], " ", record.text,
+          record.machine.startsWith("stream ")
+            ? ["b", { "data-stream": record.stream_id }, record.machine]
+            : ["b", {}, named(record.machine)],
+          " ", record.text,
           record.event && record.kind === "state" ? ["span", { class: "more" }, ` ${record.event}`] : null,
-          record.stream_id && record.lease_id && record.kind !== "state"
-            ? ["span", { class: "more" }, ` stream ${record.stream_id}`] : null]]);
+          ...(record.stream_id && record.lease_id && record.kind !== "state"
+            ? [["span", {}, " "], ["span", { class: "more", "data-stream": record.stream_id }, `stream ${record.stream_id}`]]
+            : [])]]);
+      for (const place of item.querySelectorAll("[data-stream]")) this.#name(place);
       item.hidden = !this.#isShown(item);
       this.#list.prepend(item);
     }
     while (this.#list.children.length > KEPT) this.#list.lastChild.remove();
+  }
+
+  #name(place) {
+    const name = this.#names.get(place.dataset.stream);
+    if (name && place.textContent !== name) place.textContent = name;
   }
 
   #isShown({ dataset }) {

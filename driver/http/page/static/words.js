@@ -78,6 +78,11 @@ export function clientName(lease) {
   return lease.client ? lease.client.replace(/ \(pid .*$/, "") : `client ${lease.client_id}`;
 }
 
+/** A stream by its name and id. */
+export function streamName({ stream_id: id, name }) {
+  return name ? `${name} ${id}` : `stream ${id}`;
+}
+
 /** A rate, with as many digits as mean something. */
 export function perSecond(rate) {
   if (rate == null) return "–";

@@ -69,6 +69,11 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
     browser.wait(f"document.querySelectorAll('{CARD} .chip').length === 2")
     assert browser.count("#leases tr") == 2
     browser.wait(f"{shown('grant')} === 2")
+    # Streams have their names everywhere.
+    assert browser.text(f"{CARD} h3") == "left 10000"
+    assert browser.text("#leases tr td:nth-child(4)") == "left 10000"
+    browser.wait("document.querySelector('#timeline .kind-epoch b').textContent === 'left 10000'")
+    assert "left 10000" in browser.text("#machine")
     browser.wait(f"document.querySelector('{CARD} .age dd').textContent === 'now'")
     browser.wait(f"document.querySelectorAll('{CARD} .spark polyline').length === 3")
 
