@@ -7,7 +7,7 @@ the transport has taken them. Written by the driver's thread, read by any other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -34,6 +34,7 @@ __all__ = ["MessageFeed", "MessageRecord"]
 
 _KEPT = 300
 _ASKED = 1000
+_FROM_CLIENTS = frozenset({ShmLeaseKeepalive, ShmAttachRequest, ShmDetachRequest, ConsumerHello})
 
 
 class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +82,7 @@ class MessageFeed:
 
     def trace_dispatch_start(self, machine: Machine, event: object, arg: object) -> None:
         """Take what a client has sent."""
-        if not isinstance(machine, DriverLifecycle):
+        if type(arg) not in _FROM_CLIENTS or not isinstance(machine, DriverLifecycle):
             return
         match arg:
             case ShmLeaseKeepalive():
@@ -160,10 +161,9 @@ class MessageFeed:
         )
         if len(self._records) > _KEPT:
             del self._records[next(iter(self._records))]
-            self._repeated = dict(self._still_shown())
-
-    def _still_shown(self) -> Iterator[tuple[object, int]]:
-        return ((what, n) for what, n in self._repeated.items() if n in self._records)
+        if len(self._repeated) > 2 * _KEPT:
+            shown = self._repeated.items()
+            self._repeated = {what: number for what, number in shown if number in self._records}
 
     def _parties(self, message: object) -> tuple[int, int]:
         """Return the client's id, 0 for all of them, and the stream's."""

@@ -113,4 +113,4 @@ def test_D_199_what_is_kept_is_bounded() -> None:
     feed = talk.feed
     assert len(feed.since(0)) == 300
     assert feed.since(0)[-1].count == 1
-    assert len(feed._repeated) <= 300
+    assert len(feed._repeated) <= 600
