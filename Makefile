@@ -130,6 +130,8 @@ mutants: $(VENV)/.dev ## show that the tests notice wrong code; ONLY=lease
 bench: $(VENV)/.bench ## how fast frames travel, beside other ways; ROUNDS=5
 	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5)
 	@$(BIN)/python benchmarks/workloads.py --rounds $(or $(ROUNDS),5)
+	@$(BIN)/python benchmarks/pipeline.py --rounds $(or $(ROUNDS),5)
+	@$(BIN)/python benchmarks/many.py --rounds $(or $(ROUNDS),5)
 
 bench-waiting: $(VENV)/.bench ## what a waiting consumer costs and how soon it wakes; SECONDS_EACH=60
 	@$(BIN)/python benchmarks/waiting.py --seconds $(or $(SECONDS_EACH),60)
@@ -146,6 +148,8 @@ bench-bridge: $(VENV)/.bench ## how fast frames travel to another host, beside o
 bench-publish: $(VENV)/.bench ## measure, and put the figures into README and docs; ROUNDS=5
 	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5) --save benchmarks/results/data_path.json
 	@$(BIN)/python benchmarks/workloads.py --rounds $(or $(ROUNDS),5) --save benchmarks/results/workloads.json
+	@$(BIN)/python benchmarks/pipeline.py --rounds $(or $(ROUNDS),5) --save benchmarks/results/pipeline.json
+	@$(BIN)/python benchmarks/many.py --rounds $(or $(ROUNDS),5) --save benchmarks/results/many.json
 	@$(BIN)/python benchmarks/hsm.py > benchmarks/results/hsm.txt
 	@$(BIN)/python benchmarks/publish.py
 

@@ -27,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,6 @@ class Machine:
 
     def __init__(self, more_config: str = "") -> None:
         self._there_before = set(SHARED_MEMORY.iterdir())
-        self.watch = PlacementWatch()
         self.set_aside = 0
         self.root = Path(tempfile.mkdtemp(prefix="tensor-pool-bench-", dir=SHARED_MEMORY))
         (self.root / "regions").mkdir()
@@ -272,6 +272,15 @@ class Machine:
         while "driver ready" not in (line := self._driver.stdout.readline()):
             if not line:
                 raise SystemExit("the driver did not start")
+
+    @cached_property
+    def watch(self) -> PlacementWatch:
+        """Takes seconds to make, so only for those that measure two processes."""
+        return PlacementWatch()
+
+    @property
+    def driver_pid(self) -> int:
+        return self._driver.pid
 
     def measure(
         self,

@@ -96,8 +96,7 @@ class ZeroMq(Contender):
     def _socket(self, kind: int, place: Place) -> Any:
         import zmq
 
-        self.context = zmq.Context()
-        end = self.context.socket(kind)
+        end = zmq.Context.instance().socket(kind)
         end.set_hwm(place.depth)
         return end
 
@@ -114,6 +113,9 @@ class ZeroMq(Contender):
 
         end = self._socket(zmq.PULL, place)
         end.bind(f"ipc://{place.path('zmq')}")
+        return self._frames(end, place)
+
+    def _frames(self, end: Any, place: Place) -> Iterator[Array]:
         out = np.empty(place.size, np.uint8)
         yield out
         copy = place.size < 65536
@@ -145,23 +147,25 @@ class Pipe(Contender):
 class Zenoh(Contender):
     """eclipse-zenoh, peers on this machine, payloads from its shared memory provider."""
 
-    def _open(self, place: Place, listen: bool) -> Any:
+    sender_listens = False
+
+    def _open(self, listen: Place | None, connect: Place | None) -> Any:
+        """A session that listens at one place, connects to another, or both."""
         import zenoh
 
         config = zenoh.Config()
-        address = f'["tcp/127.0.0.1:{17000 + place.stream_id % 1000}"]'
         config.insert_json5("scouting/multicast/enabled", "false")
         config.insert_json5("transport/shared_memory/enabled", "true")
-        config.insert_json5("listen/endpoints" if listen else "connect/endpoints", address)
-        if not listen:
-            config.insert_json5("listen/endpoints", "[]")
+        for key, place in (("listen", listen), ("connect", connect)):
+            address = f'"tcp/127.0.0.1:{17000 + place.stream_id % 1000}"' if place else ""
+            config.insert_json5(f"{key}/endpoints", f"[{address}]")
         return zenoh.open(config)
 
     def sender(self, place: Place) -> Send:
         import zenoh
         from zenoh import shm
 
-        self.session = self._open(place, listen=False)
+        self.session = self._open(*((place, None) if self.sender_listens else (None, place)))
         self.publisher = self.session.declare_publisher(
             "frames", congestion_control=zenoh.CongestionControl.BLOCK
         )
@@ -180,7 +184,7 @@ class Zenoh(Contender):
     def receiver(self, place: Place) -> Iterator[Array]:
         import zenoh
 
-        self.session = self._open(place, listen=True)
+        self.session = self._open(*((None, place) if self.sender_listens else (place, None)))
         subscriber = self.session.declare_subscriber(
             "frames", zenoh.handlers.FifoChannel(place.depth)
         )
@@ -338,6 +342,32 @@ class RawAeron(Contender):
                 yield np.frombuffer(received.pop(0), np.uint8)
 
 
+class ZeroMqToMany(ZeroMq):
+    """pyzmq, PUB and SUB over ipc."""
+
+    def sender(self, place: Place) -> Send:
+        import zmq
+
+        end = self._socket(zmq.PUB, place)
+        end.bind(f"ipc://{place.path('zmq')}")
+        time.sleep(1.0)  # subscriptions arrive
+        return end.send  # a copy: the array is written again before this one is out
+
+    def receiver(self, place: Place) -> Iterator[Array]:
+        import zmq
+
+        end = self._socket(zmq.SUB, place)
+        end.subscribe(b"")
+        end.connect(f"ipc://{place.path('zmq')}")
+        return self._frames(end, place)
+
+
+class ZenohToMany(Zenoh):
+    """The same with a sender that others connect to."""
+
+    sender_listens = True
+
+
 class _InBlocks(Contender):
     """A contender that sends the frames of a block one by one."""
 
@@ -465,6 +495,8 @@ CONTENDERS: dict[str, Callable[[], Any]] = {
     "iceoryx2 spinning": Iceoryx2Spinning,
     "raw ring": RawRing,
     "raw pyaeron": RawAeron,
+    "pyzmq to many": ZeroMqToMany,
+    "zenoh to many": ZenohToMany,
     "batches": TensorPoolBatches,
     "frame by frame": TensorPoolEach,
     "pyzmq frame by frame": ZeroMqEach,

@@ -114,11 +114,16 @@ def main() -> None:
     parser.add_argument("--only", default="", help="comma-separated workloads")
     parser.add_argument("--busy", action="store_true", help="do not wait for a quiet computer")
     parser.add_argument("--save", type=Path, help="write every figure to this JSON file")
+    parser.add_argument("--add", action="store_true", help="add rounds to those in that file")
     options = parser.parse_args()
     chosen = [w for w in WORKLOADS if not options.only or w in options.only.split(",")]
     began, load = time.strftime("%Y-%m-%d"), os.getloadavg()[0]
     machine = Machine(config())
+    before: dict[str, Any] = {"load_before": load, "rounds": 0, "set_aside": 0}
     rates: dict[tuple[str, str, str], list[float]] = {}
+    if options.add and options.save.exists():
+        before = json.loads(options.save.read_text(encoding="utf-8"))
+        rates = {(w, label, name): values for w, label, name, values in before["rates"]}
     try:
         for _ in range(options.rounds):
             for workload in chosen:
@@ -134,9 +139,9 @@ def main() -> None:
         machine.close()
     saved: dict[str, Any] = {
         "date": began,
-        "load_before": round(load, 1),
-        "rounds": options.rounds,
-        "set_aside": machine.set_aside,
+        "load_before": round(max(load, before["load_before"]), 1),
+        "rounds": before["rounds"] + options.rounds,
+        "set_aside": before["set_aside"] + machine.set_aside,
         "busy": options.busy,
         "rates": [[*key, [round(v, 1) for v in values]] for key, values in rates.items()],
     }
