@@ -54,7 +54,7 @@ def test_medians_ratios_and_goals_of_the_pipeline(pipeline: ModuleType) -> None:
     assert "vga | Tensor Pool: 1.00/2.00/3.00 9.00/18.00/4.00 2.00/4.00/9.00" in text
 
 
-def test_the_viewer_knows_how_each_image_must_look(pipeline: ModuleType) -> None:
+def test_the_viewer_compares_each_image_with_the_one_that_must_come(pipeline: ModuleType) -> None:
     """The square is where the detector finds it, and one wrong pixel is noticed."""
     size = pipeline.SIZES["smoke"]
     assert len({image.tobytes() for image in pipeline.images(size)}) == pipeline.IMAGES
