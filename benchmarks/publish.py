@@ -1,10 +1,10 @@
 """Put measured figures into the documentation: `make bench-publish`.
 
-Reads what `benchmarks/data_path.py` and `benchmarks/workloads.py` saved into benchmarks/results,
-and what `benchmarks/hsm.py` printed into benchmarks/results/hsm.txt. Draws
-docs/pictures/throughput.svg and latency.svg, and writes the figures between the marks in README.md
-and docs/explanation/performance.md. `--check` reports which of the two pages is stale and writes
-nothing.
+Reads what `data_path.py`, `workloads.py`, `pipeline.py` and `many.py` of benchmarks/ saved into
+benchmarks/results, and what `benchmarks/hsm.py` printed into benchmarks/results/hsm.txt. Draws
+throughput.svg, latency.svg and pipeline.svg in docs/pictures, and writes the figures between the
+marks in README.md and docs/explanation/performance.md. `--check` reports which of the two pages is
+stale and writes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 
-import workloads  # noqa: E402 - beside this file, also where a test loads it
+import many  # noqa: E402 - these are beside this file, also where a test loads it
+import pipeline  # noqa: E402
+import workloads  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "results" / "data_path.json"
 MACHINES = REPOSITORY / "benchmarks" / "results" / "hsm.txt"
@@ -37,9 +39,13 @@ NAMES = {
     "raw ring": "raw ring, no protocol",
     "raw pyaeron": "raw pyaeron, no payload",
 }
-MARK = re.compile(r"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
+MARK = re.compile(r"(<!-- measured -->\n).*?(<!-- /measured -->)", re.DOTALL)
 WORKLOADS = REPOSITORY / "benchmarks" / "results" / "workloads.json"
 WORKLOADS_MARK = re.compile(r"(<!-- measured workloads -->\n).*?(<!-- /measured -->)", re.DOTALL)
+PIPELINE = REPOSITORY / "benchmarks" / "results" / "pipeline.json"
+PIPELINE_MARK = re.compile(r"(<!-- measured pipeline -->\n).*?(<!-- /measured -->)", re.DOTALL)
+MANY = REPOSITORY / "benchmarks" / "results" / "many.json"
+MANY_MARK = re.compile(r"(<!-- measured many -->\n).*?(<!-- /measured -->)", re.DOTALL)
 MACHINES_MARK = re.compile(r"(<!-- measured machines -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
@@ -117,8 +123,74 @@ def workloads_text(saved: dict[str, Any]) -> str:
     )
 
 
+def pipeline_table(saved: dict[str, Any]) -> str:
+    """Medians of latency and processor time, and how many times as much as ours that is."""
+    found = pipeline.medians(saved)
+    sizes = [size for size in pipeline.SIZES if any(key[0] == size for key in found)]
+    titles = [
+        f"{pipeline.SIZES[size].title}: {what}"
+        for size in sizes
+        for what in ("p50", "CPU of a frame")
+    ]
+    lines = [f"| four processes | {' | '.join(titles)} |", "| --- |" + " ---: |" * len(titles)]
+    for name, title in pipeline.NAMES.items():
+        cells = []
+        for size in sizes:
+            row, own = found.get((size, name)), found.get((size, "tensor-pool"))
+            for field in ("p50_us", "cpu_us"):
+                if row is None:
+                    cells.append("–")
+                elif name == "tensor-pool" or own is None:
+                    cells.append(f"**{row[field] / 1000:.3g} ms**")
+                else:
+                    cells.append(f"{row[field] / 1000:.3g} ms ({row[field] / own[field]:.2g} ×)")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def pipeline_losses(saved: dict[str, Any]) -> str:
+    """Return a sentence on the other ways that are ahead of Tensor Pool."""
+    found = pipeline.medians(saved)
+    ahead = []
+    for name, title in pipeline.NAMES.items():
+        for size in pipeline.SIZES:
+            row, own = found.get((size, name)), found.get((size, "tensor-pool"))
+            if row is None or own is None:
+                continue
+            fields = (("p50_us", "p50"), ("cpu_us", "CPU"))
+            better = [what for field, what in fields if row[field] < own[field]]
+            if better:
+                ahead.append(f"{title} in {' and '.join(better)} at {pipeline.SIZES[size].title}")
+    return "Ahead of Tensor Pool here: " + ("; ".join(ahead) if ahead else "none") + "."
+
+
+def rounds_text(saved: dict[str, Any], script: str) -> str:
+    """The way in which the rounds came to be."""
+    loads = [f"{load:g}" for load in saved["load_before"]]
+    return (
+        f"Measured on {saved['date']} with benchmarks/{script}, on {saved['processors']} shared"
+        f" virtual processors, wherever the processes ran (load averages before the rounds"
+        f" {', '.join(loads)})."
+    )
+
+
 def pages(figures: Figures, machines: str) -> dict[Path, str]:
     """Both pages with their measured parts renewed; `machines` is what the other script printed."""
+    piped = json.loads(PIPELINE.read_text(encoding="utf-8"))
+    to_many = json.loads(MANY.read_text(encoding="utf-8"))
+    about_pipeline = (
+        "In brackets: how many times as much it takes as Tensor Pool."
+        f" {pipeline_losses(piped)}\n\n{rounds_text(piped, 'pipeline.py')}"
+    )
+    pipeline_parts = {
+        "README.md": f"\n{pipeline_table(piped)}\n\n{about_pipeline}\n\n",
+        "performance.md": (
+            f"\n{pipeline_table(piped)}\n\n{about_pipeline}\n\n"
+            "![A pipeline of four processes](../pictures/pipeline.svg)\n\n"
+            f"```text\n{pipeline.report(piped)}\n```\n\n"
+        ),
+    }
+    many_part = f"\n```text\n{many.report(to_many)}\n```\n\n{rounds_text(to_many, 'many.py')}\n\n"
     legend = "In brackets: how many times that rate Tensor Pool reaches."
     readme = "\n\n".join(
         [
@@ -144,18 +216,19 @@ def pages(figures: Figures, machines: str) -> dict[Path, str]:
     }
     table = f"\n```text\n{machines.strip()}\n```\n\n"
     more = f"\n{workloads_text(json.loads(WORKLOADS.read_text(encoding='utf-8')))}\n\n"
-    return {
-        path: MACHINES_MARK.sub(
-            lambda found: f"{found[1]}{table}{found[2]}",
-            MARK.sub(
-                lambda _, text=text: f"<!-- measured -->\n\n{text}\n\n<!-- /measured -->",
-                WORKLOADS_MARK.sub(
-                    lambda found: f"{found[1]}{more}{found[2]}", path.read_text(encoding="utf-8")
-                ),
-            ),
-        )
-        for path, text in targets.items()
-    }
+    renewed = {}
+    for path, text in targets.items():
+        page = path.read_text(encoding="utf-8")
+        for mark, part in (
+            (MARK, f"\n{text}\n\n"),
+            (WORKLOADS_MARK, more),
+            (PIPELINE_MARK, pipeline_parts[path.name]),
+            (MANY_MARK, many_part),
+            (MACHINES_MARK, table),
+        ):
+            page = mark.sub(lambda found, part=part: f"{found[1]}{part}{found[2]}", page)
+        renewed[path] = page
+    return renewed
 
 
 def draw(figures: Figures) -> None:
@@ -164,6 +237,13 @@ def draw(figures: Figures) -> None:
 
     mpl.use("svg")
     mpl.rcParams.update({"svg.hashsalt": "tensor-pool", "font.size": 9, "svg.fonttype": "none"})
+    # On light and on dark pages: no background, lines and text of a grey between the two.
+    colours = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    mpl.rcParams.update(dict.fromkeys(colours, "#7d8590"))
+    mpl.rcParams.update(
+        dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none")
+    )
+    mpl.rcParams.update({"legend.framealpha": 0, "legend.edgecolor": "none"})
     import matplotlib.pyplot as plt
 
     names = figures.senders
@@ -181,6 +261,29 @@ def draw(figures: Figures) -> None:
     axes.barh([NAMES[name] for name, _ in ordered], [value for _, value in ordered])
     axes.set(xlabel="µs, one way, median")
     chart.savefig(PICTURES / "latency.svg", metadata={"Date": None})
+    draw_pipeline(plt, pipeline.medians(json.loads(PIPELINE.read_text(encoding="utf-8"))))
+
+
+def draw_pipeline(plt: Any, found: dict[tuple[str, str], dict[str, float]]) -> None:
+    """Latency and processor time, a row for each size."""
+    sizes = list(dict.fromkeys(size for size, _ in found))
+    chart, rows = plt.subplots(
+        len(sizes), 2, figsize=(8, 1.9 * len(sizes)), layout="constrained", squeeze=False
+    )
+    for axes_of_row, size in zip(rows, sizes, strict=True):
+        names = [name for name in reversed(pipeline.NAMES) if (size, name) in found]
+        for axes, field, what in zip(
+            axes_of_row, ("p50_us", "cpu_us"), ("latency, median", "processor time"), strict=True
+        ):
+            values = [found[size, name][field] / 1000 for name in names]
+            bars = axes.barh([pipeline.NAMES[name] for name in names], values)
+            axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
+            axes.set(xscale="log", xlabel=f"ms, {what}", xlim=(0.5, 3 * max(values)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("")
+            axes.set_title(pipeline.SIZES[size].title, fontsize=9)
+        axes_of_row[1].set_yticklabels([])
+    chart.savefig(PICTURES / "pipeline.svg", metadata={"Date": None})
 
 
 def _short(rate: float) -> str:

@@ -66,8 +66,42 @@ def test_both_pages_have_a_place_for_the_figures(
     for text in pages.values():
         assert "| pyzmq (ipc) | 400 k (0.5 ×)" in text
         assert "2001-02-03" in text
+        assert "| four processes | 640 × 480 × 3, 200 Hz: p50 |" in text
     performance = next(text for path, text in pages.items() if path.name == "performance.md")
+    for sentence in ("in flight, frames a second", "goal first in p50", "waiting consumers"):
+        assert sentence in performance
     assert "```text\nleaf  1.06\n```" in performance
+
+
+def test_the_pipeline_is_shown_beside_other_ways(publish: ModuleType) -> None:
+    """Medians in ms, how many times ours they are, and each way that is ahead."""
+    ours = {"p50_us": 2000.0, "cpu_us": 1000.0}
+    saved = {
+        "runs": [
+            ["vga", "tensor-pool", ours],
+            ["hd", "tensor-pool", ours],
+            ["vga", "iceoryx2", {"p50_us": 1000.0, "cpu_us": 500.0}],
+            ["hd", "iceoryx2", {"p50_us": 4000.0, "cpu_us": 500.0}],
+            ["hd", "zenoh", None],
+        ]
+    }
+    table = publish.pipeline_table(saved)
+    assert "| Tensor Pool | **2 ms** | **1 ms** | **2 ms** | **1 ms** |" in table
+    assert "| iceoryx2 (event) | 1 ms (0.5 ×) | 0.5 ms (0.5 ×) | 4 ms (2 ×) | 0.5 ms (0.5" in table
+    assert "| zenoh (shared memory) | – | – | – | – |" in table
+    ahead = (
+        "iceoryx2 (event) in p50 and CPU at 640 × 480 × 3, 200 Hz; iceoryx2 (event) in CPU at 1920"
+    )
+    assert ahead in publish.pipeline_losses(saved)
+
+
+@pytest.mark.parametrize("name", ["throughput", "latency", "pipeline"])
+def test_pictures_of_figures_work_on_dark_pages(publish: ModuleType, name: str) -> None:
+    """No white ground, no black text."""
+    drawn = (publish.PICTURES / f"{name}.svg").read_text(encoding="utf-8")
+    assert "#7d8590" in drawn
+    for colour in ("#ffffff", "#000000", "fill: white"):
+        assert colour not in drawn
 
 
 def test_the_pages_show_the_saved_figures(publish: ModuleType) -> None:
