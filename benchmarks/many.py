@@ -379,11 +379,11 @@ def report(saved: dict[str, Any]) -> str:
 
 def _consumers(saved: dict[str, Any]) -> list[str]:
     lines: list[str] = []
-    rates: dict[tuple[int, int, str], list[float]] = {}
+    runs: dict[tuple[int, int, str], list[float | None]] = {}
     for size, count, name, result in saved["consumers"]:
-        if result is not None:
-            rates.setdefault((size, count, name), []).append(result["rate"])
-    medians = {key: median(values) for key, values in rates.items()}
+        runs.setdefault((size, count, name), []).append(result and result["rate"])
+    rates = {key: [rate for rate in found if rate is not None] for key, found in runs.items()}
+    medians = {key: median(values) for key, values in rates.items() if values}
     counts = sorted({count for _, count, _ in rates})
     for size, title in SIZES.items():
         if not any(key[0] == size for key in rates):
@@ -396,7 +396,7 @@ def _consumers(saved: dict[str, Any]) -> list[str]:
                 rate, own = (medians.get((size, count, n)) for n in (name, "tensor-pool"))
                 ratio = f"({own / rate:.2f} ×)" if rate and own and name != "tensor-pool" else ""
                 cells += f"{rate or float('nan'):>8,.0f} {ratio:>7}"
-            lines.append(f"  {NAMES[name]:36}{cells}")
+            lines.append(f"  {NAMES[name]:36}{cells}".rstrip())
         for name in list(NAMES)[1:]:
             behind = [
                 str(count)
@@ -408,8 +408,8 @@ def _consumers(saved: dict[str, Any]) -> list[str]:
                 lines.append(f"    {NAMES[name]} is faster with {', '.join(behind)}")
     if rates:
         lines.append("every round:")
-    for (size, count, name), values in rates.items():
-        text = " ".join(f"{value:,.0f}" for value in values)
+    for (size, count, name), found in runs.items():
+        text = " ".join("none" if rate is None else f"{rate:,.0f}" for rate in found)
         lines.append(f"  {SIZES[size]} | {count} | {NAMES[name]}: {text}")
     return lines
 

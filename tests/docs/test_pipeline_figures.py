@@ -87,5 +87,6 @@ def test_many_consumers_streams_and_waiting(many: ModuleType) -> None:
     assert "400 (0.50 ×)" in text
     assert "iceoryx2 (event) is faster with 2" in text
     assert "64 KiB | 2 | Tensor Pool: 300 100" in text
+    assert "64 KiB | 2 | pyzmq (PUB, ipc): none" in text
     assert "at most 1.20 times that of one stream (at most 1.1): MISSED" in text
     assert "100 waiting consumers: 0.40% of a processor each (at most 0.2%): MISSED" in text
