@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import logging
 import threading
 from collections import deque
@@ -21,6 +20,7 @@ from tensor_pool.protocol.transport.media_driver import (
     EmbeddedMediaDriver,
     remove_abandoned,
     unique_aeron_dir,
+    unique_prefix,
 )
 from tensor_pool.protocol.transport.reassembly import WHOLE_MESSAGE, Reassembly
 
@@ -38,7 +38,7 @@ _MAX_MESSAGE_BYTES = 128 * 1024
 def sweep_abandoned(folder: Path = _SHARED_MEMORY) -> list[Path]:
     """Remove the media driver directories of this user's bridges that were killed (B-024)."""
     removed = []
-    for path in folder.glob(f"aeron-{getpass.getuser()}-{_LABEL}-*"):
+    for path in folder.glob(f"{unique_prefix(_LABEL)}*"):
         with contextlib.suppress(OSError, TransportError):
             if remove_abandoned(str(path)):
                 removed.append(path)

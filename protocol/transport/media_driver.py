@@ -49,6 +49,7 @@ __all__ = [
     "open_media_driver",
     "remove_abandoned",
     "unique_aeron_dir",
+    "unique_prefix",
 ]
 
 MEDIA_DRIVER_MODES = ("auto", "embedded", "external")
@@ -84,7 +85,19 @@ def default_aeron_dir() -> str:
 def unique_aeron_dir(label: str = "tensorpool") -> str:
     """Return a directory name in shared memory that is not in use; nothing is created."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
-    return f"{base}/aeron-{getpass.getuser()}-{label}-{os.getpid()}-{os.urandom(4).hex()}"
+    return f"{base}/{unique_prefix(label)}{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def unique_prefix(label: str) -> str:
+    """Return the beginning of this user's names from `unique_aeron_dir`.
+
+    A container's user may have no account; its number takes the place of a name.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid-{os.getuid()}"
+    return f"aeron-{user}-{label}-"
 
 
 def is_media_driver_active(directory: str) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
+from typing import NoReturn
 
 import pytest
 
@@ -174,3 +176,17 @@ def test_unique_directories_are_in_memory_and_differ():
     assert unique_aeron_dir() != unique_aeron_dir()
     assert unique_aeron_dir("label").startswith("/dev/shm/")
     assert default_aeron_dir().startswith("/dev/shm/")
+
+
+def test_a_user_without_an_account_has_names_with_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The user of a container mostly has none."""
+
+    def no_account(uid: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", no_account)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert f"/aeron-uid-{os.getuid()}-bridge-" in unique_aeron_dir("bridge")
