@@ -69,6 +69,13 @@ test-rerun: $(VENV)/.dev ## what Rerun's own readers find; installs its SDK, 760
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[rerun]'
 	@$(BIN)/python -m pytest -q tests/cli/rerun_views.py
 
+test-torch: $(VENV)/.dev ## the dataset for DataLoader with torch itself; installs it, 5 GB
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch]'
+	@$(BIN)/python -m pytest -q tests/client/test_torch.py tests/docs/test_examples.py tests/docs/test_pages.py -k 'torch or pinned'
+
+test-extras: $(VENV)/.dev ## install each extra into an empty environment and run its command; ONLY='tools zarr'
+	@$(BIN)/python tests/extras.py $(ONLY)
+
 check: $(VENV)/.dev ## format, lint, types and language
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && MYPYPATH=src $(BIN)/mypy -p tensor_pool
 	@$(BIN)/python tests/language.py
@@ -168,4 +175,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help test-rerun demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help test-rerun test-torch test-extras demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

@@ -302,7 +302,7 @@ def capture_command(
         typer.Argument(
             metavar="SOURCE",
             help="A device (/dev/video0), a URL (rtsp://, http://), a video file, test (a test"
-            " picture), lavfi:GRAPH, screen or screen:DISPLAY.",
+            " picture), lavfi:GRAPH, screen, screen:DISPLAY, or - for a video on standard input.",
             show_default=False,
         ),
     ],

@@ -24,6 +24,7 @@ from .files import Array, InputError, needs_package
 __all__ = ["LiveFrame", "Source", "SourceError", "Wishes", "pyav", "read_source", "source_of"]
 
 _TIMEOUT_S = 5.0
+_STANDARD_INPUT = "pipe:0"
 _NEAR_NS = 10_000_000_000
 
 # The pixel formats of FFmpeg that are encodings of ours as they are: no conversion, any plane.
@@ -120,6 +121,8 @@ def source_of(text: str, wishes: Wishes) -> Source:
     if text == "test":
         url = f"testsrc2=size={size or '640x480'}:rate={wishes.rate_hz or 30:g}"
         return Source(text, url, "lavfi", is_live=False, paces_itself=False)
+    if text == "-":
+        return Source("standard input", _STANDARD_INPUT, is_live=False)
     if text.startswith("lavfi:"):
         graph = text.removeprefix("lavfi:")
         return Source(text, graph, "lavfi", is_live=False, paces_itself=False)
@@ -140,7 +143,7 @@ def source_of(text: str, wishes: Wishes) -> Source:
     if not Path(text).exists():
         raise InputError(
             f"{text}: no such file; give a file, a device (/dev/video0), a URL (rtsp://, http://),"
-            " test, lavfi:GRAPH or screen"
+            " test, lavfi:GRAPH, screen or - for a video on standard input"
         )
     return Source(text, text, is_live=False, paces_itself=False)
 
@@ -165,7 +168,7 @@ def read_source(source: Source, wishes: Wishes) -> Iterator[LiveFrame]:
             source.url,
             format=source.format or None,
             options=source.options,
-            timeout=_TIMEOUT_S,
+            timeout=None if source.url == _STANDARD_INPUT else _TIMEOUT_S,
         ) as container:
             if not container.streams.video:
                 raise SourceError("holds no video")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import itertools
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -273,6 +274,37 @@ def test_a_graph_of_filters_is_a_source() -> None:
 def test_frames_above_the_rate_are_left_out(video: Path, pool: DriverProcess) -> None:
     outcome = pool.run("capture", "20043", str(video), "--rate", "10", "--linger", "0")
     assert f"captured {FRAMES // 2} frames" in outcome.stdout, outcome
+
+
+# A program that writes uncompressed video, as `gst-launch-1.0 ... ! y4menc ! fdsink` does.
+WRITER = f"""
+import sys
+sys.stdout.buffer.write(b"YUV4MPEG2 W64 H48 F{RATE_HZ}:1 Ip A1:1 Cmono\\n")
+for number in range({FRAMES}):
+    row = bytes(10 * number + column for column in range(64))
+    sys.stdout.buffer.write(b"FRAME\\n" + 48 * row)
+"""
+
+
+def test_a_program_writes_video_to_the_standard_input_of_capture(pool: DriverProcess) -> None:
+    capture = f"-m tensor_pool.cli capture 20046 - --wait 1 --config {pool.config}"
+    with subprocess.Popen(
+        ["bash", "-c", f'"$0" -c "$1" | "$0" {capture}', sys.executable, WRITER],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as shell:
+        with pool.client() as client, client.consumer(20046, attach_timeout=60) as consumer:
+            taken = received(consumer, FRAMES)
+            until(lambda: consumer.image_format is not None, "the image format")
+            assert consumer.image_format is not None
+            assert consumer.image_format.encoding == "mono8"
+        assert shell.stdout is not None
+        assert shell.stdout.read().startswith(f"captured {FRAMES} frames")
+    assert shell.returncode == 0
+    for number, (array, _) in enumerate(taken):
+        assert np.array_equal(array, pixels(number))
+    gaps = np.diff([time for _, time in taken])
+    assert np.all(gaps == 1_000_000_000 // RATE_HZ)
 
 
 @pytest.mark.parametrize(

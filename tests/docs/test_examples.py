@@ -45,6 +45,12 @@ def test_the_cells_of_the_notebook_run_in_order() -> None:
     assert "(480, 640) 7" in said
 
 
+def test_frames_are_summed_and_a_missing_gpu_is_reported() -> None:
+    said = _run("pinned_transfers.py", "--frames", "20").splitlines()
+    assert re.match(r"no GPU: .*; frames are summed on the processor|GPU: ", said[0])
+    assert said[1:] == ["the pool is one mapping of 8 MiB", "20 of 20 sums are right"]
+
+
 def test_every_example_is_in_the_list() -> None:
     listed = (REPOSITORY / "examples" / "README.md").read_text(encoding="utf-8")
     for example in (REPOSITORY / "examples").glob("*.py"):

@@ -58,6 +58,14 @@ def frames_seen(viewer: Container) -> int:
     return int(counts[-1]) if counts else 0
 
 
+def test_the_image_is_built_from_every_package() -> None:
+    """A context with all that pip reads; src/ has links to the packages."""
+    lines = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    packages = {link.resolve().name for link in (REPOSITORY / "src" / "tensor_pool").iterdir()}
+    assert sent == packages | {"LICENSE", "README.md", "pyproject.toml", "src"}
+
+
 def test_the_compose_file_carries_frames_between_containers_without_privileges(
     tmp_path: Path,
 ) -> None:
