@@ -76,6 +76,8 @@ class _Capture:
                 reason = _ENDED
             except SourceError as error:
                 reason = str(error)
+                if self._stop.requested:
+                    return
                 if not reconnect:
                     raise CommandError(f"{self._source.name}: {reason}", FAILED) from error
             if self._is_done or not (reconnect or loop):
@@ -102,7 +104,7 @@ class _Capture:
         due_ns = 0
         gap_ns = round(1e9 / self._wishes.rate_hz) if self._wishes.rate_hz else 0
         began_ns = time.monotonic_ns()
-        for frame in read_source(self._source, self._wishes):
+        for frame in read_source(self._source, self._wishes, lambda: self._stop.requested):
             if self._is_done:
                 return
             if first_ns is None:

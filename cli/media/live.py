@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ from .files import Array, InputError, needs_package
 __all__ = ["LiveFrame", "Source", "SourceError", "Wishes", "pyav", "read_source", "source_of"]
 
 _TIMEOUT_S = 5.0
-_STANDARD_INPUT = "pipe:0"
+_PIPE = "-"
+_LOOK_S = 0.05
+_SHORT_PROBE = {"probesize": "32768", "analyzeduration": "0"}
 _NEAR_NS = 10_000_000_000
 
 # The pixel formats of FFmpeg that are encodings of ours as they are: no conversion, any plane.
@@ -121,8 +125,8 @@ def source_of(text: str, wishes: Wishes) -> Source:
     if text == "test":
         url = f"testsrc2=size={size or '640x480'}:rate={wishes.rate_hz or 30:g}"
         return Source(text, url, "lavfi", is_live=False, paces_itself=False)
-    if text == "-":
-        return Source("standard input", _STANDARD_INPUT, is_live=False)
+    if text == _PIPE:
+        return Source("standard input", _PIPE, options=_SHORT_PROBE, is_live=False)
     if text.startswith("lavfi:"):
         graph = text.removeprefix("lavfi:")
         return Source(text, graph, "lavfi", is_live=False, paces_itself=False)
@@ -157,24 +161,40 @@ def pyav() -> Any:
     return av
 
 
-def read_source(source: Source, wishes: Wishes) -> Iterator[LiveFrame]:
-    """Open the source and yield its frames until it ends.
+class _StandardInput:
+    """Standard input, which ends when the command is to end: a pipe may be silent for long."""
+
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
+
+    def read(self, size: int) -> bytes:
+        """Return what is there, at most `size` bytes; none at the end."""
+        while not self._is_over():
+            if select.select([sys.stdin.fileno()], [], [], _LOOK_S)[0]:
+                return os.read(sys.stdin.fileno(), size)
+        return b""
+
+
+def read_source(
+    source: Source, wishes: Wishes, is_over: Callable[[], bool] = lambda: False
+) -> Iterator[LiveFrame]:
+    """Open the source and yield its frames until it ends; standard input ends with `is_over` too.
 
     Raise SourceError when it cannot be opened or fails, InputError without PyAV.
     """
     av = pyav()
     try:
         with av.open(
-            source.url,
+            _StandardInput(is_over) if source.url == _PIPE else source.url,
             format=source.format or None,
             options=source.options,
-            timeout=None if source.url == _STANDARD_INPUT else _TIMEOUT_S,
+            timeout=None if source.url == _PIPE else _TIMEOUT_S,
         ) as container:
             if not container.streams.video:
                 raise SourceError("holds no video")
             video = container.streams.video[0]
             video.thread_type = "AUTO" if source.paces_itself is False else "SLICE"
-            clock = _Clock(is_monotonic=source.format == "v4l2")
+            clock = _Clock(is_monotonic=source.format == "v4l2", is_piped=source.url == _PIPE)
             for frame in _decoded(av, container, video):
                 picture = _converted(frame, wishes)
                 encoding = _ENCODING_OF[picture.format.name]
@@ -202,10 +222,14 @@ def _converted(frame: Any, wishes: Wishes) -> Any:
 
 
 class _Clock:
-    """From a source's times to the monotonic clock, of which those of V4L2 mostly are."""
+    """From a source's times to the monotonic clock, of which those of V4L2 mostly are.
 
-    def __init__(self, *, is_monotonic: bool) -> None:
+    The first frames of a pipe were waiting there, so the frame with the shortest way counts.
+    """
+
+    def __init__(self, *, is_monotonic: bool, is_piped: bool) -> None:
         self._is_monotonic = is_monotonic
+        self._is_piped = is_piped
         self._offset_ns: int | None = None
         self._last_ns = 0
 
@@ -217,5 +241,7 @@ class _Clock:
         if self._offset_ns is None:
             fits = self._is_monotonic and 0 <= now_ns - source_ns < _NEAR_NS
             self._offset_ns = 0 if fits else now_ns - source_ns
+        if self._is_piped:
+            self._offset_ns = min(self._offset_ns, now_ns - source_ns)
         self._last_ns = max(self._last_ns, source_ns + self._offset_ns)
         return self._last_ns

@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -303,8 +304,17 @@ def test_a_program_writes_video_to_the_standard_input_of_capture(pool: DriverPro
     assert shell.returncode == 0
     for number, (array, _) in enumerate(taken):
         assert np.array_equal(array, pixels(number))
-    gaps = np.diff([time for _, time in taken])
-    assert np.all(gaps == 1_000_000_000 // RATE_HZ)
+    times = [timestamp for _, timestamp in taken]
+    assert times == sorted(times)
+    assert times[-1] <= time.monotonic_ns(), "a frame of the future"
+
+
+def test_a_signal_ends_a_capture_whose_standard_input_is_silent(pool: DriverProcess) -> None:
+    command = ["-m", "tensor_pool.cli", "capture", "20047", "-", "--config", str(pool.config)]
+    with subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE) as process:
+        until(lambda: 20047 in pool.streams() and pool.has_producer(20047), "a producer")
+        process.terminate()
+        assert process.wait(60) == 1
 
 
 @pytest.mark.parametrize(
