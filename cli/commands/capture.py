@@ -76,7 +76,7 @@ class _Capture:
                 reason = _ENDED
             except SourceError as error:
                 reason = str(error)
-                if self._stop.requested:
+                if self._is_done:
                     return
                 if not reconnect:
                     raise CommandError(f"{self._source.name}: {reason}", FAILED) from error
