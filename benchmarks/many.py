@@ -345,6 +345,12 @@ def main() -> int:
     if options.add and options.save.exists():
         saved = json.loads(options.save.read_text(encoding="utf-8"))
     saved["load_before"].append(round(os.getloadavg()[0], 1))
+
+    def keep() -> None:
+        """After each round, so that an interrupted run has its rounds."""
+        if options.save:
+            options.save.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+
     if "consumers" in parts or "streams" in parts:
         machine = Machine(config())
         try:
@@ -361,12 +367,12 @@ def main() -> int:
                     for count in map(int, options.streams.split(",")):
                         result = measure_streams(machine, count, STREAM_SECONDS * options.seconds)
                         saved["streams"].append([count, result])
+                keep()
         finally:
             machine.close()
     if "idle" in parts:
         saved["idle"].append(measure_idle(IDLE_SECONDS * options.seconds))
-    if options.save:
-        options.save.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+        keep()
     print(report(saved))
     results = [result for *_, result in saved["consumers"] + saved["streams"]]
     return 1 if any(result is None or result["wrong"] for result in results) else 0

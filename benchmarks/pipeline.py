@@ -362,10 +362,10 @@ def main() -> int:
                 for name in chosen:
                     result = measure(machine, name, which, options.seconds)
                     saved["runs"].append([which, name, result])
+            if options.save:  # now, so that an interrupted run has its rounds
+                options.save.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     finally:
         machine.close()
-    if options.save:
-        options.save.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     print(report(saved))
     return 1 if any(result is None or result["wrong"] for *_, result in saved["runs"]) else 0
 
