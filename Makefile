@@ -110,6 +110,9 @@ docs-screenshots: $(VENV)/.dev ## take the pictures of the web page with real pr
 diagrams: $(VENV)/.dev ## draw every machine class into diagrams/
 	@$(BIN)/python diagrams/generate.py
 
+test-conformance: $(VENV)/.dev ## every check of the conformance kit on our producer and consumer
+	@EVERY_CHECK=1 $(BIN)/python -m pytest -q tests/conformance/test_peer_checks.py
+
 soak: soak-torn soak-hsm soak-clients ## run everything that takes long, one after the other
 
 soak-torn: $(VENV)/.dev ## look for torn frames between two processes, 60 s a size; SECONDS_EACH=60
@@ -175,4 +178,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help test-rerun test-torch test-extras demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help test-conformance test-rerun test-torch test-extras demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

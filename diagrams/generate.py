@@ -63,11 +63,14 @@ def machine_classes() -> list[type[Machine]]:
     return sorted(set(found), key=lambda c: (c.__module__, c.__qualname__))
 
 
+_NEEDS_TORCH = "tensor_pool.client.torch"  # has no machine, and torch is not always installed
+
+
 def _module_names() -> Iterator[str]:
     for package in PACKAGES:
         yield package.__name__
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            if not module.name.endswith("__main__"):
+            if not module.name.endswith("__main__") and module.name != _NEEDS_TORCH:
                 yield module.name
     for path in sorted(EXAMPLES.glob("*.py")):
         yield f"examples.hsm.{path.stem}"

@@ -153,7 +153,7 @@ def test_B_161_the_drivers_page_shows_origin_and_path(pools: TwoPools) -> None:
     for number in range(3):
         pools.shoot(number)
         pools.b.run(0.5)
-        gallery.show_new()
+        gallery.show_new(set())
     messages = [msgspec.json.decode(line) for line in out.getvalue().splitlines()]
     origins = {m["stream_id"]: m["origin"] for m in messages if m["type"] == "frame"}
     assert origins == {LEFT: f"host-a:{LEFT} by host-a", RIGHT: ""}

@@ -42,6 +42,7 @@ READERS = {
     "driver/core/epochs.py": "epochs (D-095)",
     "driver/daemon/log.py": "time of day in the log",
     "driver/files/garbage.py": "age of a file that an earlier driver left, from its date",
+    "driver/runtime/message_feed.py": "time of day on the page",
     "driver/runtime/transition_feed.py": "time of day on the page",
     "protocol/clock.py": "the clock itself",
     "protocol/transport/counters_file.py": "age of Aeron's heartbeat, which is of the wall clock",

@@ -1,12 +1,13 @@
 """The kit finds nothing at our producer and consumer, and every fault that is planted in them.
 
-The runs wait for most of their time, so three go on at once, each with its own media driver: more
+The runs wait for most of their time, so two go on at once, each with its own media driver: more
 would make the answers late that they wait for.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -110,10 +111,19 @@ def _place() -> Iterator[tuple[str, str]]:
         yield media_driver.directory, base_dir
 
 
+def most_checks(role: str) -> list[str]:
+    """Without the 28 grants of which each must be refused by a program that starts anew, but for
+    the one that has a fault planted: `make test-conformance` has all of them."""
+    names = [one.name for one in CHECKS[role]]
+    if "EVERY_CHECK" in os.environ:
+        return names
+    return [name for name in names if not name.startswith("no_") or name in FAULTS[role]]
+
+
 RUNS: dict[str, Callable[[], Outcomes]] = {
-    "consumer": lambda: ours("consumer", 1282),
+    "consumer": lambda: ours("consumer", 1282, checks=most_checks("consumer")),
     "consumer with faults": lambda: ours_with_faults("consumer", 1284),
-    "producer": lambda: ours("producer", 1281),
+    "producer": lambda: ours("producer", 1281, checks=most_checks("producer")),
     "producer with faults": lambda: ours_with_faults("producer", 1283),
     "raw": raw,
 }
@@ -121,7 +131,7 @@ RUNS: dict[str, Callable[[], Outcomes]] = {
 
 @pytest.fixture(scope="module")
 def runs() -> Iterator[dict[str, Future[Outcomes]]]:
-    with ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(2) as threads:
         yield {name: threads.submit(run) for name, run in RUNS.items()}
 
 

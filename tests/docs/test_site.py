@@ -20,7 +20,8 @@ from tests.driver.http.page.browser import PATIENCE_S, Browser
 
 REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.timeout(600)
+# One worker builds the site for all of them.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("site")]
 
 
 class _Page(HTMLParser):
