@@ -39,9 +39,10 @@ demo: $(VENV)/.demo ## stream real images through leased shared memory; DURATION
 demo-bridge: $(VENV)/.demo ## carry images between two hosts, cut the wire, kill each bridge; PARTITION=8
 	@$(BIN)/tensor-pool bridge demo --partition $(or $(PARTITION),8) $(if $(INPUT),--input '$(INPUT)')
 
-lab-bridge: $(VENV)/.dev ## the bridge between real hosts: kills, partitions, narrow links, clocks; about 15 minutes, TIMES=1 (root)
+lab-bridge: $(VENV)/.dev ## the bridge between real hosts: kills, partitions, narrow links, clocks; about 10 minutes, TIMES=1 (root)
 	@for i in $$(seq $(or $(TIMES),1)); do \
-	  $(BIN)/python -m pytest -q -x tests/bridge tests/bridge/lab_long.py -m process || exit 1; \
+	  $(BIN)/python -m pytest -q -x tests/bridge -m process || exit 1; \
+	  $(BIN)/python -m pytest -q -x tests/bridge/lab_long.py || exit 1; \
 	  $(BIN)/tensor-pool bridge demo || exit 1; done
 
 # The web page is tested in a real browser. Without it those tests fail and name the packages.
@@ -110,9 +111,6 @@ docs-screenshots: $(VENV)/.dev ## take the pictures of the web page with real pr
 diagrams: $(VENV)/.dev ## draw every machine class into diagrams/
 	@$(BIN)/python diagrams/generate.py
 
-test-conformance: $(VENV)/.dev ## every check of the conformance kit on our producer and consumer
-	@EVERY_CHECK=1 $(BIN)/python -m pytest -q tests/conformance/test_peer_checks.py
-
 soak: soak-torn soak-hsm soak-clients ## run everything that takes long, one after the other
 
 soak-torn: $(VENV)/.dev ## look for torn frames between two processes, 60 s a size; SECONDS_EACH=60
@@ -178,4 +176,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help test-conformance test-rerun test-torch test-extras demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help test-rerun test-torch test-extras demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

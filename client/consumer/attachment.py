@@ -194,6 +194,7 @@ class ConsumerAttachment(Attachment):
 
     def lose_transport(self) -> None:
         super().lose_transport()
+        self._refused_stream = ""
         self.assigned.forget()
         self.receiver.stop()
 

@@ -9,7 +9,9 @@ import pytest
 
 from tensor_pool.client.consumer.frame import Frame
 from tensor_pool.client.consumer.options import ConsumerOptions
+from tensor_pool.client.consumer.private_streams import NO_STREAM
 from tensor_pool.client.producer.known_consumers import AssignedDescriptors
+from tensor_pool.protocol.errors import TransportError
 from tensor_pool.protocol.transport.ports import OfferResult
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
@@ -387,6 +389,21 @@ def test_C_083_a_stream_that_cannot_be_opened_is_reported_and_nothing_else(world
     assert consumer.metrics()["private_streams_failed"] == 1
     producer.publish(DATA)
     assert frames(consumer) == [0]
+
+
+def test_a_stream_that_is_refused_again_and_again_is_logged_once_a_loss(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the media driver is away every look for a stream fails, several times a second."""
+    _, consumer = world.pair()
+    attachment = consumer._attachment
+    refused = TransportError("the media driver is gone")
+    for losses in (1, 2):
+        for _ in range(3):
+            attachment._refuse_stream(NO_STREAM, refused)
+        assert caplog.text.count("shared stream cannot be subscribed") == losses
+        attachment.lose_transport()
+    assert consumer.metrics()["private_streams_failed"] == 6
 
 
 def test_W_170_a_rate_caps_the_private_stream_and_not_the_shared_one(world: World) -> None:

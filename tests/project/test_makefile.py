@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,24 @@ def test_with_the_browser_nothing_is_asked(machine_without_browser: Path) -> Non
         (machine_without_browser / name).symlink_to("/bin/true")
     assert _system_packages(machine_without_browser) == ""
     assert _installed(machine_without_browser) == []
+
+
+def test_every_test_of_the_long_lab_is_run_by_its_target() -> None:
+    """pytest leaves out a file that follows its own folder on the command line."""
+    recipe = subprocess.run(
+        ["make", "--dry-run", "lab-bridge"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    selections = re.findall(r"-m pytest ([^|]*) \|\|", recipe)
+    collected = "".join(
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "--collect-only", *selection.split()],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for selection in selections
+    )
+    source = (ROOT / "tests/bridge/lab_long.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"def (test_\w+)", source)) <= set(re.findall(r"test_\w+", collected))
+    assert "test_two_hosts.py" in collected

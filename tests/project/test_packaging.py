@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.typing.checkers import INSTALLED_SAMPLE, marked_lines, pyright_lines
+from tests.typing.checkers import INSTALLED_SAMPLE, marked_lines, mypy_lines, pyright_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path.name for path in (ROOT / "src" / "tensor_pool").iterdir())
@@ -91,8 +91,9 @@ def test_the_wheel_installs_into_an_empty_environment_with_every_module(tmp_path
     assert not (site / "driver").exists()
     for package in PACKAGES:
         assert (site / "tensor_pool" / package / "py.typed").exists()
-    found = pyright_lines(INSTALLED_SAMPLE, str(python), tmp_path)  # mypy: tests/typing
-    assert found == marked_lines(INSTALLED_SAMPLE)
+    for checker in (mypy_lines, pyright_lines):
+        found = checker(INSTALLED_SAMPLE, str(python), tmp_path)
+        assert found == marked_lines(INSTALLED_SAMPLE), checker
 
 
 def check_plain_installation(environment: Path, directory: Path) -> None:
