@@ -5,12 +5,15 @@ from __future__ import annotations
 import array as arrays
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tensor_pool.client.consumer.frame import Frame
+from tensor_pool.client.producer.loan import Loan
+from tensor_pool.client.producer.producer import Producer
 from tensor_pool.client.producer.results import PublishStatus
 from tensor_pool.protocol.errors import LeaseLostError
 from tensor_pool.protocol.shm.slot_header import SLOT_IMAGE
@@ -185,8 +188,17 @@ def test_C_073_a_committed_sequence_is_never_used_again(world: World) -> None:
     assert consumer.metrics()["drops_gap"] == 1
 
 
+def by_loan(producer: Producer, data: bytes) -> object:
+    """Publish through a loan that is alone."""
+    loan = producer.loan(len(data))
+    assert isinstance(loan, Loan)
+    loan.buffer[: len(data)] = data
+    return loan.commit(len(data), (len(data),), np.uint8)
+
+
+@pytest.mark.parametrize("publish", [Producer.publish, by_loan])
 def test_C_071_descriptors_that_are_accepted_again_are_logged_with_the_number_that_was_not(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture, publish: Callable[[Producer, bytes], object]
 ) -> None:
     """A closed transport has a text of its own."""
     client = world.client("it")
@@ -196,10 +208,10 @@ def test_C_071_descriptors_that_are_accepted_again_are_logged_with_the_number_th
     world.network.set_faults(closed, transport="it", stream_id=1100)
     with caplog.at_level(logging.WARNING, "tensor_pool.client"):
         for _ in range(7):
-            producer.publish(BYTES)
+            publish(producer, BYTES)
         world.network.set_faults(Faults(), transport="it", stream_id=1100)
         for _ in range(3):
-            assert producer.publish(BYTES)
+            assert publish(producer, BYTES)
     first, last = (record.getMessage() for record in caplog.records)
     assert first.startswith(f"stream {STREAM}: descriptor not accepted (closed); ")
     assert "media driver" in first
