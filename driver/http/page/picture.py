@@ -88,7 +88,10 @@ def sampled(array: Array, image: ImageFormat | None, width: int, height: int) ->
 
 
 def _shaped(array: Array, image: ImageFormat | None) -> Array:
-    """Give a row of numbers the width and height of the format, if it has as many."""
+    """Give a row of numbers the width and height of the format, if it has as many; an array
+    without an element is shown as one black pixel."""
+    if not array.size:
+        return np.zeros((1, 1), array.dtype)
     if array.ndim != 1 or image is None or image.encoding not in ENCODINGS:
         return array
     shape = (image.height, image.width, ENCODINGS[image.encoding].channels)

@@ -68,6 +68,8 @@ def pixels_of(frame: Frame, image: ImageFormat | None = None) -> bytes | None:
 
 def _layers(array: Array, image: ImageFormat | None) -> tuple[Array, bool]:
     """Return the array as planes (n, h, w), True or as channels (h, w, n), False."""
+    if not array.size:
+        array = np.zeros((1, 1), array.dtype)
     if image is not None and array.ndim == 1 and array.size == image.width * image.height:
         array = array.reshape(image.height, image.width)
     if array.ndim <= 2:

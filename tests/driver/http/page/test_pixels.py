@@ -66,6 +66,17 @@ def test_D_199_values_are_those_of_the_frame(
     assert picture.size == (head["width"], head["height"])
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (4, 0), (0, 8, 3), (2, 0, 4, 4)])
+@pytest.mark.parametrize("image", [None, ImageFormat(encoding="rgb8", width=4, height=2)])
+def test_D_199_a_frame_without_a_pixel_is_one_black_one(
+    shape: tuple[int, ...], image: ImageFormat | None
+) -> None:
+    head, picture, values = unpacked(np.zeros(shape, np.uint16), image)
+    assert head["shape"] == list(shape)
+    assert values.ravel().tolist() == [0]
+    assert (picture.size, picture.getpixel((0, 0))) == ((1, 1), 0)
+
+
 def test_D_199_bools_are_0_and_1() -> None:
     _, _, values = unpacked(np.array([[True, False]]))
     assert values.ravel().tolist() == [1, 0]

@@ -51,6 +51,9 @@ def picture(array: np.ndarray[Any, Any]) -> Image.Image:
         ((1000,), np.float64, (480, 1)),
         ((1,), np.int8, (1, 1)),
         ((), np.int64, (1, 1)),
+        ((0,), np.uint8, (1, 1)),
+        ((0, 640, 3), np.uint8, (1, 1)),
+        ((2, 3, 0, 100), np.float32, (1, 1)),
     ],
 )
 def test_any_tensor_becomes_a_small_picture(
