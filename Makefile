@@ -70,9 +70,16 @@ test-rerun: $(VENV)/.dev ## what Rerun's own readers find; installs its SDK, 760
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[rerun]'
 	@$(BIN)/python -m pytest -q tests/cli/rerun_views.py
 
-test-torch: $(VENV)/.dev ## the dataset for DataLoader with torch itself; installs it, 5 GB
+torch_guide := 'tests/docs/test_pages.py::test_every_snippet_of_a_page_runs_and_prints_what_the_page_shows[torch]'
+
+test-torch: $(VENV)/.dev ## tensors, the dataset for DataLoader and their guide with torch itself; installs it, 5 GB
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch]'
-	@$(BIN)/python -m pytest -q tests/client/test_torch.py tests/docs/test_examples.py tests/docs/test_pages.py -k 'torch or pinned'
+	@$(BIN)/python -m pytest -q tests/client/torch_arrays.py tests/client/test_torch.py $(torch_guide) \
+	  tests/docs/test_examples.py::test_frames_are_summed_and_a_missing_gpu_is_reported
+
+test-jax: $(VENV)/.dev ## arrays of JAX and their guide with JAX itself; installs it, 500 MB
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax>=0.12'
+	@$(BIN)/python -m pytest -q tests/client/jax_arrays.py $(torch_guide)
 
 test-extras: $(VENV)/.dev ## install each extra into an empty environment and run its command; ONLY='tools zarr'
 	@$(BIN)/python tests/extras.py $(ONLY)
@@ -176,4 +183,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help test-rerun test-torch test-extras demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help test-rerun test-torch test-jax test-extras demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean

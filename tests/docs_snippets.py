@@ -11,7 +11,8 @@ this
   interpreter and the files written before are present; the lines that follow are the expected
   output (none: not compared). A command must succeed unless it ends in `# fails`.
   `$ make target` is run in the repository as a dry run: which checks that the target exists.
-  With `title="Terminal 1"` the commands go on running; see `docs_terminals.py`.
+  With `title="Terminal 1"` the commands go on running; see `docs_terminals.py`. For torch and JAX
+  `tests/stand_ins` has stand-ins, where they are not installed.
 - `py` or `toml` with a title: written to that file and not run; a command uses it later.
 
 Everything else (`text`, `toml`, `js`, `mermaid`, ...) is not run. Nothing can be excepted silently.
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.docs_terminals import Terminal
+from tests.stand_ins import stand_ins
 
 REPOSITORY = Path(__file__).parent.parent
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>```+|~~~+) *(?P<info>[^`]*)$")
@@ -178,7 +180,7 @@ def _environment(directory: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-        "PYTHONPATH": f"{directory}:{REPOSITORY}",
+        "PYTHONPATH": ":".join([str(directory), str(REPOSITORY), *stand_ins()]),
     }
 
 

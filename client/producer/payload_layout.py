@@ -84,8 +84,9 @@ def as_array(data: Any) -> npt.NDArray[Any] | None:
             return np.asarray(data)
     except (BufferError, RuntimeError, TypeError) as error:
         raise ValueError(
-            f"this {type(data).__name__} has no NumPy array: {error}; convert it first, a tensor of"
-            " PyTorch by detach(), cpu() or, from bfloat16, float()"
+            f"this {type(data).__name__} has no NumPy array: {error}; convert it first: a tensor of"
+            " PyTorch by detach(), cpu() or, from bfloat16, float(); an array of JAX by"
+            " jax.device_get() or, from bfloat16, astype('float32')"
         ) from error
     return None
 

@@ -236,7 +236,10 @@ class Unreadable:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (Bfloat16(), "this Bfloat16 has no NumPy array: Unsupported dtype .* bfloat16, float"),
+        (
+            Bfloat16(),
+            "this Bfloat16 has no NumPy array: Unsupported dtype .* bfloat16, float.* JAX .* astype",
+        ),
         (Unreadable(), "this Unreadable has no NumPy array: Got unsupported ScalarType BFloat16;"),
         (
             memoryview(np.zeros(3, np.float32)),

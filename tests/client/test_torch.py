@@ -15,19 +15,19 @@ from pathlib import Path
 import pytest
 
 from tests.client.deployment import Deployment, until
+from tests.stand_ins import stand_ins
 
 pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("torch_loader.py")
-STAND_IN = Path(__file__).with_name("torch_stand_in")
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 def start(deployment: Deployment, *arguments: str) -> subprocess.Popen[str]:
     deployment.daemon()
     paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-    paths += [] if HAS_TORCH else [str(STAND_IN)]
+    paths += stand_ins()
     return subprocess.Popen(
         [sys.executable, str(PROGRAM), json.dumps(deployment.endpoints), *arguments],
         stdout=subprocess.PIPE,
