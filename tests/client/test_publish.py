@@ -238,7 +238,7 @@ class Unreadable:
     [
         (
             Bfloat16(),
-            "this Bfloat16 has no NumPy array: Unsupported dtype .* bfloat16, float.* JAX .* astype",
+            "this Bfloat16 has no NumPy array: Unsupported dtype .* float.* JAX .* astype",
         ),
         (Unreadable(), "this Unreadable has no NumPy array: Got unsupported ScalarType BFloat16;"),
         (
