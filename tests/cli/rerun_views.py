@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,18 @@ def test_rerun_reads_the_images_of_a_recording(tmp_path: Path) -> None:
     chunks = list(McapReader(path).stream())
     buffers = [bytes(b) for b in columns(chunks, "/left_camera", "Image:buffer")]
     assert buffers == [frames[n].payload for n in (0, 2, 4)]
+
+
+def test_rerun_finds_no_fault_in_a_recording_that_has_an_end(tmp_path: Path) -> None:
+    """A file without its end is refused, so this check can fail."""
+    path, _ = with_images(tmp_path / "run.mcap")
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(path.read_bytes()[:-100])
+    rerun = Path(sys.executable).with_name("rerun")
+    verdicts = [
+        subprocess.run([rerun, "mcap", "check", file], capture_output=True, text=True, check=False)
+        for file in (path, cut)
+    ]
+    assert [verdict.returncode for verdict in verdicts] == [0, 1], verdicts
+    assert "/left_camera" in verdicts[0].stdout
+    assert "summary is missing" in verdicts[1].stderr
