@@ -68,6 +68,7 @@ def read_pictures(path: Path, notes: list[str]) -> Iterator[Picture]:
     last is not a colour (1 to 4 long); an animated image is its frames. Names of skipped files are
     appended to `notes`. Raise InputError, also while iterating.
     """
+    path = path.expanduser()  # zsh leaves the ~ of `make demo INPUT=~/Pictures` alone
     try:
         if not path.exists():
             raise InputError(f"{path}: no such file or directory")

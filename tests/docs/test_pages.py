@@ -37,3 +37,20 @@ def test_every_snippet_of_a_page_runs_and_prints_what_the_page_shows(
     written = [s for s in shown if s.language in ("py", "toml") and s.title]
     assert not [s for s in shown if s.language == "py" and not s.title], "shown but never run"
     assert run_page(page, tmp_path) == len(ran) + len(written)
+
+
+@pytest.mark.parametrize(
+    "page", [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.stem
+)
+def test_the_text_before_a_file_has_its_name(page: Path) -> None:
+    """GitHub shows no titles of blocks, so a reader there has only the text to save the file by."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    nameless = []
+    for snippet in snippets(page):
+        if snippet.title is None or snippet.language not in ("py", "toml", "python"):
+            continue
+        above = lines[: snippet.line - 2]
+        since = max((n for n, line in enumerate(above) if line.startswith(("```", "#"))), default=0)
+        if f"`{snippet.title}`" not in " ".join(above[since + 1 :]):
+            nameless.append(f"{snippet}: {snippet.title}")
+    assert not nameless

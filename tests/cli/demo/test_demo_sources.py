@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -39,6 +41,12 @@ def test_a_directory_of_images_is_read_in_the_order_of_names(tmp_path):
     for seed, array in zip((1, 2, 3), arrays(loaded), strict=False):
         np.testing.assert_array_equal(array, picture(seed))
     assert arrays(loaded)[3].shape == (40, 60, 3)
+
+
+def test_a_path_below_the_home_directory_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.fromarray(picture(1)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(arrays(load_pictures(Path("~/a.png")))[0], picture(1))
 
 
 def test_a_single_image_and_unusual_modes_are_read(tmp_path):
