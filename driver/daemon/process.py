@@ -18,7 +18,7 @@ from tensor_pool.protocol.wire import ShutdownReason
 from ..core.configuration import DriverConfig
 from ..core.ports import DriverLockedError, ProvisionError
 from ..driver import Driver
-from ..http import open_listeners, open_pages
+from ..http import open_listeners, open_pages, page_address
 from ..runtime.assembly import Assembly, allow_many_files
 from ..runtime.loop import LoopCalls, run_driver
 from .systemd import SystemdNotifier
@@ -92,7 +92,7 @@ class _Daemon:
             driver.start()
             opened.callback(driver.close, drain=False)
             open_pages(listeners, assembly, calls, opened)
-            self._say_ready(assembly.aeron_dir)
+            self._say_ready(assembly.aeron_dir, [page_address(listener) for listener in listeners])
             run_driver(driver, assembly.clock, calls, lambda now: self._after_cycle(driver, now))
             shutdown = driver.shutdown
         if shutdown.reason is ShutdownReason.ERROR:
@@ -100,13 +100,14 @@ class _Daemon:
             return EXIT_FATAL
         return EXIT_OK
 
-    def _say_ready(self, aeron_dir: str) -> None:
+    def _say_ready(self, aeron_dir: str, pages: list[str]) -> None:
         config, driver = self._config, self._config.driver
         nbytes = sum(config.profiles[stream.profile].nbytes for stream in config.streams.values())
         print(
             f"driver ready instance={driver.instance_id} control={driver.control_channel}"
             f" stream={driver.control_stream_id} memory={nbytes / 2**20:.1f}MiB"
             f" aeron_dir={aeron_dir}",
+            *(f"page={page}" for page in pages),
             flush=True,
         )
         self._notifier.ready(f"serving on {driver.control_channel} {driver.control_stream_id}")

@@ -8,13 +8,16 @@ Their libraries are imported only then; they take longer to load than the rest o
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 
 from ..core.configuration import AUTOMATIC_ADDRESS, DriverTable
 from ..runtime.assembly import Assembly
 from ..runtime.loop import LoopCalls
 
-__all__ = ["open_listeners", "open_pages"]
+__all__ = ["open_listeners", "open_pages", "page_address"]
+
+_log = logging.getLogger(__name__)
 
 
 def open_listeners(driver: DriverTable, opened: contextlib.ExitStack) -> list[socket.socket]:
@@ -50,3 +53,13 @@ def open_pages(
         from .server import serve_http
 
         opened.callback(serve_http(listeners, assembly, calls))
+        for listener in listeners:
+            _log.info("pages on %s", page_address(listener))
+
+
+def page_address(listener: socket.socket) -> str:
+    """Return the URL of the page on a listening socket; `unix:PATH` for a Unix socket."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

@@ -142,12 +142,6 @@ def serve_http(
     )
     thread.start()
     meter.start()
-    for listener in listeners:
-        if listener.family == socket.AF_UNIX:
-            _log.info("pages on the Unix socket %s", listener.getsockname())
-        else:
-            host, port = listener.getsockname()[:2]
-            _log.info("pages on http://%s:%d/", f"[{host}]" if ":" in host else host, port)
 
     def stop() -> None:
         hub.close_soon()  # open pages would keep the server waiting

@@ -48,7 +48,7 @@ def test_D_196_without_the_libraries_there_are_no_pages_and_no_error(
 
 
 @pytest.mark.process
-def test_D_196_a_driver_whose_usual_port_is_taken_runs_and_logs_where_its_page_is(
+def test_D_196_a_driver_whose_usual_port_is_taken_runs_and_prints_where_its_page_is(
     daemons: Daemons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contextlib.ExitStack() as opened:
@@ -56,6 +56,7 @@ def test_D_196_a_driver_whose_usual_port_is_taken_runs_and_logs_where_its_page_i
             opened.enter_context(socket.create_server(("127.0.0.1", 9464)))
         daemon = daemons.start(settings={"driver.http_address": "auto"}).ready()
         (address,) = re.findall(r"pages on http://(127\.0\.0\.1:\d+)/", daemon.stderr)
+        assert daemon.stdout[0].endswith(f" page=http://{address}/\n"), "D-192"
         with urllib.request.urlopen(f"http://{address}/status.json") as page:
             assert json.load(page)["driver"]["aeron_dir"] == daemons.aeron_dir
         overrides = [

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tensor_pool.cli.support.status_page import fetch_status
+from tensor_pool.driver.http import page_address
 from tensor_pool.driver.http.page.peer import is_same_user
 from tensor_pool.driver.http.server import HttpUnavailableError
 from tensor_pool.driver.http.unix_socket import listen_on_path
@@ -41,7 +42,8 @@ def connects(path: Path) -> bool:
 def test_D_195_the_socket_is_its_users_alone_and_goes_with_the_driver(path: Path) -> None:
     umask = os.umask(0)
     try:
-        with listen_on_path(str(path)):
+        with listen_on_path(str(path)) as listener:
+            assert page_address(listener) == f"unix:{path}"
             status = path.stat()
             assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o600, os.geteuid())
             assert connects(path)
