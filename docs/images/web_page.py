@@ -130,7 +130,7 @@ def few_streams(camera: Camera) -> None:
     browser = camera.browser
     with pool(NAMED) as running:
         front = running.client("front-camera", "photographs", NAMED["front"])
-        running.client("depth-camera", "depth", NAMED["depth"])
+        depth = running.client("depth-camera", "depth", NAMED["depth"])
         running.client("thermal-camera", "thermal", NAMED["thermal"])
         recorded = [NAMED[name] for name in ("front", "depth", "thermal")]
         running.client("recorder", "reader", *recorded)
@@ -167,6 +167,35 @@ def few_streams(camera: Camera) -> None:
             str(NAMED["front"]),
         )
         camera.take("messages", browser.find('section[aria-labelledby="messages-heading"]'))
+        expiry(camera, depth)
+
+
+def expiry(camera: Camera, depth: subprocess.Popen[str]) -> None:
+    """The lease of a killed camera, while a point runs along the arrow of its end."""
+    browser = camera.browser
+    browser.prefer("dark")
+    camera.resize(1000, 1000)  # the chart has the whole width
+    chip = browser.find(f'.card[data-stream="{NAMED["depth"]}"] .chip[data-machine]')
+    lease = chip.get_attribute("data-machine")
+    browser.run("arguments[0].click()", chip)
+    browser.wait("document.querySelector('#chart').dataset.machine === arguments[0]", lease)
+    browser.run(  # the point stops half-way: a picture takes longer than its run
+        """const [next, later] = [requestAnimationFrame, setTimeout];
+        let began;
+        window.requestAnimationFrame = (move) => next((now) => {
+          began ??= now;
+          move(Math.min(now, began + 450));
+        });
+        window.setTimeout = (done, ms) => later(done, ms === 1800 ? 1e6 : ms);"""
+    )
+    depth.kill()
+    browser.wait(
+        "document.querySelector('#last-step').textContent.includes('LEASE_TIMEOUT')"
+        " && document.querySelector('.runner')?.getAttribute('cx')"
+    )
+    browser.wait("document.getAnimations().every((one) => one.animationName === 'run')")
+    camera.take("transition", browser.find("#chart-section"))
+    browser.prefer("light")
 
 
 def open_picture(camera: Camera) -> None:

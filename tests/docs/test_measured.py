@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -102,6 +104,36 @@ def test_pictures_of_figures_work_on_dark_pages(publish: ModuleType, name: str) 
     assert "#7d8590" in drawn
     for colour in ("#ffffff", "#000000", "fill: white"):
         assert colour not in drawn
+
+
+def test_figures_are_drawn_without_a_ground_and_in_grey(
+    publish: ModuleType, saved: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings at the time of drawing; Matplotlib itself is not installed for the tests."""
+    drawn: list[dict[str, object]] = []
+    matplotlib = MagicMock(rcParams={})
+    chart = MagicMock()
+    chart.savefig = lambda *_, **__: drawn.append(dict(matplotlib.rcParams))
+    matplotlib.pyplot.subplots.return_value = chart, MagicMock()
+    monkeypatch.setitem(sys.modules, "matplotlib", matplotlib)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", matplotlib.pyplot)
+    monkeypatch.setattr(publish, "draw_pipeline", lambda plt, _: plt.subplots()[0].savefig())
+    publish.draw(publish.Figures(saved))
+    assert len(drawn) == 3
+    for settings in drawn:
+        grounds = {name: value for name, value in settings.items() if name.endswith("facecolor")}
+        assert grounds == dict.fromkeys(
+            ("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"
+        )
+        assert settings["legend.framealpha"] == 0
+        for name in (
+            "text.color",
+            "axes.labelcolor",
+            "axes.edgecolor",
+            "xtick.color",
+            "ytick.color",
+        ):
+            assert settings[name] == "#7d8590", name
 
 
 def test_the_pages_show_the_saved_figures(publish: ModuleType) -> None:

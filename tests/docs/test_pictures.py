@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -24,3 +25,13 @@ def test_pictures_are_fresh() -> None:
         for name in {"drawing", "house", "sequences"} - known:
             del sys.modules[name]
     assert stale == []
+
+
+def test_the_script_takes_every_picture_of_the_web_page_that_the_guide_shows() -> None:
+    """`make docs-screenshots`; one that it left out would show an older page."""
+    page = (PICTURES.parent / "how-to" / "web-page.md").read_text("utf-8")
+    script = (PICTURES.parent / "images" / "web_page.py").read_text("utf-8")
+    taken = set(re.findall(r'camera\.take\("([\w-]+)"', script))
+    assert taken == set(re.findall(r"web-page-([\w-]+)\.webp", page))
+    files = {path.stem for path in (PICTURES.parent / "images").glob("web-page-*.webp")}
+    assert files == {f"web-page-{name}" for name in taken}

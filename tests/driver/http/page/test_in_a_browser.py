@@ -259,6 +259,14 @@ def test_nothing_runs_out_of_a_narrow_window(
         browser.wait(STATE)
         browser.wait("document.querySelector('#chart svg')")
         assert browser.run("return document.documentElement.scrollWidth") <= width
+        cut = """const header = document.querySelector(".words header");
+            const name = header.querySelector("h3");
+            const word = document.createElement("span");
+            word.style.display = "inline-block";
+            word.style.width = `${0.8 * header.clientWidth}px`;
+            name.replaceChildren(word);
+            return name.scrollWidth > name.clientWidth;"""
+        assert not browser.run(cut)  # the state goes to a line of its own
         browser.find("#compact").click()
         row = "document.querySelector('.card').getBoundingClientRect().height"
         assert browser.run(f"return {row}") < 70
