@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tensor_pool.driver.core.driver_machine import DriverLifecycle
+from tensor_pool.driver.core.stream_machine import StreamLifecycle
 from tensor_pool.driver.runtime.message_feed import MessageFeed
 from tensor_pool.protocol.wire import (
     ConsumerConfig,
+    ConsumerHello,
     LeaseRevokeReason,
     Message,
     Mode,
@@ -64,6 +66,7 @@ def test_D_199_a_lease_from_its_request_to_its_end() -> None:
     talk.to_driver(ShmDetachRequest(3, 5, STREAM, 7, Role.PRODUCER))
     talk.from_driver(ShmDetachResponse(3, ResponseCode.OK))
     talk.from_driver(ShmLeaseRevoked(0, 6, STREAM, 9, Role.CONSUMER, LeaseRevokeReason.EXPIRED))
+    talk.from_driver(ShmLeaseRevoked(0, 5, STREAM, 7, Role.PRODUCER, LeaseRevokeReason.DETACHED))
     talk.from_driver(ShmDriverShutdown(0, ShutdownReason.NORMAL))
     assert talk.shown() == [
         ("to", 7, "attach as producer", 1),
@@ -74,9 +77,19 @@ def test_D_199_a_lease_from_its_request_to_its_end() -> None:
         ("to", 7, "detach", 1),
         ("from", 7, "detached", 1),
         ("all", 9, "lease of consumer 9 ended: EXPIRED", 1),
+        ("all", 7, "lease of producer 7 ended: DETACHED", 1),
         ("all", 0, "shutdown: NORMAL", 1),
     ]
-    assert {record.stream_id for record in talk.feed.since(0)[:-1]} == {STREAM}
+    records = talk.feed.since(0)
+    assert {record.stream_id for record in records[:-1]} == {STREAM}
+    tones = {record.text: record.tone for record in records if record.tone}
+    assert tones == {
+        "granted": "good",
+        "refused: REJECTED": "bad",
+        "lease of consumer 9 ended: EXPIRED": "bad",
+        "shutdown: NORMAL": "bad",
+    }
+    assert not talk.feed._askers
 
 
 def test_D_199_repetitions_are_counted_and_sent_as_changes_of_one_record() -> None:
@@ -95,6 +108,7 @@ def test_D_199_repetitions_are_counted_and_sent_as_changes_of_one_record() -> No
         ("announce ", 1, 6, 6),
     ]
     assert len(talk.feed.since(0)) == 4
+    assert talk.feed.since(changed[-1].revision) == []
 
 
 def test_D_199_the_configuration_of_all_consumers_is_shown_as_a_message_to_all() -> None:
@@ -104,9 +118,18 @@ def test_D_199_the_configuration_of_all_consumers_is_shown_as_a_message_to_all()
     assert talk.shown() == [("all", 0, "configuration", 1), ("from", 9, "configuration", 1)]
 
 
+def test_D_199_a_message_is_shown_once_and_not_for_each_machine_that_gets_it() -> None:
+    talk = Talk()
+    hello = ConsumerHello(STREAM, 9, True, True, Mode.STREAM, 0, 1)
+    talk.to_driver(hello)
+    talk.to_driver(hello)
+    talk.feed.trace_dispatch_start(object.__new__(StreamLifecycle), "event", hello)
+    assert talk.shown() == [("to", 9, "hello", 2)]
+
+
 def test_D_199_what_is_kept_is_bounded() -> None:
     talk = Talk()
-    for lease_id in range(1000):
+    for lease_id in range(1200):
         talk.keepalive(lease_id)
         talk.to_driver(ShmAttachRequest(lease_id, STREAM, 7, Role.PRODUCER, 1))
     talk.keepalive(0)  # its first record is gone
@@ -114,3 +137,4 @@ def test_D_199_what_is_kept_is_bounded() -> None:
     assert len(feed.since(0)) == 300
     assert feed.since(0)[-1].count == 1
     assert len(feed._repeated) <= 600
+    assert len(feed._askers) == 1000
