@@ -159,6 +159,7 @@ bench-before: $(VENV)/.dev ## what a frame costs with the code of a commit and w
 
 bench-bridge: $(VENV)/.bench ## how fast frames travel to another host, beside other ways; ROUNDS=5
 	@$(BIN)/python benchmarks/bridge.py --rounds $(or $(ROUNDS),5)
+	@$(BIN)/python benchmarks/bridge_cases.py
 
 bench-publish: $(VENV)/.bench ## measure, and put the figures into README and docs; ROUNDS=5
 	@$(BIN)/python benchmarks/data_path.py --rounds $(or $(ROUNDS),5) --save benchmarks/results/data_path.json

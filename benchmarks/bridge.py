@@ -36,6 +36,8 @@ CHUNK = 61440
 SILENCE_S = 0.4
 SLOTS = 32
 PORTS = {"aeron": 41001, "zmq": 41002, "zenoh": 41003, "bridge": 41004}
+SMALL, SMALL_MESSAGE, SMALL_GOAL = 64, 400, 0.2
+LATENCY_GOAL = 2
 GOALS = {1408: (0.5, 0.75), 8192: (0.45, 0.65), 65504: (0.35, 0.5)}
 
 type Send = Callable[[np.ndarray], object]
@@ -401,7 +403,7 @@ def row(mtu: int, name: str, found: dict[str, list[Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of sending, each run")
+    parser.add_argument("--seconds", type=float, default=0.9, help="of sending, each run")
     parser.add_argument("--mtu", type=int, action="append", choices=MTUS, help="only this one")
     parser.add_argument("--loopback", action="store_true", help="no namespaces, also as root")
     arguments = parser.parse_args()
@@ -422,6 +424,7 @@ def main() -> None:
                         each = " ".join(f"{run['bytes_s'] / 1e6:.0f}" for run in runs)
                         print(f"{'':16}{kind}: {each}")
                 if mtu == MTUS[0]:
+                    small(bench, arguments.rounds)
                     latency(bench)
             finally:
                 if bench is not None:
@@ -429,12 +432,33 @@ def main() -> None:
                 hosts.close()
 
 
+def small(bench: Bench, rounds: int) -> None:
+    """64 B frames beside raw messages of 400 bytes, as many as a frame and its header take."""
+    found: dict[str, list[float]] = {"aeron": [], "bridge": []}
+    for _ in range(rounds):
+        raw = bench.run("aeron", SMALL_MESSAGE)["bytes_s"] / SMALL_MESSAGE
+        got = bench.run("bridge", SMALL, bytes_s=1.2 * raw * SMALL)["bytes_s"] / SMALL
+        found["aeron"].append(raw)
+        found["bridge"].append(got)
+    ratio = statistics.median(b / a for a, b in zip(*found.values(), strict=True))
+    met = "met" if ratio >= SMALL_GOAL else "missed"
+    print(f"       64 B frames ÷ raw messages of 400 B: {ratio:.2f} (goal {SMALL_GOAL}: {met})")
+    for kind, rates in found.items():
+        print(f"{'':16}{kind}: {' '.join(f'{rate:.0f}' for rate in rates)} a second")
+
+
 def latency(bench: Bench) -> None:
     """64 KiB at 100 Hz: publish to copy at the far consumer; raw Aeron in one message less."""
     size = CHUNK  # raw Aeron's messages begin with a stamp, so one message is one frame
-    for kind in ("aeron", "bridge"):
-        got = bench.run(kind, size, bytes_s=size * 100, latency=True)
-        print(f"       one-way latency at 100 Hz, 60 KiB, {kind}: p50 {got['p50_ms']:.2f} ms")
+    raw, far = (
+        bench.run(kind, size, bytes_s=size * 100, latency=True)["p50_ms"]
+        for kind in ("aeron", "bridge")
+    )
+    met = "met" if far <= LATENCY_GOAL * raw else "missed"
+    print(
+        f"       one-way latency at 100 Hz, 60 KiB, p50: aeron {raw:.2f} ms, bridge {far:.2f} ms,"
+        f" {far / raw:.1f} times (goal {LATENCY_GOAL}: {met})"
+    )
 
 
 if __name__ == "__main__":

@@ -89,6 +89,9 @@ class Bridge:
         self.counters = Counters([*BRIDGE_COUNTERS])
         self.error: str | None = None
         self.clock = clock
+        self.frames_flow = False
+        """True after a turn in which a frame came, or waits to be sent."""
+        self._chunks_seen = 0
         self._open_net = open_net
         self._net: Net | None = None
         self._failures = 0
@@ -172,12 +175,22 @@ class Bridge:
         if net is not None and net.error is not None:
             self.machine.dispatch(BridgeEvent.NET_LOST, net.error)
             work += 1
+        taken = 0
         for feed in self.feeds.values():
-            work += feed.do_work()
+            taken += feed.do_work()
+        work += taken
+        chunks = 0
         for incoming in self.incoming:
             work += incoming.do_work()
+            chunks += incoming.chunks
         for outgoing in self.outgoing:
             work += outgoing.do_work(now)
+        self.frames_flow = (
+            taken > 0
+            or chunks != self._chunks_seen
+            or any(outgoing.has_frames for outgoing in self.outgoing)
+        )
+        self._chunks_seen = chunks
         work += self.timers.fire(self.clock.monotonic_ns())
         if self.machine.is_in(BridgeLifecycle.Draining) and self._is_drained():
             self.machine.dispatch(BridgeEvent.DRAIN_COMPLETE)

@@ -52,6 +52,8 @@ class Incoming:
         self.link = link
         self.receivers = tuple(receivers)
         self.counters = Counters(LINK_COUNTERS)
+        self.chunks = 0
+        """Chunks received, whatever became of them."""
         self._clock = clock
         self._log = BridgeLog(clock)
         self._subscription: NetSubscription | None = None
@@ -114,6 +116,7 @@ class Incoming:
             self._on_other(session_id, session, message)
 
     def _on_chunk(self, session_id: int, message: memoryview) -> None:
+        self.chunks += 1
         chunk = read_chunk(message)
         if chunk is None:
             self.counters.inc("bad_message")

@@ -55,6 +55,11 @@ class Outgoing:
         if publication is not None:
             publication.close()
 
+    @property
+    def has_frames(self) -> bool:
+        """True while a frame is in work and the link is up."""
+        return self.is_up and any(sender.is_working for sender in self.senders)
+
     def do_work(self, now: int) -> int:
         """Look at the connection, then give every stream its turns; returns messages sent."""
         publication = self._publication

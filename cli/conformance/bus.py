@@ -15,6 +15,7 @@ from tensor_pool.protocol.wire import Message, WireError, decode, encode
 __all__ = ["Bus", "Heard"]
 
 _PAUSE_S = 0.002
+_LOOK_AGAIN_S = 0.02  # a condition may hold by time, without a message
 _BEGIN, _END = 0x80, 0x40  # flags of a fragment
 _FRAGMENTS = 1000
 
@@ -102,9 +103,10 @@ class Bus:
         """Poll until the condition holds; False if it did not within the time."""
         deadline = time.monotonic() + seconds
         while not condition():
-            if time.monotonic() > deadline:
+            if (now := time.monotonic()) > deadline:
                 return False
-            if not self.poll():
+            look = min(now + _LOOK_AGAIN_S, deadline)
+            while not self.poll() and time.monotonic() < look:
                 time.sleep(_PAUSE_S)
         return True
 

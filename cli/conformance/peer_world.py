@@ -33,7 +33,8 @@ from .stand_in import StandInDriver, StandInLease, StandInOptions
 
 __all__ = ["GuidedDriver", "PeerWorld", "Streams"]
 
-_PAUSE_S = 0.002
+_PAUSE_S = 0.004
+_LOOK_AGAIN_S = 0.02  # a condition may hold by time or by what /proc shows, without a message
 _LONGEST_START_S = 60.0  # until the program attaches
 type Spoil = Callable[[ShmAttachResponse], ShmAttachResponse]
 
@@ -177,12 +178,13 @@ class PeerWorld(abc.ABC):
         """Serve until the condition holds; False if it did not within the time."""
         deadline = time.monotonic() + (self.patience_s if seconds is None else seconds)
         while not condition():
-            if time.monotonic() > deadline:
+            if (now := time.monotonic()) > deadline:
                 return False
-            before = len(self.bus.heard)
+            before, look = len(self.bus.heard), min(now + _LOOK_AGAIN_S, deadline)
             self.work()
-            if len(self.bus.heard) == before:
+            while len(self.bus.heard) == before and time.monotonic() < look:
                 time.sleep(_PAUSE_S)
+                self.work()
         return True
 
     def run_for(self, seconds: float) -> None:

@@ -1,0 +1,103 @@
+"""The loop's pauses: short while frames flow, 1 % of a core or less when none do (B-013, B-170)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tensor_pool.bridge.core.pacing import Pacing
+from tests.bridge.sim_world import World
+
+
+class Loop:
+    """Turns of a given length on a clock of its own."""
+
+    def __init__(self, turn_s: float) -> None:
+        self.turn_s = turn_s
+        self.now = 100.0
+        self.pacing = Pacing()
+        self.pauses: list[float] = []
+
+    def turn(self, *, worked: bool = False, flows: bool = False) -> float:
+        began = self.now
+        self.now += self.turn_s
+        pause = self.pacing.pause_s(began, self.now, worked=worked, flows=flows)
+        self.now += pause
+        self.pauses.append(pause)
+        return pause
+
+    def until(self, moment: float) -> None:
+        while self.now < moment:
+            self.turn()
+
+
+def test_B_013_no_pause_after_work() -> None:
+    """B-013: also when the work was only an info."""
+    loop = Loop(20e-6)
+    assert loop.turn(worked=True, flows=True) == 0
+    assert loop.turn(worked=True) == 0
+
+
+def test_B_013_spins_shortly_after_a_frame_then_pauses_shortly() -> None:
+    """B-013: 300 us without a pause, then 50 to 250 us until 50 ms have passed."""
+    loop = Loop(20e-6)
+    loop.turn(worked=True, flows=True)
+    frame = loop.now
+    loop.until(frame + 270e-6)
+    assert set(loop.pauses) == {0.0}
+    loop.until(frame + 49e-3)
+    pauses = [pause for pause in loop.pauses if pause]
+    assert pauses[0] == 50e-6
+    assert max(pauses) == 250e-6
+
+
+@pytest.mark.parametrize(
+    ("turn_s", "pause_s"), [(1e-6, 2e-3), (20e-6, 2e-3), (40e-6, 4e-3), (1e-3, 5e-3)]
+)
+def test_B_170_an_idle_bridge_pauses_by_the_length_of_its_turns(
+    turn_s: float, pause_s: float
+) -> None:
+    """B-013, B-170: 100 turns, at least 2 ms and at most 5."""
+    loop = Loop(turn_s)
+    loop.turn(worked=True, flows=True)
+    loop.until(loop.now + 0.2)
+    assert loop.turn() == pytest.approx(pause_s)
+    assert loop.turn(worked=True) == 0  # an info: it does not make the loop spin
+    assert loop.turn() == pytest.approx(pause_s)
+    loop.turn(worked=True, flows=True)
+    assert loop.turn() <= 50e-6
+    loop.until(loop.now + 1e-3)
+    assert loop.turn() <= 250e-6
+
+
+def test_B_013_a_frame_that_waits_for_the_link_is_looked_at_often() -> None:
+    """B-013: nothing can be done, but a frame is in work: no spinning, no long pause."""
+    loop = Loop(20e-6)
+    loop.turn(worked=True, flows=True)
+    began = loop.now
+    while loop.now < began + 1:
+        loop.turn(flows=True)
+    assert set(loop.pauses[-100:]) == {250e-6}
+
+
+def test_B_013_frames_flow_on_both_sides_and_infos_do_not_count() -> None:
+    """B-013: what the pauses depend on."""
+    world = World(3)
+    for _ in range(300):
+        world.step(10)
+    assert world.a is not None
+    assert world.b is not None
+    flows = set()
+    for _ in range(300):  # infos and leases only
+        world.step(10)
+        flows |= {world.a.frames_flow, world.b.frames_flow}
+    assert flows == {False}
+    sent = world.sender.counters["infos_sent"]
+    assert sent > 3
+    world.source.publish(1, 200)
+    seen = []
+    for _ in range(10):
+        world.step(10)
+        seen.append((world.a.frames_flow, world.b.frames_flow))
+    assert any(a for a, _ in seen)
+    assert any(b for _, b in seen)
+    assert seen[-1] == (False, False)
