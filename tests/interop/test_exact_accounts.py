@@ -64,7 +64,7 @@ def base() -> Iterator[Path]:
 def stand_in(
     kind: type[StandInDriver], media_driver: MediaDriverProcess, base: Path, control: int
 ) -> StandInDriver:
-    options = StandInOptions(nslots=SLOTS, strides=(256,), lease_s=3.0, announce_period_s=PERIOD_S)
+    options = StandInOptions(nslots=SLOTS, strides=(256,), lease_s=30.0, announce_period_s=PERIOD_S)
     return kind(Bus(media_driver.directory), (CHANNEL, control), base, options)
 
 
@@ -97,7 +97,8 @@ class Tally:
                 self.seqs.append(one.seq)
             counted = {k: v for k, v in self.consumer.metrics().items() if k in DROPS and v}
             assert not counted
-            assert time.monotonic() < deadline, (len(self.seqs), self.consumer.metrics())
+            state = (len(self.seqs), self.consumer.state, dict(self.consumer.metrics()))
+            assert time.monotonic() < deadline, state
 
 
 def test_W_053_a_driver_that_refreshes_nothing_costs_no_frame(
