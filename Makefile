@@ -63,8 +63,11 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $(BROWSER); } >/dev/null \
 	  || skip "apt-get could not install chromium"
 
-test: check system-packages ## check, then run all tests
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+# The tests are compiled on the other processor while `make check` uses one.
+test: $(VENV)/.dev system-packages ## check, then run all tests
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null 2>&1 & \
+	$(MAKE) --no-print-directory check && wait && \
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 test-rerun: $(VENV)/.dev ## what Rerun's own readers find; installs its SDK, 760 MB
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[rerun]'

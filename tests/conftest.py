@@ -1,8 +1,7 @@
 """The whole suite on two processors.
 
-Tests that start real processes mostly wait. They run one after the other in groups of about the
-same length: those marked `lab`, and those of a few folders each. The rest fill the workers that
-become free, a file at a time, files that compute long first.
+The tests of a file run one after the other in one worker. Files that start real processes come
+first, since their tests mostly wait, the longest of them before all others; the rest computes.
 """
 
 from __future__ import annotations
@@ -18,27 +17,48 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_WAITING = (
-    ("tests/conformance/", "tests/docs/", "tests/field/"),
-    ("tests/driver/", "tests/client/", "tests/chaos/", "tests/soak/"),
+# In this order; a name may be that of a folder.
+_LONG = (
+    "tests/conformance/test_peer_checks.py",
+    "tests/docs/test_pages.py",
+    "tests/cli/demo/",
+    "tests/bridge/test_two_hosts.py",
+    "tests/driver/http/page/",
+    "tests/project/test_packaging.py",
+    "tests/simulation/",
+    "tests/docs/test_site.py",
+    "tests/bridge/test_demo.py",
+    "tests/hsm/oracle/",
+    "tests/typing/",
 )
-_LAST_GROUP = len(_WAITING)  # processes of all other folders
-_COMPUTE_LONG = ("tests/simulation/", "tests/hsm/oracle/", "tests/typing/")
+_OTHER_PROCESSES = len(_LONG)
+_OTHERS = _OTHER_PROCESSES + 1
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    has_processes = {item.location[0] for item in items if item.get_closest_marker("process")}
+
     def place(item: pytest.Item) -> int:
-        """Number of the group, of the files that compute long, or of the rest."""
         file = item.location[0]
-        if not item.get_closest_marker("process"):
-            return _LAST_GROUP + (1 if file.startswith(_COMPUTE_LONG) else 2)
-        return next(
-            (n for n, folders in enumerate(_WAITING) if file.startswith(folders)), _LAST_GROUP
-        )
+        otherwise = _OTHER_PROCESSES if file in has_processes else _OTHERS
+        return next((n for n, name in enumerate(_LONG) if file.startswith(name)), otherwise)
 
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            number = place(item)
-            group = f"processes {number}" if number <= _LAST_GROUP else item.location[0]
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
     items.sort(key=place)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Stop where the groups have no effect, as with pytest 9.2 and pytest-xdist 3.8.
+
+    Each worker then runs some tests of each file, and starts its servers and browsers again.
+    """
+    if getattr(session.config.option, "loadgroup", False):  # in a worker of pytest-xdist
+        alone = [item.nodeid for item in session.items if "@" not in item.nodeid]
+        if alone:
+            raise pytest.UsageError(
+                f"pytest {pytest.__version__} runs {alone[0]} outside its group:"
+                " pip install -e '.[dev]' has a version that keeps the groups"
+            )

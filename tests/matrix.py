@@ -56,7 +56,7 @@ def run_suite(minor: int, path: str, arguments: list[str]) -> int:
     if done.returncode:
         print(f"3.{minor}: the dependencies cannot be installed", file=sys.stderr)
         return done.returncode
-    default = ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    default = ["-n", "4", "--dist", "loadgroup", "--no-loadscope-reorder"]
     suite = [python, "-m", "pytest", *(arguments or default)]
     return subprocess.run(suite, cwd=ROOT, check=False).returncode
 

@@ -74,12 +74,13 @@ class FakeStream:
         self.geometry: StreamGeometry
 
     def new_epoch(self, now_ns: int, epoch: int | None = None) -> None:
-        self.epoch = self.epoch + 1 if epoch is None else epoch
-        directory = self.base / str(self.stream_id) / str(self.epoch)
+        """Make its files before it is the current one: another thread may refresh meanwhile."""
+        epoch = self.epoch + 1 if epoch is None else epoch
+        directory = self.base / str(self.stream_id) / str(epoch)
         directory.mkdir(parents=True)
-        self.geometry = StreamGeometry(
+        geometry = StreamGeometry(
             stream_id=self.stream_id,
-            epoch=self.epoch,
+            epoch=epoch,
             header_nslots=self.nslots,
             header_uri=format_region_uri(str(directory / "header.ring")),
             pools=tuple(
@@ -92,13 +93,17 @@ class FakeStream:
                 for pool_id, stride in self.pools
             ),
         )
-        for (region, _), path in zip(self.geometry.regions(), self.paths(), strict=True):
+        for (region, _), path in zip(geometry.regions(), self._paths(epoch), strict=True):
             with path.open("wb") as file:
                 file.truncate(region.length_bytes)
                 file.write(encode_superblock(region, pid=self.pid, now_ns=now_ns))
+        self.geometry, self.epoch = geometry, epoch
 
     def paths(self) -> list[Path]:
-        directory = self.base / str(self.stream_id) / str(self.epoch)
+        return self._paths(self.epoch)
+
+    def _paths(self, epoch: int) -> list[Path]:
+        directory = self.base / str(self.stream_id) / str(epoch)
         return [directory / "header.ring", *(directory / f"{p}.pool" for p, _ in self.pools)]
 
     def poke(self, region: int, offset: int, data: bytes) -> None:
@@ -146,8 +151,9 @@ class FakeDriver:
         nslots: int = 8,
         pools: tuple[tuple[int, int], ...] = DEFAULT_POOLS,
     ) -> FakeStream:
-        stream = self.streams[stream_id] = FakeStream(self.base, stream_id, nslots, pools)
+        stream = FakeStream(self.base, stream_id, nslots, pools)
         stream.new_epoch(self.clock.monotonic_ns())
+        self.streams[stream_id] = stream
         return stream
 
     # What was received

@@ -258,7 +258,13 @@ def test_C_130_client_and_embedded_driver_work_in_one_process(directory: Path) -
                         seen.append(int(frame.copy()[0, 0]))
                         time.sleep(0.002)
                     assert seen == list(range(30))
-                until(lambda: (outside.latest("good") or 0) >= 20, "frames outside")
+
+                def more() -> bool:
+                    """The outside consumer may have been connected after the first frames."""
+                    producer.publish(image(0))
+                    return (outside.latest("good") or 0) >= 20
+
+                until(more, "frames outside")
                 assert outside.finish()["torn"] == 0
             finally:
                 outside.close()

@@ -60,10 +60,14 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Load a page, without the messages of the one before, whose server may be gone."""
-        self.driver.get("about:blank")
+        self.leave()
         self.console()
         self.requests()
         self.driver.get(url)
+
+    def leave(self) -> None:
+        """Close the page."""
+        self.driver.get("about:blank")
 
     def find(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)

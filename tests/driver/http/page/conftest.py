@@ -27,11 +27,18 @@ INTERVAL_MS = 400
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def one_browser() -> Iterator[Browser]:
     """One headless browser for all tests; it fails where there is none, with the remedy."""
     browser = Browser.start()
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def browser(one_browser: Browser) -> Iterator[Browser]:
+    """The browser; it leaves the page at the end, since an open one computes for minutes."""
+    yield one_browser
+    one_browser.leave()
 
 
 class Site:
