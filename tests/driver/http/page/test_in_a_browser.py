@@ -83,6 +83,7 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
     sent = "[...document.querySelectorAll('.message text')].map((text) => text.textContent).join()"
     for text in ("attach as producer", "granted", "attach as consumer", "keepalive × "):
         browser.wait(f"{sent}.includes(arguments[0])", text)
+    look_at_the_arrows(browser)
     os.kill(producer.pid, signal.SIGKILL)
     # The age of the newest frame is amber while the lease is still in force.
     late = browser.wait(
@@ -104,6 +105,19 @@ def test_a_client_is_seen_from_its_attach_to_its_death(browser: Browser, site: S
     assert browser.console() == []
     hosts = {url.split("/")[2] for url in browser.requests() if url.startswith("http")}
     assert hosts == {f"127.0.0.1:{site.port}"}
+
+
+def look_at_the_arrows(browser: Browser) -> None:
+    """Requests run to the driver, which is on the left, and answers from it."""
+    runs = browser.run(
+        """return arguments[0].map((text) => {
+          const line = [...document.querySelectorAll(".message")]
+            .find((message) => message.textContent.includes(text)).querySelector("line");
+          return line.x2.baseVal.value - line.x1.baseVal.value;
+        });""",
+        ["attach as producer", "granted"],
+    )
+    assert runs[0] < 0 < runs[1]
 
 
 def choose(browser: Browser, what: str, value: str) -> None:
