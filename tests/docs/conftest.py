@@ -14,12 +14,15 @@ import pytest
 
 
 @pytest.fixture
-def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def deployment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Driver and clients without options meet here, and nowhere else.
 
     Aeron's default directory is named after `USER`; region files go to a namespace of their own
     below the driver's default base directory, which a reader's own driver may be using.
     """
+    tmp_path_factory.getbasetemp()  # pytest names it after USER, and would leave one for each test
     name = f"tensor-pool-docs-{uuid.uuid4().hex[:8]}"
     monkeypatch.setenv("USER", name)
     monkeypatch.setenv("SHM_NAMESPACE", name)
