@@ -73,7 +73,7 @@ class TensorPool(Contender):
         return send
 
     def receiver(self, place: Place) -> Iterator[Array]:
-        from tensor_pool.client import PublishMode
+        from tensor_pool.client import FrameOverwrittenError, PublishMode
 
         mode = PublishMode.EXISTING_OR_CREATE
         self.pool = self._connect(place)
@@ -81,7 +81,10 @@ class TensorPool(Contender):
         out = np.empty(place.size, np.uint8)
         yield out
         for frame in consumer:
-            yield frame.copy(out)
+            try:
+                yield frame.copy(out)
+            except FrameOverwrittenError:
+                continue  # lost: this process was stopped for a whole round of the ring
 
 
 class TensorPoolSpinning(TensorPool):

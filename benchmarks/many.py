@@ -173,11 +173,12 @@ def measure_consumers(
         "consumers": consumers,
         "seconds": seconds,
     }
+    errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the run
     ends = [
         subprocess.Popen(
             [sys.executable, __file__, "--end", json.dumps(common | {"at": at})],
             stdout=subprocess.PIPE if at >= 0 else None,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             text=True,
         )
         for at in (*range(consumers), -1)
@@ -185,9 +186,14 @@ def measure_consumers(
     try:
         results = [json.loads(end.communicate(timeout=PATIENCE_S)[0]) for end in ends[:-1]]
         ends[-1].wait(PATIENCE_S)
-    except (subprocess.TimeoutExpired, json.JSONDecodeError):
+    except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
+        errors.seek(0)
+        states = [end.poll() for end in ends]
+        print(f"{name}, {size} B, {consumers} consumers: {type(error).__name__}, {states}")
+        print(errors.read()[-2000:], flush=True)
         return None
     finally:
+        errors.close()
         for end in ends:
             if end.poll() is None:
                 end.kill()
@@ -236,13 +242,18 @@ def produce_all(producers: list[Any]) -> None:
 
 def consume_all(consumers: list[Any]) -> None:
     """Copy the frames of each stream in a thread of its own; answer lines with the counts."""
+    from tensor_pool.client import FrameOverwrittenError
+
     received = [0] * len(consumers)
     wrong = [0] * len(consumers)
 
     def consume(at: int) -> None:
         out = np.empty(STREAM_BYTES, np.uint8)
         for frame in consumers[at]:
-            frame.copy(out)
+            try:
+                frame.copy(out)
+            except FrameOverwrittenError:
+                continue
             received[at] += 1
             if out[:8].view(np.uint64)[0] != out[-8:].view(np.uint64)[0]:
                 wrong[at] += 1
