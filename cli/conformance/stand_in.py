@@ -7,6 +7,7 @@ to break a rule.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import shutil
@@ -128,11 +129,15 @@ class StandInDriver:
             self.send(ShmDriverShutdown(now, *self._stop))
 
     def close(self) -> None:
-        """Unmap and remove the regions."""
+        """Unmap and remove the regions, with the directories that are empty then."""
         if self.regions is not None:
             self.regions.close()
             self.regions = None
-        shutil.rmtree(self._stream_directory(), ignore_errors=True)
+        directory = self._stream_directory()
+        shutil.rmtree(directory, ignore_errors=True)
+        for above in list(directory.parents)[:2]:
+            with contextlib.suppress(OSError):  # another run is using it
+                above.rmdir()
 
     # Messages
 

@@ -98,7 +98,9 @@ def raw() -> Outcomes:
         where = ("producer", aeron_dir, base_dir, 1000)
         program = (EXAMPLES / "producer.py", aeron_dir, "--base-dir", base_dir)
         endless = ("--frames", 10**6, "--rate", 200)
-        return run_kit(*where, *program, *endless, channel=channel, checks=checks)
+        outcomes = run_kit(*where, *program, *endless, channel=channel, checks=checks)
+        assert not list(Path(base_dir).iterdir()), "it leaves no file and no directory"
+        return outcomes
 
 
 @contextmanager
