@@ -64,10 +64,11 @@ system-packages: ## install the browser that the tests need (apt-get, root or su
 	  || skip "apt-get could not install chromium"
 
 # The tests are compiled on the other processor while `make check` uses one.
-test: $(VENV)/.dev system-packages ## check, then run all tests
-	@$(BIN)/python -m pytest --collect-only -qq >/dev/null 2>&1 & \
-	$(MAKE) --no-print-directory check && wait && \
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+tests-compiled: $(VENV)/.dev
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null 2>&1 &
+
+test: tests-compiled check system-packages ## check, then run all tests
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 test-rerun: $(VENV)/.dev ## what Rerun's own readers find; installs its SDK, 760 MB
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[rerun]'
@@ -187,4 +188,4 @@ coverage-matrix: $(VENV)/.dev ## which requirement is checked by which test
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info site
 
-.PHONY: help test-rerun test-torch test-jax test-extras demo field demo-bridge lab-bridge system-packages test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
+.PHONY: help test-rerun test-torch test-jax test-extras demo field demo-bridge lab-bridge system-packages tests-compiled test check test-matrix release-check docs docs-pictures docs-screenshots bench bench-waiting bench-synchronizer bench-before bench-bridge bench-publish bench-hsm schemas reference fuzz diagrams soak soak-torn soak-clients chaos mutants docs-hsm soak-hsm simulate simulate-exhaustive coverage-matrix clean
