@@ -242,7 +242,7 @@ def produce_all(producers: list[Any]) -> None:
 
 def consume_all(consumers: list[Any]) -> None:
     """Copy the frames of each stream in a thread of its own; answer lines with the counts."""
-    from tensor_pool.client import FrameOverwrittenError
+    from tensor_pool.client import FrameOverwrittenError, StaleFrameError
 
     received = [0] * len(consumers)
     wrong = [0] * len(consumers)
@@ -252,7 +252,7 @@ def consume_all(consumers: list[Any]) -> None:
         for frame in consumers[at]:
             try:
                 frame.copy(out)
-            except FrameOverwrittenError:
+            except (FrameOverwrittenError, StaleFrameError):
                 continue
             received[at] += 1
             if out[:8].view(np.uint64)[0] != out[-8:].view(np.uint64)[0]:

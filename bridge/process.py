@@ -17,16 +17,15 @@ def run_bridge(
 ) -> None:
     """Run until `should_stop` and the last goodbye is sent; `bridge` was started before."""
     pacing = Pacing()
-    clock = time.perf_counter
     stopping = False
     while not bridge.is_stopped:
-        began = clock()
         if not stopping and should_stop():
             stopping = True
             bridge.request_shutdown()
         each_cycle()
         worked = bridge.do_work() > 0
-        pause_s = pacing.pause_s(began, clock(), worked=worked, flows=bridge.frames_flow)
+        now = time.monotonic()
+        pause_s = pacing.pause_s(now, worked=worked, flows=bridge.frames_flow)
         if pause_s:
             time.sleep(pause_s)
         elif not worked:
