@@ -24,8 +24,13 @@ def run_bridge(
             bridge.request_shutdown()
         each_cycle()
         worked = bridge.do_work() > 0
-        now = time.monotonic()
-        pause_s = pacing.pause_s(now, worked=worked, flows=bridge.frames_flow)
+        due_ns = bridge.timers.next_due_ns
+        pause_s = pacing.pause_s(
+            bridge.clock.monotonic_ns() / 1e9,
+            worked=worked,
+            flows=bridge.frames_flow,
+            due=float("inf") if due_ns is None else due_ns / 1e9,
+        )
         if pause_s:
             time.sleep(pause_s)
         elif not worked:

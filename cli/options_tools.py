@@ -101,6 +101,15 @@ def demo_command(
     rate: Annotated[
         float, typer.Option(min=1.0, max=10000.0, help="Frames a second to publish.")
     ] = 100.0,
+    margin: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="Longest time from the expiry of the killed producer's lease to the next frame;"
+            " more for a busy computer.",
+        ),
+    ] = 1.0,
 ) -> None:
     """Stream real images through leased shared memory, and survive a crash.
 
@@ -114,7 +123,7 @@ def demo_command(
     """
     from .demo.command import run_demo
 
-    raise typer.Exit(run_demo(source, duration_s=duration, rate_hz=rate))
+    raise typer.Exit(run_demo(source, duration_s=duration, rate_hz=rate, margin_s=margin))
 
 
 def bench_command(

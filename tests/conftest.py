@@ -7,6 +7,7 @@ first, since their tests mostly wait, the longest of them before all others; the
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -50,15 +51,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """Stop where the groups have no effect, as with pytest 9.2 and pytest-xdist 3.8.
 
-    Each worker then runs some tests of each file, and starts its servers and browsers again.
+    Each worker would run some tests of each file, and start its servers and browsers again.
     """
-    if getattr(session.config.option, "loadgroup", False):  # in a worker of pytest-xdist
-        alone = [item.nodeid for item in session.items if "@" not in item.nodeid]
-        if alone:
-            raise pytest.UsageError(
-                f"pytest {pytest.__version__} runs {alone[0]} outside its group:"
-                " pip install -e '.[dev]' has a version that keeps the groups"
-            )
+    alone = [test for test in ids if "@" not in test]
+    if node.config.option.dist == "loadgroup" and alone:
+        pytest.exit(
+            f"pytest {pytest.__version__} runs {alone[0]} outside its group:"
+            " pip install -e '.[dev]' has a version that keeps the groups",
+            returncode=4,
+        )

@@ -24,13 +24,14 @@ class Pacing:
         self._worked_at = self._flowed_at = float("-inf")
         self._pause_s = _FIRST_PAUSE_S
 
-    def pause_s(self, now: float, *, worked: bool, flows: bool) -> float:
+    def pause_s(self, now: float, *, worked: bool, flows: bool, due: float = float("inf")) -> float:
         """Return seconds to sleep after a turn, 0 for none.
 
         Args:
             now: its end, in seconds of any clock that only goes forward.
             worked: it did something.
             flows: a frame came or is on its way.
+            due: when the next timer is due, on the same clock; no pause goes beyond it.
         """
         if flows:
             self._flowed_at = now
@@ -46,4 +47,4 @@ class Pacing:
         )
         pause = min(self._pause_s, longest)
         self._pause_s = 2 * pause
-        return pause
+        return min(pause, max(0.0, due - now))

@@ -14,8 +14,8 @@ from tensor_pool.protocol.wire import Message, WireError, decode, encode
 
 __all__ = ["Bus", "Heard"]
 
-_PAUSE_S = 0.002
-_LOOK_AGAIN_S = 0.02  # a condition may hold by time, without a message
+_PAUSE_S = 0.004
+_LOOK_AGAIN_S = 0.02  # a condition may hold by time or by what /proc shows, without a message
 _BEGIN, _END = 0x80, 0x40  # flags of a fragment
 _FRAGMENTS = 1000
 
@@ -99,15 +99,27 @@ class Bus:
             for subscription, keep in list(self._subscriptions.values())
         )
 
-    def until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Poll until the condition holds; False if it did not within the time."""
+    def until(
+        self,
+        condition: Callable[[], object],
+        seconds: float,
+        turn: Callable[[], object] | None = None,
+    ) -> bool:
+        """Poll until the condition holds; False if it did not within the time.
+
+        The condition is looked at after something was received, and now and then. `turn` is
+        called in place of `poll`, which it calls itself.
+        """
+        turn = turn or self.poll
         deadline = time.monotonic() + seconds
         while not condition():
             if (now := time.monotonic()) > deadline:
                 return False
-            look = min(now + _LOOK_AGAIN_S, deadline)
-            while not self.poll() and time.monotonic() < look:
+            before, look = len(self.heard), min(now + _LOOK_AGAIN_S, deadline)
+            turn()
+            while len(self.heard) == before and time.monotonic() < look:
                 time.sleep(_PAUSE_S)
+                turn()
         return True
 
     def run_for(self, seconds: float) -> None:

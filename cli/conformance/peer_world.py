@@ -33,8 +33,6 @@ from .stand_in import StandInDriver, StandInLease, StandInOptions
 
 __all__ = ["GuidedDriver", "PeerWorld", "Streams"]
 
-_PAUSE_S = 0.004
-_LOOK_AGAIN_S = 0.02  # a condition may hold by time or by what /proc shows, without a message
 _LONGEST_START_S = 60.0  # until the program attaches
 type Spoil = Callable[[ShmAttachResponse], ShmAttachResponse]
 
@@ -176,16 +174,7 @@ class PeerWorld(abc.ABC):
 
     def until(self, condition: Callable[[], object], seconds: float | None = None) -> bool:
         """Serve until the condition holds; False if it did not within the time."""
-        deadline = time.monotonic() + (self.patience_s if seconds is None else seconds)
-        while not condition():
-            if (now := time.monotonic()) > deadline:
-                return False
-            before, look = len(self.bus.heard), min(now + _LOOK_AGAIN_S, deadline)
-            self.work()
-            while len(self.bus.heard) == before and time.monotonic() < look:
-                time.sleep(_PAUSE_S)
-                self.work()
-        return True
+        return self.bus.until(condition, self.patience_s if seconds is None else seconds, self.work)
 
     def run_for(self, seconds: float) -> None:
         """Serve for a time."""

@@ -21,12 +21,14 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 
 
-def run_demo(source: Path | None, *, duration_s: float, rate_hz: float) -> int:
+def run_demo(source: Path | None, *, duration_s: float, rate_hz: float, margin_s: float) -> int:
     """Run the demo and print its summary; return the exit status."""
     try:
         pictures = load_pictures(source)
         with Stop(second_ends=False) as stop:  # the demo always ends its processes in order
-            performance = Performance(pictures, duration_s=duration_s, rate_hz=rate_hz, stop=stop)
+            performance = Performance(
+                pictures, duration_s=duration_s, rate_hz=rate_hz, margin_s=margin_s, stop=stop
+            )
             performance.run()
             return EXIT_FAILED if print_summary(judge(performance.outcome)) else 0
     except InputError as error:

@@ -48,13 +48,16 @@ class Performance(DemoRun):
         *,
         duration_s: float,
         rate_hz: float,
+        margin_s: float,
         stop: Stop,
     ) -> None:
         super().__init__((FIRST, SECOND, *CONSUMERS), rate_hz=rate_hz, stop=stop)
         self._pictures = pictures
         self._duration_s = duration_s
         self._stage = Stage()
-        self.outcome = Outcome(expiry_s=EXPIRY_S, source_frames=len(pictures.pictures))
+        self.outcome = Outcome(
+            expiry_s=EXPIRY_S, margin_s=margin_s, source_frames=len(pictures.pictures)
+        )
 
     def run(self) -> None:
         """Run all steps; `outcome` has the result. Raises DemoError, InputError (no room for

@@ -76,11 +76,11 @@ def run_driver(
     has_input, now_ns, idle = driver.has_input, clock.monotonic_ns, backoff.idle
     try:
         while not driver.is_stopped:
+            calls.serve()  # before a cycle, so that none is made after the last one
             requests = driver.requests
             work = driver.do_work()
             if driver.requests != requests:
                 backoff.reset()
-            calls.serve()
             now = now_ns()
             each_cycle(now)
             due_ns = now + _LONGEST_REST_NS

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from tensor_pool.bridge import process
 from tensor_pool.bridge.core.pacing import Pacing
+from tensor_pool.bridge.core.timers import Timers
+from tensor_pool.protocol.clock import SimulatedClock
 from tests.bridge.sim_world import World
 
 
@@ -98,3 +105,54 @@ def test_B_013_frames_flow_on_both_sides_and_infos_do_not_count() -> None:
     assert any(a for a, _ in seen)
     assert any(b for _, b in seen)
     assert seen[-1] == (False, False)
+
+
+class TimedBridge:
+    """A bridge with nothing to do but its timer, on a simulated clock that sleeping moves."""
+
+    frames_flow = False
+
+    def __init__(self, period_ns: int, rounds: int) -> None:
+        self.clock = SimulatedClock(0, 0)
+        self.timers = Timers(self.clock)
+        self.period_ns = period_ns
+        self.rounds = rounds
+        self.late_ns: list[int] = []
+        self._arm()
+
+    def _arm(self) -> None:
+        self.due_ns = self.clock.monotonic_ns() + self.period_ns
+        self.timers.arm(self, "period", self.period_ns, self._fire)
+
+    def _fire(self) -> None:
+        self.late_ns.append(self.clock.monotonic_ns() - self.due_ns)
+        self._arm()
+
+    @property
+    def is_stopped(self) -> bool:
+        return len(self.late_ns) == self.rounds
+
+    def do_work(self) -> int:
+        self.clock.advance(20_000)
+        return self.timers.fire(self.clock.monotonic_ns())
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.advance(round(seconds * 1e9))
+
+
+@pytest.mark.parametrize("period_ms", [0.1, 1, 4, 14, 37])
+def test_B_013_no_pause_goes_beyond_the_next_timer(
+    monkeypatch: pytest.MonkeyPatch, period_ms: float
+) -> None:
+    """B-013: the loop itself; a timer fires in the turn that follows its time."""
+    bridge: Any = TimedBridge(round(period_ms * 1e6), rounds=30)
+    monkeypatch.setattr(process.time, "sleep", bridge.sleep)
+    process.run_bridge(bridge, lambda: False, lambda: None)
+    assert max(bridge.late_ns) <= 21_000  # a turn, and the rounding of a pause
+
+
+def test_B_013_a_bridge_without_timers_pauses_as_long_as_it_may() -> None:
+    """B-013"""
+    pacing = Pacing()
+    pauses = [pacing.pause_s(now / 100, worked=False, flows=False) for now in range(100)]
+    assert max(pauses) == 15e-3

@@ -30,7 +30,7 @@ def picture_of(array: Array, image: ImageFormat | None = None) -> Array:
     >>> picture_of(np.array([[[255, 0, 10]]], np.uint8), ImageFormat(encoding="bgr8")).tolist()
     [[[10, 0, 255]]]
     """
-    array = _shaped(array, image)
+    array = shaped(array, image)
     encoding = _encoding_of(array, image)
     plane = _plane(array) if encoding is None else _colours(_interleaved(array, image), encoding)
     if plane.ndim == 3 and plane.shape[2] == 1:
@@ -63,7 +63,7 @@ def sampled(array: Array, image: ImageFormat | None, width: int, height: int) ->
     >>> sampled(np.zeros((3, 2160, 3840)), None, 960, 720).shape
     (3, 540, 960)
     """
-    array = _shaped(array, image)
+    array = shaped(array, image)
     encoding = _encoding_of(array, image)
     if encoding is None:
         while array.ndim > 3:
@@ -87,7 +87,7 @@ def sampled(array: Array, image: ImageFormat | None, width: int, height: int) ->
     return blocks.reshape(blocks.shape[0] * down, blocks.shape[2] * 2, *rest)
 
 
-def _shaped(array: Array, image: ImageFormat | None) -> Array:
+def shaped(array: Array, image: ImageFormat | None) -> Array:
     """Give a row of numbers the width and height of the format, if it has as many; an array
     without an element is shown as one black pixel."""
     if not array.size:

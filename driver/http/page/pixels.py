@@ -17,7 +17,7 @@ from PIL import Image
 from tensor_pool.client.consumer.frame import Frame
 from tensor_pool.client.image_format import ENCODINGS, ImageFormat
 
-from .picture import picture_of, sampled, without_alpha
+from .picture import picture_of, sampled, shaped, without_alpha
 
 __all__ = ["pixels_of"]
 
@@ -68,10 +68,7 @@ def pixels_of(frame: Frame, image: ImageFormat | None = None) -> bytes | None:
 
 def _layers(array: Array, image: ImageFormat | None) -> tuple[Array, bool]:
     """Return the array as planes (n, h, w), True or as channels (h, w, n), False."""
-    if not array.size:
-        array = np.zeros((1, 1), array.dtype)
-    if image is not None and array.ndim == 1 and array.size == image.width * image.height:
-        array = array.reshape(image.height, image.width)
+    array = shaped(array, image)
     if array.ndim <= 2:
         return np.atleast_2d(array)[:, :, np.newaxis], False
     if array.ndim > 3:

@@ -103,7 +103,7 @@ def npy_file(tmp_path):
 
 @pytest.mark.parametrize("source", [photographs, npy_file])
 def test_frames_flow_before_and_after_the_producer_is_killed(start, tmp_path, source):
-    demo = start("--duration", 2, "--rate", 50, *source(tmp_path))
+    demo = start("--duration", 2, "--rate", 50, "--margin", 60, *source(tmp_path))
     status, err = demo.end()
     assert status == 0, demo.seen + err
     assert err == ""
@@ -114,7 +114,7 @@ def test_frames_flow_before_and_after_the_producer_is_killed(start, tmp_path, so
     assert "10 checks, 0 failed" in summary
     assert re.search(r"pages on http://127\.0\.0\.1:\d+/", demo.seen)
     received = int(re.search(r"mismatches in (\d+) frames", summary)[1])
-    assert received > 50
+    assert received > 10
     # The machines' own traces, in the order of what happened.
     told = demo.seen
     for transition in (

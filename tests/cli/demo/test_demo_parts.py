@@ -362,13 +362,26 @@ def test_whatever_went_wrong_is_found(changes, complaint):
                     EpochSeen(epoch=2, frames=1, first_frame_ns=int(7.6 * SECOND)),
                 )
             },
-            "consumer-2 after 2.60 s",
+            "consumer-2 after 2.60 s; --margin SECONDS allows more",
         ),
     ],
 )
 def test_one_bad_consumer_is_enough_to_fail(changes, complaint):
     consumers = {"consumer-1": consumer(), "consumer-2": consumer(**changes)}
     assert any(complaint in text for text in failures(outcome(consumers=consumers)))
+
+
+def test_a_margin_is_for_late_recoveries_only():
+    late = consumer(
+        epochs=(
+            consumer().epochs[0],
+            EpochSeen(epoch=2, frames=1, first_frame_ns=int(7.6 * SECOND)),
+        )
+    )
+    assert failures(outcome(margin_s=1.2, consumers={"consumer-1": late, "consumer-2": late})) == []
+    never = {"consumer-1": consumer(epochs=consumer().epochs[:1]), "consumer-2": consumer()}
+    (text,) = (t for t in failures(outcome(margin_s=60, consumers=never)) if "recovery" in t)
+    assert "--margin" not in text
 
 
 def test_the_scoreboard_shows_rates_drops_and_the_machines_alive():

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +187,22 @@ def test_a_call_that_comes_too_late_is_cancelled_and_not_lost() -> None:
         waiting.result(timeout=5)
     with pytest.raises(CancelledError):
         calls.call(lambda: 2).result(timeout=5)
+
+
+def test_a_call_that_comes_while_the_driver_stops_is_cancelled() -> None:
+    """D-141, D-190: whoever saw the driver stopped gets no report of it any more."""
+    calls = LoopCalls()
+    waiting: list[Future[int]] = []
+
+    class Stopping(ScriptedDriver):
+        def do_work(self) -> int:
+            work = super().do_work()
+            if self.is_stopped:
+                waiting.append(calls.call(lambda: 1))
+            return work
+
+    run_driver(Stopping(cycles=1), SimulatedClock(), calls)  # type: ignore[arg-type]
+    assert waiting[0].cancelled()
 
 
 def test_calls_are_cancelled_when_the_loop_breaks() -> None:

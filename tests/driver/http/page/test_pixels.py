@@ -77,6 +77,21 @@ def test_D_199_a_frame_without_a_pixel_is_one_black_one(
     assert (picture.size, picture.getpixel((0, 0))) == ((1, 1), 0)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "channels", "layers"),
+    [("mono8", 1, ["value"]), ("rgb8", 3, ["red", "green", "blue"]), ("bayer_rggb8", 1, ["value"])],
+)
+def test_D_199_a_flat_row_with_an_image_format_has_its_width_and_height(
+    encoding: str, channels: int, layers: list[str]
+) -> None:
+    """D-199: as the picture beside the values."""
+    row = np.arange(2 * 4 * channels, dtype=np.uint8)
+    head, picture, values = unpacked(row, ImageFormat(encoding=encoding, width=4, height=2))
+    assert (head["width"], head["height"], head["layers"]) == (4, 2, layers)
+    assert picture.size == (4, 2)
+    assert values.ravel().tolist() == row.tolist()
+
+
 def test_D_199_bools_are_0_and_1() -> None:
     _, _, values = unpacked(np.array([[True, False]]))
     assert values.ravel().tolist() == [1, 0]
