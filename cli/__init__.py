@@ -7,6 +7,7 @@ the library comes without Typer: there only the daemon's runs.
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["main"]
@@ -16,6 +17,9 @@ _OF_THE_EXTRA = ("rich", "typer")
 
 def main() -> None:
     """Run the program with the arguments of this process, and exit."""
+    # No command does linear algebra. numpy's starts a thread a processor, and with them takes a
+    # third longer to load.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if sys.argv[1:2] == ["driver"]:
         from tensor_pool.driver.daemon.command import plain_command, run_driver_command
 

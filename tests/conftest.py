@@ -6,10 +6,18 @@ first, since their tests mostly wait, the longest of them before all others; the
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+from tests.session_processes import end_session_processes
+
+# Before numpy is loaded, here and in every process that tests start: its linear algebra starts a
+# thread a processor, which takes as long as all else that numpy does at its start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_configure() -> None:
@@ -32,23 +40,50 @@ _LONG = (
     "tests/hsm/oracle/",
     "tests/typing/",
 )
+_PROCESS_FILES = pytest.StashKey[set[str]]()
 _OTHER_PROCESSES = len(_LONG)
 _OTHERS = _OTHER_PROCESSES + 1
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    has_processes = {item.location[0] for item in items if item.get_closest_marker("process")}
+    has_processes = {_file(item) for item in items if _starts_processes(item)}
 
     def place(item: pytest.Item) -> int:
-        file = item.location[0]
+        file = _file(item)
         otherwise = _OTHER_PROCESSES if file in has_processes else _OTHERS
         return next((n for n, name in enumerate(_LONG) if file.startswith(name)), otherwise)
 
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+            item.add_marker(pytest.mark.xdist_group(_file(item)))
     items.sort(key=place)
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _starts_processes(item: pytest.Item) -> bool:
+    return item.get_closest_marker("process") is not None or "media_driver" in getattr(
+        item, "fixturenames", ()
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.stash[_PROCESS_FILES] = {
+        _file(item) for item in session.items if _starts_processes(item)
+    }
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """End what the session's fixtures started before the tests that only compute."""
+    yield
+    if nextitem is not None and _file(nextitem) not in item.session.stash[_PROCESS_FILES]:
+        end_session_processes()
 
 
 @pytest.hookimpl(optionalhook=True)

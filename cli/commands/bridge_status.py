@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,11 +15,9 @@ from tensor_pool.bridge.status_socket import bridges_here
 
 from ..pool_view.tables import plain_table, table_console
 from ..support.exit_status import FAILED, OK, CommandError, complain
+from ..support.status_page import fetch_page
 
 __all__ = ["bridge_tables", "bridges_of", "print_bridges"]
-
-_LONGEST_PAGE_BYTES = 16 << 20
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def print_bridges(http: str | None, timeout_s: float, *, as_json: bool) -> int:
@@ -100,11 +96,8 @@ def _drops(drops: Mapping[str, int]) -> str:
 
 
 def _fetch(address: str, timeout_s: float) -> BridgeStatus:
-    url = f"http://{address}/status.json"
+    url, page = fetch_page(address, timeout_s)
     try:
-        with _opener.open(url, timeout=timeout_s) as response:
-            return msgspec.json.decode(response.read(_LONGEST_PAGE_BYTES), type=BridgeStatus)
-    except urllib.error.URLError as error:
-        raise CommandError(f"{url}: {error.reason}") from error
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        return msgspec.json.decode(page, type=BridgeStatus)
+    except msgspec.MsgspecError as error:
         raise CommandError(f"{url}: not the status of a bridge: {error}") from error

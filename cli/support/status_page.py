@@ -1,12 +1,9 @@
-"""The driver's own account of itself: `/status.json` of its HTTP server."""
+"""The pages of a driver or a bridge that commands read: `/status.json` of its HTTP server."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import socket
-import urllib.error
-import urllib.request
 from typing import Any
 
 import msgspec
@@ -16,12 +13,9 @@ from tensor_pool.protocol.transport.media_driver import default_aeron_dir
 
 from .exit_status import CommandError
 
-__all__ = ["address_of_pages", "fetch_status"]
+__all__ = ["address_of_pages", "fetch_page", "fetch_status"]
 
 _LONGEST_PAGE_BYTES = 64 << 20
-
-# The page is on this machine; a proxy configured for the web has no business with it.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -64,20 +58,38 @@ def fetch_status(address: str, timeout_s: float) -> dict[str, Any]:
 
     Raise CommandError if it cannot be had.
     """
-    is_path = address.startswith("/")
-    url = f"{address} /status.json" if is_path else f"http://{address}/status.json"
+    url, page = fetch_page(address, timeout_s)
     try:
-        if is_path:
-            with contextlib.closing(_UnixConnection(address, timeout_s)) as connection:
-                connection.request("GET", "/status.json")
-                document = msgspec.json.decode(connection.getresponse().read(_LONGEST_PAGE_BYTES))
-        else:
-            with _opener.open(url, timeout=timeout_s) as response:
-                document = msgspec.json.decode(response.read(_LONGEST_PAGE_BYTES))
-    except urllib.error.URLError as error:
-        raise CommandError(f"{url}: {error.reason}") from error
-    except (OSError, ValueError, http.client.HTTPException, msgspec.DecodeError) as error:
+        document = msgspec.json.decode(page)
+    except msgspec.DecodeError as error:
         raise CommandError(f"{url}: {error}") from error
     if not isinstance(document, dict) or not {"driver", "streams", "leases"} <= document.keys():
         raise CommandError(f"{url}: not the status of a tensor pool driver")
     return document
+
+
+def fetch_page(address: str, timeout_s: float) -> tuple[str, bytes]:
+    """The name of `/status.json` at `host:port` or at the path of a Unix socket, and its bytes.
+
+    It is on this machine: a proxy that is configured for the web is not asked. Raise CommandError
+    if it cannot be had.
+    """
+    is_path = address.startswith("/")
+    url = f"{address} /status.json" if is_path else f"http://{address}/status.json"
+    try:
+        connection = (
+            _UnixConnection(address, timeout_s)
+            if is_path
+            else http.client.HTTPConnection(address, timeout=timeout_s)
+        )
+        try:
+            connection.request("GET", "/status.json")
+            response = connection.getresponse()
+            page = response.read(_LONGEST_PAGE_BYTES)
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise CommandError(f"{url}: {error}") from error
+    if response.status != http.client.OK:
+        raise CommandError(f"{url}: {response.status} {response.reason}")
+    return url, page

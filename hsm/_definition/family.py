@@ -7,16 +7,14 @@ decides about the function. Conflicts between names about one state are settled 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..declarations import Declaration, declarations_of, hidden_declarations_of
 from ..states import ROOT, State
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One declaration in force.
 
     `rank` is the position of the declaring class in the MRO: 0 for the class itself.
@@ -35,16 +33,14 @@ class Member:
         return self.function.__code__.co_filename, self.function.__code__.co_firstlineno
 
 
-@dataclass(frozen=True, slots=True)
-class Hidden:
+class Hidden(NamedTuple):
     """An inherited handler's name bound to something that cannot be its body (H-028)."""
 
     attribute: str
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapped:
+class Wrapped(NamedTuple):
     """A declaration on a function that another object hides (H-015)."""
 
     attribute: str
@@ -52,8 +48,7 @@ class Wrapped:
     wrapper: str
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """All that the classes of an MRO bind, in document order (base classes first)."""
 
     states: tuple[State, ...]

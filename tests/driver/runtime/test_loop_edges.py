@@ -190,7 +190,7 @@ def test_a_call_that_comes_too_late_is_cancelled_and_not_lost() -> None:
 
 
 def test_a_call_that_comes_while_the_driver_stops_is_cancelled() -> None:
-    """D-141, D-190: whoever saw the driver stopped gets no report of it any more."""
+    """D-141, D-190: a stopped driver makes no report any more."""
     calls = LoopCalls()
     waiting: list[Future[int]] = []
 

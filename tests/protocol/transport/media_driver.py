@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tensor_pool.protocol.transport.media_driver import MediaDriverProcess
+from tests.session_processes import end_session_processes, for_the_session
 
 __all__ = ["media_driver"]
 
@@ -19,5 +20,5 @@ __all__ = ["media_driver"]
 @pytest.fixture(scope="session")
 def media_driver() -> Iterator[MediaDriverProcess]:
     """A media driver in a child process, in a directory of its own below /dev/shm."""
-    with MediaDriverProcess() as driver:
-        yield driver
+    yield for_the_session(MediaDriverProcess())
+    end_session_processes()
