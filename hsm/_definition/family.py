@@ -7,14 +7,16 @@ decides about the function. Conflicts between names about one state are settled 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..declarations import Declaration, declarations_of, hidden_declarations_of
 from ..states import ROOT, State
 
 
-class Member(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Member:
     """One declaration in force.
 
     `rank` is the position of the declaring class in the MRO: 0 for the class itself.
@@ -33,14 +35,16 @@ class Member(NamedTuple):
         return self.function.__code__.co_filename, self.function.__code__.co_firstlineno
 
 
-class Hidden(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hidden:
     """An inherited handler's name bound to something that cannot be its body (H-028)."""
 
     attribute: str
     value: object
 
 
-class Wrapped(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Wrapped:
     """A declaration on a function that another object hides (H-015)."""
 
     attribute: str
@@ -48,7 +52,8 @@ class Wrapped(NamedTuple):
     wrapper: str
 
 
-class Family(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Family:
     """All that the classes of an MRO bind, in document order (base classes first)."""
 
     states: tuple[State, ...]
