@@ -84,6 +84,22 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("words", ["status", "leases --json", "hz 10000", "shutdown"])
+def test_a_command_on_a_pool_loads_nothing_that_it_does_not_use(words: str, tmp_path: Path) -> None:
+    """Not the parser's validation, and no TLS for pages of this machine: half a second each."""
+    script = (
+        f"import sys\nsys.argv = ['tensor-pool', *{words.split()!r}, '--aeron-dir', '/dev/shm/none-here']\n"
+        "from tensor_pool.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code)\n"
+        "print([name for name in ('pydantic', 'urllib.request') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-2:] == ["1", "[]"]
+
+
+@pytest.mark.process
 def test_stream_ids_are_completed_from_the_configuration() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
