@@ -88,7 +88,8 @@ def test_help_loads_nothing_heavy() -> None:
 def test_a_command_on_a_pool_loads_nothing_that_it_does_not_use(words: str, tmp_path: Path) -> None:
     """Not the parser's validation, and no TLS for pages of this machine: half a second each."""
     script = (
-        f"import sys\nsys.argv = ['tensor-pool', *{words.split()!r}, '--aeron-dir', '/dev/shm/none-here']\n"
+        f"import sys\nsys.argv = ['tensor-pool', *{words.split()!r}]\n"
+        "sys.argv += ['--aeron-dir', '/dev/shm/none-here']\n"
         "from tensor_pool.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    print(end.code)\n"
         "print([name for name in ('pydantic', 'urllib.request') if name in sys.modules])"
