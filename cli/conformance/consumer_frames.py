@@ -106,7 +106,8 @@ def _put(world: ConsumerWorld, case: Case) -> None:
     if changes.get("word") == "in progress":
         changes["word"] = 2 * seq
     elif changes.get("word") == "another":
-        changes["word"] = 2 * (seq + world.driver.options.nslots) + 1
+        # Of the slot behind: that of a later round is a frame to a program that reads the ring.
+        changes["word"] = 2 * (seq + 1) + 1
     if changes.get("payload_slot") == "another":
         changes["payload_slot"] = (seq + 1) & (world.driver.options.nslots - 1)
     world.publish(**changes)
