@@ -17,8 +17,8 @@ _OF_THE_EXTRA = ("rich", "typer")
 
 def main() -> None:
     """Run the program with the arguments of this process, and exit."""
-    # No command does linear algebra. numpy's starts a thread a processor, and with them takes a
-    # third longer to load.
+    # No command does linear algebra. numpy's starts a thread a processor, and with them numpy takes
+    # half as long again to load.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if sys.argv[1:2] == ["driver"]:
         from tensor_pool.driver.daemon.command import plain_command, run_driver_command

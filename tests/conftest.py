@@ -16,7 +16,7 @@ import pytest
 from tests.session_processes import end_session_processes
 
 # Before numpy is loaded, here and in every process that tests start: its linear algebra starts a
-# thread a processor, which takes as long as all else that numpy does at its start.
+# thread a processor, and with them numpy takes half as long again to load.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
